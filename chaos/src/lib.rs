@@ -1,0 +1,1 @@
+//! Faults on real clusters, workloads, checkers: a client that behaves as a Windows client does.

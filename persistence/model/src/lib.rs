@@ -1,0 +1,1 @@
+//! The replicated records, their commands and their invariants; pure.

@@ -1,0 +1,1 @@
+//! Replicates any deterministic state machine over Raft; knows nothing of SMB.

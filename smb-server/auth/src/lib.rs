@@ -1,0 +1,1 @@
+//! SPNEGO, NTLMv2, key derivation, signing and sealing; pure.

@@ -1,0 +1,1 @@
+//! The file system under the shares: posix directory, memory, fault injection.

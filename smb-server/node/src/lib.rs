@@ -1,0 +1,1 @@
+//! The Holdfast program: daemon, demo cluster, operator's commands, admin HTTP.

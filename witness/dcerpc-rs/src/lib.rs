@@ -1,0 +1,1 @@
+//! A DCE/RPC runtime: PDUs, NDR, associations, endpoint mapper, async server and client.
