@@ -1,39 +1,30 @@
 # The commands the project keeps. `make demo` and `make test` do all of their own set-up on a fresh Debian or Ubuntu machine.
-#   HOLDFAST_TARGET_DIR  where cargo builds (survives a clone; RocksDB costs minutes); default: the user's cache folder
+#   HOLDFAST_TARGET_DIR  where cargo builds (survives a clone: RocksDB costs minutes); default: the user's cache folder
 #   ARGS                 passed to the program behind the target, e.g. make demo ARGS="--nodes 5"
 SHELL := /bin/bash
-CACHE := $(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME),$(HOME)/.cache)
-HOLDFAST_TARGET_DIR ?= $(CACHE)/holdfast/target
-export CARGO_TARGET_DIR := $(HOLDFAST_TARGET_DIR)
-export HOLDFAST_TARGET_DIR
-export CXX := $(shell command -v ccache >/dev/null && echo "ccache ")$(shell command -v clang++ >/dev/null && echo clang++ || echo c++)
-BIN := $(CARGO_TARGET_DIR)/debug
 ARGS ?=
+ENV := chaos/scripts/setup.sh && . chaos/scripts/env.sh
+BUILD := $(ENV) && cargo build -p holdfast -p chaos && exec $$CARGO_TARGET_DIR/debug
 
-.PHONY: demo test failover conformance chaos bench setup build lint
-demo: build
-	@exec $(BIN)/holdfast demo $(ARGS)
+.PHONY: demo test failover conformance chaos bench lint
 
-test: setup
-	@chaos/scripts/test.sh $(ARGS)
+demo: ## three nodes, one continuously available share, until Ctrl-C
+	@$(BUILD)/holdfast demo $(ARGS)
 
-failover: build
-	@exec $(BIN)/chaos failover $(ARGS)
+test: ## everything that must hold before landing
+	@$(ENV) && chaos/scripts/test.sh $(ARGS)
 
-conformance: build
-	@exec $(BIN)/chaos conformance $(ARGS)
+failover: ## kill nodes under writing clients and compare every acknowledged block
+	@$(BUILD)/chaos failover $(ARGS)
 
-chaos: build
-	@exec $(BIN)/chaos storm $(ARGS)
+conformance: ## smbtorture against one node and three, compared with the pass list in the tree
+	@$(BUILD)/chaos conformance $(ARGS)
 
-bench: build
-	@exec $(BIN)/chaos bench $(ARGS)
+chaos: ## longer runs of faults on real clusters
+	@$(BUILD)/chaos storm $(ARGS)
 
-lint: setup
-	@cargo fmt --all --check && cargo clippy --workspace --all-targets -- -D warnings
+bench: ## throughput and latency, printed
+	@$(BUILD)/chaos bench $(ARGS)
 
-build: setup
-	@cargo build -p holdfast -p chaos
-
-setup:
-	@chaos/scripts/setup.sh
+lint:
+	@$(ENV) && cargo fmt --all --check && cargo clippy --workspace --all-targets -- -D warnings
