@@ -1,1 +1,34 @@
 //! Replicates any deterministic state machine over Raft; knows nothing of SMB.
+//!
+//! A [`Machine`] is applied in the same order on every node. Commands go in with [`RaftStore::propose`] on any node and come back when
+//! that node itself has applied them; [`RaftStore::read_barrier`] makes local reads linearizable. Log and state are in RocksDB, nodes
+//! talk TLS with certificates of the cluster's own authority ([`pki`]).
+//!
+//! ```text
+//! RaftStore::start(Config, Arc<dyn Machine>) -> Result<RaftStore, StartError>          Clone; cheap
+//!   .bootstrap()                               first node of a new cluster: a cluster of one
+//!   .propose(command, class, timeout)          -> Result<Applied { index, outcome }, ProposeError>
+//!   .read_barrier(timeout)                     -> Result<u64, ReadError>    linearizable: local state holds at least this index
+//!   .wait_applied(index, timeout)              -> Result<(), ReadError>     on this node
+//!   .wait_applied_on(node, index, timeout)     -> Result<(), CallError>     on another node
+//!   .call(node, payload, timeout)              -> Result<Vec<u8>, CallError>
+//!   .probe(node)                               -> Probe { Alive, Refused, Silent }
+//!   .status() .leader() .watch_leader() .applied() .watch_applied() .node_id() .local_addr()
+//!   .add_learner(node, address) .promote(node) .remove(node) .change_address(node, address) .transfer_leader(node)
+//!   .shutdown()
+//! join(token, wish, own address) -> JoinGrant { identity, members }                    before start, on a new node
+//! ```
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "tests"))]
+
+mod config;
+mod error;
+mod faults;
+mod machine;
+pub mod pki;
+mod status;
+
+pub use config::{Admission, CallHandler, Config, JoinRequest, Limits, Timing};
+pub use error::{CallError, MembershipError, ProposeError, ReadError, StartError};
+pub use faults::Faults;
+pub use machine::{Applied, Change, Class, Machine};
+pub use status::{Leader, Member, Probe, Role, Status};
