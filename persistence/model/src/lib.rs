@@ -1,1 +1,30 @@
-//! The replicated records, their commands and their invariants; pure.
+//! The replicated records, their commands and their invariants: the only place where two clients' wishes are weighed against each other.
+//!
+//! `State::apply` is a deterministic function of the state, a time and a command; every node runs it on the same log and gets the same state, outcome and events.
+//! Knows nothing of sockets, disks, clocks, Raft or wire layouts.
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a failing test may panic"))]
+
+mod apply;
+mod arbiter;
+pub mod class;
+pub mod codec;
+pub mod command;
+pub mod event;
+pub mod id;
+pub mod outcome;
+pub mod record;
+pub mod state;
+
+pub use class::Class;
+pub use command::{
+    BreakTarget, Command, DisconnectReason, IoKind, OpenRequest, ReclaimKind, ReclaimLease, ReclaimRequest, RequestedDurability,
+    RequestedLease, RequestedOplock,
+};
+pub use event::Event;
+pub use id::{FileKey, Incarnation, LeaseId, LogTime, NodeId, OpenId, SessionId, ShareId, fold_path, shard};
+pub use outcome::{Applied, DurableGrant, Grant, LeaseGrant, Outcome, Rejection};
+pub use record::{
+    AppInstance, ByteRangeLock, Cluster, CreateAction, Durability, FileState, JoinToken, Lease, LockSequence, Node, NodeAddresses,
+    NodeState, Open, OpenState, Oplock, Owner, PendingDelete, Session, Share, ShareSettings, User,
+};
+pub use state::State;

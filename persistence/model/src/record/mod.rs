@@ -1,0 +1,25 @@
+//! The records: plain data, one file per record. They hold facts and small questions about themselves, never rules between two records.
+
+pub mod cluster;
+pub mod delete;
+pub mod file;
+pub mod lease;
+pub mod lock;
+pub mod node;
+pub mod open;
+pub mod session;
+pub mod share;
+pub mod token;
+pub mod user;
+
+pub use cluster::Cluster;
+pub use delete::PendingDelete;
+pub use file::FileState;
+pub use lease::Lease;
+pub use lock::{ByteRangeLock, LockSequence};
+pub use node::{Node, NodeAddresses, NodeState};
+pub use open::{AppInstance, CreateAction, Durability, Open, OpenState, Oplock, Owner};
+pub use session::Session;
+pub use share::{Share, ShareSettings};
+pub use token::JoinToken;
+pub use user::User;

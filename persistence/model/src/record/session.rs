@@ -1,0 +1,25 @@
+//! A session: an authenticated user on one node.
+
+use serde::{Deserialize, Serialize};
+use smb_types::{ClientGuid, Sid};
+
+use crate::id::{Incarnation, NodeId, SessionId};
+
+/// Lives on one node and dies with it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Session {
+    /// Its id.
+    pub id: SessionId,
+    /// The node that serves it.
+    pub node: NodeId,
+    /// That node's life.
+    pub incarnation: Incarnation,
+    /// The client machine.
+    pub client_guid: ClientGuid,
+    /// The user.
+    pub user: Sid,
+    /// The user's name, for the operator.
+    pub user_name: String,
+    /// The client's address, for the operator.
+    pub client_address: String,
+}

@@ -1,0 +1,189 @@
+//! The state: all records, the indexes derived from them, and what has changed since the last look.
+
+mod index;
+mod read;
+mod table;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::codec::{self, DecodeError, Kind};
+use crate::id::{FileKey, NodeId, OpenId, SessionId, ShareId};
+use crate::record::{Cluster, FileState, JoinToken, Node, Open, PendingDelete, Session, Share, User};
+use index::Indexes;
+
+/// A record's place in the tables.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum RecordKey {
+    Cluster,
+    Node(NodeId),
+    Session(SessionId),
+    Open(OpenId),
+    File(FileKey),
+    Share(ShareId),
+    User(String),
+    Token([u8; 32]),
+    PendingDelete(FileKey),
+}
+
+/// The replicated state. Changed by `apply` only.
+#[derive(Clone, Debug, Default)]
+pub struct State {
+    pub(crate) cluster: Option<Cluster>,
+    pub(crate) nodes: BTreeMap<NodeId, Node>,
+    pub(crate) sessions: BTreeMap<SessionId, Session>,
+    pub(crate) opens: BTreeMap<OpenId, Open>,
+    pub(crate) files: BTreeMap<FileKey, FileState>,
+    pub(crate) shares: BTreeMap<ShareId, Share>,
+    /// By folded name.
+    pub(crate) users: BTreeMap<String, User>,
+    pub(crate) tokens: BTreeMap<[u8; 32], JoinToken>,
+    pub(crate) pending_deletes: BTreeMap<FileKey, PendingDelete>,
+    pub(crate) index: Indexes,
+    dirty: BTreeSet<RecordKey>,
+}
+
+/// Two states are equal when their records are; indexes follow from records.
+impl PartialEq for State {
+    fn eq(&self, o: &Self) -> bool {
+        self.cluster == o.cluster
+            && self.nodes == o.nodes
+            && self.sessions == o.sessions
+            && self.opens == o.opens
+            && self.files == o.files
+            && self.shares == o.shares
+            && self.users == o.users
+            && self.tokens == o.tokens
+            && self.pending_deletes == o.pending_deletes
+    }
+}
+
+impl State {
+    /// A state without a cluster: accepts ClusterInit only.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The records changed since the last call, as key and value; None: the record is gone. Ascending by key.
+    pub fn take_changes(&mut self) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
+        std::mem::take(&mut self.dirty).iter().map(|k| (k.to_bytes(), self.encode_record(k))).collect()
+    }
+
+    /// All records, as key and value, ascending by key: a snapshot.
+    #[must_use]
+    pub fn all_records(&self) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let keys = (self.cluster.iter().map(|_| RecordKey::Cluster))
+            .chain(self.nodes.keys().map(|k| RecordKey::Node(*k)))
+            .chain(self.sessions.keys().map(|k| RecordKey::Session(*k)))
+            .chain(self.opens.keys().map(|k| RecordKey::Open(*k)))
+            .chain(self.files.keys().map(|k| RecordKey::File(*k)))
+            .chain(self.shares.keys().map(|k| RecordKey::Share(*k)))
+            .chain(self.users.keys().map(|k| RecordKey::User(k.clone())))
+            .chain(self.tokens.keys().map(|k| RecordKey::Token(*k)))
+            .chain(self.pending_deletes.keys().map(|k| RecordKey::PendingDelete(*k)));
+        keys.filter_map(|k| self.encode_record(&k).map(|v| (k.to_bytes(), v))).collect()
+    }
+
+    /// Rebuilds the state from the records that `take_changes` or `all_records` gave, in any order.
+    pub fn load(records: impl IntoIterator<Item = (Vec<u8>, Vec<u8>)>) -> Result<Self, DecodeError> {
+        let mut state = Self::default();
+        for (key, value) in records {
+            state.load_record(&key, &value)?;
+        }
+        state.rebuild_indexes();
+        state.dirty.clear();
+        Ok(state)
+    }
+
+    pub(crate) fn touch(&mut self, key: RecordKey) {
+        self.dirty.insert(key);
+    }
+
+    fn encode_record(&self, key: &RecordKey) -> Option<Vec<u8>> {
+        match key {
+            RecordKey::Cluster => self.cluster.as_ref().map(|r| codec::encode(Kind::Cluster, r)),
+            RecordKey::Node(k) => self.nodes.get(k).map(|r| codec::encode(Kind::Node, r)),
+            RecordKey::Session(k) => self.sessions.get(k).map(|r| codec::encode(Kind::Session, r)),
+            RecordKey::Open(k) => self.opens.get(k).map(|r| codec::encode(Kind::Open, r)),
+            RecordKey::File(k) => self.files.get(k).map(|r| codec::encode(Kind::File, r)),
+            RecordKey::Share(k) => self.shares.get(k).map(|r| codec::encode(Kind::Share, r)),
+            RecordKey::User(k) => self.users.get(k).map(|r| codec::encode(Kind::User, r)),
+            RecordKey::Token(k) => self.tokens.get(k).map(|r| codec::encode(Kind::Token, r)),
+            RecordKey::PendingDelete(k) => self.pending_deletes.get(k).map(|r| codec::encode(Kind::PendingDelete, r)),
+        }
+    }
+
+    fn load_record(&mut self, key: &[u8], value: &[u8]) -> Result<(), DecodeError> {
+        let kind = *key.first().ok_or(DecodeError::Key)?;
+        let found = if kind == Kind::Cluster as u8 {
+            self.cluster = Some(codec::decode(Kind::Cluster, value)?);
+            RecordKey::Cluster
+        } else if kind == Kind::Node as u8 {
+            let r: Node = codec::decode(Kind::Node, value)?;
+            let k = r.id;
+            self.nodes.insert(k, r);
+            RecordKey::Node(k)
+        } else if kind == Kind::Session as u8 {
+            let r: Session = codec::decode(Kind::Session, value)?;
+            let k = r.id;
+            self.sessions.insert(k, r);
+            RecordKey::Session(k)
+        } else if kind == Kind::Open as u8 {
+            let r: Open = codec::decode(Kind::Open, value)?;
+            let k = r.id;
+            self.opens.insert(k, r);
+            RecordKey::Open(k)
+        } else if kind == Kind::File as u8 {
+            let r: FileState = codec::decode(Kind::File, value)?;
+            let k = r.key;
+            self.files.insert(k, r);
+            RecordKey::File(k)
+        } else if kind == Kind::Share as u8 {
+            let r: Share = codec::decode(Kind::Share, value)?;
+            let k = r.id;
+            self.shares.insert(k, r);
+            RecordKey::Share(k)
+        } else if kind == Kind::User as u8 {
+            let r: User = codec::decode(Kind::User, value)?;
+            let k = r.name.to_uppercase();
+            self.users.insert(k.clone(), r);
+            RecordKey::User(k)
+        } else if kind == Kind::Token as u8 {
+            let r: JoinToken = codec::decode(Kind::Token, value)?;
+            let k = r.hash;
+            self.tokens.insert(k, r);
+            RecordKey::Token(k)
+        } else if kind == Kind::PendingDelete as u8 {
+            let r: PendingDelete = codec::decode(Kind::PendingDelete, value)?;
+            let k = r.file;
+            self.pending_deletes.insert(k, r);
+            RecordKey::PendingDelete(k)
+        } else {
+            return Err(DecodeError::Key);
+        };
+        if found.to_bytes() == key { Ok(()) } else { Err(DecodeError::Key) }
+    }
+}
+
+impl RecordKey {
+    /// Kind, then the id big-endian, so that keys sort as ids do.
+    fn to_bytes(&self) -> Vec<u8> {
+        let file = |kind: Kind, k: &FileKey| {
+            let mut b = vec![kind as u8];
+            [k.volume, k.inode, k.generation, k.stream].iter().for_each(|v| b.extend_from_slice(&v.to_be_bytes()));
+            b
+        };
+        let with = |kind: Kind, rest: &[u8]| [&[kind as u8], rest].concat();
+        match self {
+            Self::Cluster => vec![Kind::Cluster as u8],
+            Self::Node(k) => with(Kind::Node, &k.0.to_be_bytes()),
+            Self::Session(k) => with(Kind::Session, &k.0.to_be_bytes()),
+            Self::Open(k) => with(Kind::Open, &k.0.to_be_bytes()),
+            Self::File(k) => file(Kind::File, k),
+            Self::Share(k) => with(Kind::Share, &k.0.to_be_bytes()),
+            Self::User(k) => with(Kind::User, k.as_bytes()),
+            Self::Token(k) => with(Kind::Token, k),
+            Self::PendingDelete(k) => file(Kind::PendingDelete, k),
+        }
+    }
+}
