@@ -94,6 +94,12 @@ impl NtlmContext {
         self.incoming.restore_stream();
         Ok(())
     }
+
+    /// The outgoing signing and sealing keys.
+    #[cfg(test)]
+    pub(crate) const fn key_pairs(&self) -> [[u8; 16]; 2] {
+        [self.outgoing.sign_key, self.outgoing.seal_key]
+    }
 }
 
 impl fmt::Debug for NtlmContext {

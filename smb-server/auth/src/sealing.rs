@@ -265,6 +265,12 @@ impl SealingKey {
         Ok(parsed)
     }
 
+    /// Seals with a Nonce field that is filled beyond the cipher's part, as some published examples have it.
+    #[cfg(test)]
+    pub(crate) fn seal_for_test(&self, nonce: &[u8; 16], aad: &[u8], message: &mut [u8]) -> [u8; 16] {
+        self.seal(nonce, aad, message).unwrap()
+    }
+
     fn seal(&self, nonce: &[u8; 16], aad: &[u8], message: &mut [u8]) -> Result<[u8; 16], SealError> {
         match &self.prepared {
             Prepared::Gcm(key) => {

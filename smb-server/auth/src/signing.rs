@@ -69,7 +69,7 @@ impl SigningAlgorithm {
 pub struct SigningKey(Prepared);
 
 enum Prepared {
-    Hmac(hmac::Key),
+    Hmac(Box<hmac::Key>),
     Cmac(cmac::Key),
     Gmac(Box<aead::LessSafeKey>),
 }
@@ -80,7 +80,7 @@ impl SigningKey {
     pub fn new(algorithm: SigningAlgorithm, key: &Secret<16>) -> Self {
         let key = key.expose();
         Self(match algorithm {
-            SigningAlgorithm::HmacSha256 => Prepared::Hmac(hmac::Key::new(hmac::HMAC_SHA256, key)),
+            SigningAlgorithm::HmacSha256 => Prepared::Hmac(Box::new(hmac::Key::new(hmac::HMAC_SHA256, key))),
             SigningAlgorithm::AesCmac => Prepared::Cmac(cmac::Key::new(cmac::AES_128, key).expect("the key has AES-128's length")),
             SigningAlgorithm::AesGmac => {
                 let key = aead::UnboundKey::new(&aead::AES_128_GCM, key).expect("the key has AES-128's length");

@@ -83,6 +83,9 @@ impl Acceptor {
     /// The logon failed and is over; `AuthError::status` is what the client gets.
     // MS-SMB2 3.3.5.5.3, MS-SPNG 3.2.5.2
     pub fn step(&mut self, token: &[u8], server_challenge: [u8; 8], now: FileTime, lookup: Lookup<'_>) -> Result<Step, AuthError> {
+        if matches!(self.state, State::Over) {
+            return Err(AuthError::OutOfOrder);
+        }
         let Some(token) = self.assemble(token)? else { return Ok(Step::Continue(Vec::new())) };
         match std::mem::replace(&mut self.state, State::Over) {
             State::Start if token.is_empty() => {
@@ -167,6 +170,9 @@ impl Acceptor {
     // MS-SPNG 3.2.5.1
     fn last(&mut self, token: &[u8], offer: &Offer, lookup: Lookup<'_>) -> Result<Step, AuthError> {
         let response = Response::parse(token)?;
+        if response.state == Some(NegState::Reject) {
+            return Err(AuthError::Rejected);
+        }
         let logon = self.ntlm.accept_authenticate(&response.response_token.ok_or(BAD)?, lookup)?;
         let mut context = logon.security_context();
         let can_sign = logon.identity.kind == LogonKind::User && logon.flags.contains(NegotiateFlags::SIGN);

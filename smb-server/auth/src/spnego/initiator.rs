@@ -72,7 +72,7 @@ enum State {
     /// AUTHENTICATE is out.
     Authenticated {
         session_key: SessionKey,
-        context: NtlmContext,
+        context: Box<NtlmContext>,
         mic_sent: bool,
     },
     Over,
@@ -158,7 +158,7 @@ impl Initiator {
     #[must_use]
     pub fn into_established(self) -> Option<Initiated> {
         match self.state {
-            State::Authenticated { session_key, context, .. } => Some(Initiated { session_key, security_context: context }),
+            State::Authenticated { session_key, context, .. } => Some(Initiated { session_key, security_context: *context }),
             State::Start | State::Offered { .. } | State::Over => None,
         }
     }
@@ -171,7 +171,7 @@ impl Initiator {
         now: FileTime,
     ) -> Result<InitiatorStep, AuthError> {
         let (message, established) = self.ntlm.authenticate(challenge, client_challenge, random_session_key, now)?;
-        let mut context = established.security_context();
+        let mut context = Box::new(established.security_context());
         let mic_sent = !self.raw && !self.anonymous && established.flags.contains(NegotiateFlags::SIGN);
         let token = if self.raw {
             message
@@ -184,7 +184,13 @@ impl Initiator {
     }
 
     /// The server's last token: it must accept, and answer our mechListMIC.
-    fn finish(&self, token: &[u8], session_key: SessionKey, mut context: NtlmContext, mic_sent: bool) -> Result<InitiatorStep, AuthError> {
+    fn finish(
+        &self,
+        token: &[u8],
+        session_key: SessionKey,
+        mut context: Box<NtlmContext>,
+        mic_sent: bool,
+    ) -> Result<InitiatorStep, AuthError> {
         if self.raw {
             if !token.is_empty() {
                 return Err(AuthError::OutOfOrder);
@@ -202,7 +208,7 @@ impl Initiator {
                 None => {}
             }
         }
-        Ok(InitiatorStep::Done(Box::new(Initiated { session_key, security_context: context })))
+        Ok(InitiatorStep::Done(Box::new(Initiated { session_key, security_context: *context })))
     }
 }
 
