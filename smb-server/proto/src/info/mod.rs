@@ -1,0 +1,2 @@
+//! Information classes.
+pub mod full_ea;
