@@ -1,0 +1,81 @@
+//! What the operator decides about a node's SMB service, and the limits with their names.
+//!
+//! Shares and users are records, not configuration.
+
+use std::{sync::Arc, time::Duration};
+
+use persistence_model::Share as ShareRecord;
+use smb_backend::{Backend, BackendError};
+
+/// Options of one node's SMB service. `Default` is what a cluster node wants.
+#[derive(Debug, Clone)]
+pub struct ServerConfig {
+    /// Every session must sign (guests and anonymous excepted).
+    pub signing_required: bool,
+    /// Every session must encrypt; clients that cannot are refused.
+    pub encryption_required: bool,
+    /// NetBIOS-style name of the cluster, as told in NTLM and to srvsvc.
+    pub server_name: String,
+    /// Domain or workgroup name told in NTLM.
+    pub domain_name: String,
+    /// Largest READ, WRITE and transaction (LARGE_MTU dialects).
+    pub transfer_bytes_max: u32,
+    /// Most credits a client holds on one connection.
+    pub credits_max: u32,
+    /// Most connections of this node at one time; further ones are closed at once.
+    pub connections_max: usize,
+    /// Most requests of one connection that wait asynchronously.
+    pub async_requests_max: usize,
+    /// Most messages of one connection that are worked on at one time.
+    pub concurrent_messages_max: usize,
+    /// Most sessions on one connection.
+    pub sessions_per_connection_max: usize,
+    /// Most tree connects of one session.
+    pub trees_per_session_max: usize,
+    /// Most opens of one session.
+    pub opens_per_session_max: usize,
+    // MS-SMB2 3.3.2.3
+    /// A connection without an authenticated session is closed after this time.
+    pub unauthenticated_timeout: Duration,
+    /// How long a request waits for the node to regain its right to answer before the connection is closed.
+    pub lease_hold: Duration,
+    /// How long one command may take in the store before the client is told to try again.
+    pub propose_timeout: Duration,
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        Self {
+            signing_required: false,
+            encryption_required: false,
+            server_name: "HOLDFAST".to_owned(),
+            domain_name: "WORKGROUP".to_owned(),
+            transfer_bytes_max: 8 << 20,
+            credits_max: 2048,
+            connections_max: 4096,
+            async_requests_max: 1024,
+            concurrent_messages_max: 512,
+            sessions_per_connection_max: 1024,
+            trees_per_session_max: 4096,
+            opens_per_session_max: 65_536,
+            unauthenticated_timeout: Duration::from_secs(45),
+            lease_hold: Duration::from_secs(3),
+            propose_timeout: Duration::from_secs(20),
+        }
+    }
+}
+
+/// Makes the file system under a share.
+pub trait BackendFactory: Send + Sync + 'static {
+    /// Opens the backend that a share's record names. Called once for each change of the record.
+    fn backend(&self, share: &ShareRecord) -> Result<Arc<dyn Backend>, BackendError>;
+}
+
+impl<F> BackendFactory for F
+where
+    F: Fn(&ShareRecord) -> Result<Arc<dyn Backend>, BackendError> + Send + Sync + 'static,
+{
+    fn backend(&self, share: &ShareRecord) -> Result<Arc<dyn Backend>, BackendError> {
+        self(share)
+    }
+}

@@ -1,0 +1,22 @@
+//! Counter names. The exporter is the program's business.
+
+/// Connections accepted.
+pub const CONNECTIONS: &str = "smb_connections_total";
+/// Connections open now.
+pub const CONNECTIONS_OPEN: &str = "smb_connections_open";
+/// Requests, by command.
+pub const REQUESTS: &str = "smb_requests_total";
+/// Seconds from request to response, by command.
+pub const REQUEST_SECONDS: &str = "smb_request_seconds";
+/// Error responses, by status.
+pub const REFUSALS: &str = "smb_refusals_total";
+/// Bytes received.
+pub const BYTES_IN: &str = "smb_received_bytes_total";
+/// Bytes sent.
+pub const BYTES_OUT: &str = "smb_sent_bytes_total";
+/// Logons, by result.
+pub const LOGONS: &str = "smb_logons_total";
+/// Sessions that exist now.
+pub const SESSIONS: &str = "smb_sessions";
+/// Requests held because the node had lost its right to answer.
+pub const HELD: &str = "smb_held_requests_total";

@@ -1,0 +1,11 @@
+//! What the server sends (MS-SMB2 3.3.4): responses, interim responses, notifications; signed or sealed, then framed.
+
+pub mod frame;
+pub mod interim;
+pub mod notification;
+pub mod response;
+pub mod seal;
+pub mod writer;
+
+pub use frame::Frame;
+pub use response::Response;

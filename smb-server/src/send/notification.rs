@@ -1,0 +1,30 @@
+//! What the server says unasked: lease and oplock breaks (MS-SMB2 3.3.4.6, 3.3.4.7).
+
+use smb_proto::{Header, Routing};
+use smb_types::NtStatus;
+
+use super::{
+    response::Response,
+    seal::{Outgoing, frame},
+};
+use crate::state::{Connection, Session, connection::Gone};
+
+/// Sends a notification whose body `encode` appends. Never signed; encrypted when the session encrypts everything.
+///
+/// # Errors
+/// [`Gone`] when the connection has ended: try another channel.
+pub async fn notify(connection: &Connection, session: Option<&Session>, encode: impl FnOnce(&mut Vec<u8>)) -> Result<(), Gone> {
+    // MS-SMB2 3.3.4.6
+    // No tree, no session for leases, all bits of the message id set.
+    let mut header = Header::notification(0);
+    header.routing = Routing::Sync { process_id: 0, tree_id: 0 };
+    let seal = session.filter(|session| session.security().is_some_and(|security| security.encrypt_data && security.sealing.is_some()));
+    let outgoing = Outgoing { header, response: Response::encode(NtStatus::SUCCESS, encode), key: None };
+    match frame(vec![outgoing], seal) {
+        Ok(frame) => connection.send(frame).await,
+        Err(because) => {
+            connection.disconnect(because);
+            Err(Gone)
+        }
+    }
+}

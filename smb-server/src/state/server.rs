@@ -1,0 +1,237 @@
+//! The node-wide tables (MS-SMB2 3.3.1.5): connections, sessions, local opens, shares, and the doors to store, clock and backends.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use parking_lot::{Mutex, RwLock};
+use persistence_model::{Command, OpenId, Outcome, SessionId, ShareId};
+use smb_types::{Guid, NtStatus};
+
+use super::{
+    client_table::ClientTable,
+    connection::{Connection, ConnectionId},
+    open::Open,
+    session::Session,
+    share::{Share, ShareKind},
+};
+use crate::{
+    blocking::blocking,
+    clock::Clock,
+    config::{BackendFactory, ServerConfig},
+    error::Refusal,
+    store::{Store, StoreError, StoreExt},
+};
+
+/// Pipe opens are numbered from here on, far above every record's id.
+const PIPE_ID_FIRST: u64 = 1 << 63;
+
+/// One node's SMB service.
+pub struct Server {
+    /// Options and limits.
+    pub config: ServerConfig,
+    /// ServerGuid: the same on every node of the cluster.
+    pub server_guid: Guid,
+    /// The replicated records.
+    pub store: Arc<dyn Store>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// GlobalClientTable.
+    pub clients: ClientTable,
+    backends: Arc<dyn BackendFactory>,
+    connections: RwLock<BTreeMap<ConnectionId, Arc<Connection>>>,
+    sessions: RwLock<BTreeMap<SessionId, Arc<Session>>>,
+    opens: RwLock<BTreeMap<OpenId, Arc<Open>>>,
+    shares: Mutex<BTreeMap<ShareId, Arc<Share>>>,
+    ipc: Arc<Share>,
+    next_connection: AtomicU64,
+    next_session: AtomicU64,
+    next_pipe: AtomicU64,
+}
+
+impl Server {
+    /// Makes the service; nothing listens yet.
+    #[must_use]
+    pub fn new(config: ServerConfig, server_guid: Guid, store: Arc<dyn Store>, clock: Arc<dyn Clock>, backends: Arc<dyn BackendFactory>) -> Arc<Self> {
+        let ipc = Share { share_id: ShareId(0), name: "IPC$".to_owned(), kind: ShareKind::Pipe, is_ca: false, is_scaleout: false, encrypt_data: false };
+        Arc::new(Self {
+            config,
+            server_guid,
+            store,
+            clock,
+            clients: ClientTable::default(),
+            backends,
+            connections: RwLock::new(BTreeMap::new()),
+            sessions: RwLock::new(BTreeMap::new()),
+            opens: RwLock::new(BTreeMap::new()),
+            shares: Mutex::new(BTreeMap::new()),
+            ipc: Arc::new(ipc),
+            next_connection: AtomicU64::new(1),
+            next_session: AtomicU64::new(1),
+            next_pipe: AtomicU64::new(PIPE_ID_FIRST),
+        })
+    }
+
+    /// Proposes a command, giving up after the configured time: the client is told to try again.
+    ///
+    /// # Errors
+    /// FILE_NOT_AVAILABLE while the store cannot answer.
+    pub async fn propose(&self, command: Command) -> Result<Outcome, Refusal> {
+        match tokio::time::timeout(self.config.propose_timeout, self.store.propose(command)).await {
+            Ok(outcome) => Ok(outcome?),
+            Err(_) => Err(StoreError::Unknown.into()),
+        }
+    }
+
+    /// A new SessionId: unique over all nodes and all their lives.
+    #[must_use]
+    pub fn next_session_id(&self) -> SessionId {
+        let counter = self.next_session.fetch_add(1, Ordering::Relaxed);
+        assert!(counter <= u64::from(u32::MAX), "session ids of this life are used up");
+        SessionId::of(self.store.incarnation(), u32::try_from(counter).expect("checked above"))
+    }
+
+    /// An id for a pipe open, which has no record.
+    #[must_use]
+    pub fn next_pipe_id(&self) -> OpenId {
+        OpenId(self.next_pipe.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// A name for a new connection.
+    pub(crate) fn next_connection_id(&self) -> ConnectionId {
+        ConnectionId(self.next_connection.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// ConnectionList: enters a connection; false when there are too many.
+    pub(crate) fn add_connection(&self, connection: &Arc<Connection>) -> bool {
+        let mut connections = self.connections.write();
+        if connections.len() >= self.config.connections_max {
+            return false;
+        }
+        connections.insert(connection.connection_id, Arc::clone(connection));
+        true
+    }
+
+    /// Removes a connection.
+    pub(crate) fn remove_connection(&self, connection_id: ConnectionId) {
+        self.connections.write().remove(&connection_id);
+    }
+
+    /// A live connection.
+    #[must_use]
+    pub fn connection(&self, connection_id: ConnectionId) -> Option<Arc<Connection>> {
+        self.connections.read().get(&connection_id).cloned()
+    }
+
+    /// ConnectionList.
+    #[must_use]
+    pub fn connections(&self) -> Vec<Arc<Connection>> {
+        self.connections.read().values().cloned().collect()
+    }
+
+    /// GlobalSessionTable lookup (this node's part).
+    #[must_use]
+    pub fn session(&self, session_id: SessionId) -> Option<Arc<Session>> {
+        self.sessions.read().get(&session_id).cloned()
+    }
+
+    /// GlobalSessionTable (this node's part).
+    #[must_use]
+    pub fn sessions(&self) -> Vec<Arc<Session>> {
+        self.sessions.read().values().cloned().collect()
+    }
+
+    /// Enters a session.
+    pub(crate) fn add_session(&self, session: Arc<Session>) {
+        self.sessions.write().insert(session.session_id, session);
+    }
+
+    /// Removes a session.
+    pub(crate) fn remove_session(&self, session_id: SessionId) -> Option<Arc<Session>> {
+        self.sessions.write().remove(&session_id)
+    }
+
+    /// GlobalOpenTable lookup (opens attached to this node).
+    #[must_use]
+    pub fn open(&self, open_id: OpenId) -> Option<Arc<Open>> {
+        self.opens.read().get(&open_id).cloned()
+    }
+
+    /// GlobalOpenTable (opens attached to this node).
+    #[must_use]
+    pub fn opens(&self) -> Vec<Arc<Open>> {
+        self.opens.read().values().cloned().collect()
+    }
+
+    /// Enters an open in the session's table and in the node's.
+    pub fn add_open(&self, session: &Session, open: &Arc<Open>) {
+        assert_eq!(session.session_id, open.session_id, "an open is in its own session's table");
+        self.opens.write().insert(open.open_id, Arc::clone(open));
+        session.add_open(Arc::clone(open));
+    }
+
+    /// Removes an open from both tables.
+    pub fn remove_open(&self, open: &Open) {
+        self.opens.write().remove(&open.open_id);
+        if let Some(session) = self.session(open.session_id) {
+            session.remove_open(open.file_id);
+        }
+    }
+
+    /// Finds a share by name, without regard to case; makes its backend when it is used for the first time.
+    ///
+    /// # Errors
+    /// BAD_NETWORK_NAME when there is none; SHARE_UNAVAILABLE when its file system cannot be opened now.
+    pub fn share(&self, name: &str) -> Result<Arc<Share>, Refusal> {
+        if name.eq_ignore_ascii_case("IPC$") {
+            return Ok(Arc::clone(&self.ipc));
+        }
+        let record = self.store.with_state(|state| state.share_by_name(name).cloned());
+        let Some(record) = record else {
+            return Err(Refusal::new(NtStatus::BAD_NETWORK_NAME, "no such share"));
+        };
+        if let Some(share) = self.shares.lock().get(&record.id) {
+            return Ok(Arc::clone(share));
+        }
+        let backend = blocking(|| self.backends.backend(&record)).map_err(|error| {
+            tracing::error!(share = record.name, %error, "the file system of a share cannot be opened");
+            Refusal::new(NtStatus::SHARE_UNAVAILABLE, "the share's file system cannot be opened")
+        })?;
+        let share = Arc::new(Share {
+            share_id: record.id,
+            name: record.name.clone(),
+            kind: ShareKind::Disk(backend),
+            is_ca: record.settings.ca,
+            is_scaleout: record.settings.scaleout,
+            encrypt_data: record.settings.encrypt,
+        });
+        self.shares.lock().insert(record.id, Arc::clone(&share));
+        Ok(share)
+    }
+
+    /// A share by its id, as it is in use here.
+    #[must_use]
+    pub fn share_by_id(&self, share_id: ShareId) -> Option<Arc<Share>> {
+        if let Some(share) = self.shares.lock().get(&share_id) {
+            return Some(Arc::clone(share));
+        }
+        let name = self.store.with_state(|state| state.share(share_id).map(|record| record.name.clone()))?;
+        self.share(&name).ok()
+    }
+
+    /// A share's record changed or went: the next tree connect reads it afresh.
+    pub fn forget_share(&self, share_id: ShareId) {
+        self.shares.lock().remove(&share_id);
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("server_guid", &self.server_guid).finish_non_exhaustive()
+    }
+}

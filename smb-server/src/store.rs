@@ -1,0 +1,108 @@
+//! What the server needs from the replicated records: propose, read, watch, and the node's right to answer.
+//!
+//! Knows nothing of Raft, disks or other nodes; the node program adapts `persistence` to it, [`LocalStore`] serves tests and single use.
+
+pub mod local;
+
+use std::{future::Future, pin::Pin, sync::Arc};
+
+use persistence_model::{Command, Event, FileKey, Incarnation, NodeId, Outcome, State};
+use smb_types::NtStatus;
+use tokio::sync::broadcast;
+
+pub use local::LocalStore;
+
+use crate::error::Refusal;
+
+/// A future that a trait object can return.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Why a command has no outcome.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// Nobody leads at the moment, or this node cannot reach the leader. The command was not taken.
+    #[error("no leader is known")]
+    NoLeader,
+    /// The command was sent and nobody knows whether it will be applied.
+    #[error("the outcome is unknown")]
+    Unknown,
+    /// This node is stopping or has been declared down.
+    #[error("the node is stopping")]
+    Stopping,
+}
+
+impl From<StoreError> for Refusal {
+    // Clients retry on FILE_NOT_AVAILABLE; a definite error would cost them the handle.
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::NoLeader => Self::new(NtStatus::FILE_NOT_AVAILABLE, "no leader is known"),
+            StoreError::Unknown => Self::new(NtStatus::FILE_NOT_AVAILABLE, "the outcome is unknown"),
+            StoreError::Stopping => Self::new(NtStatus::FILE_NOT_AVAILABLE, "the node is stopping"),
+        }
+    }
+}
+
+/// The replicated records as one node sees them.
+pub trait Store: Send + Sync + 'static {
+    /// Proposes a command; returns after commit in the command's class, local apply and, if rights were taken from others, their barrier.
+    fn propose(&self, command: Command) -> BoxFuture<'_, Result<Outcome, StoreError>>;
+    /// Shows the local replica. The closure must be quick: it holds up the apply loop. Use [`StoreExt::with_state`].
+    fn read(&self, look: &mut dyn FnMut(&State));
+    /// Tells whether this node may answer clients now. One clock read.
+    fn lease_valid(&self) -> bool;
+    /// Tells whether a leader is known, so that a proposal has a chance.
+    fn has_leader(&self) -> bool;
+    /// This node.
+    fn node(&self) -> NodeId;
+    /// This node's current life.
+    fn incarnation(&self) -> Incarnation;
+    /// Every event applied from now on. A receiver that lags must assume that anything may have happened.
+    fn subscribe(&self) -> broadcast::Receiver<Arc<Event>>;
+    /// Asks for a probe of `node` now instead of at the next heartbeat: a client came here with a handle that it owns.
+    fn suspect(&self, node: NodeId);
+}
+
+/// Conveniences over [`Store`].
+pub trait StoreExt: Store {
+    /// Reads something out of the local replica.
+    fn with_state<R>(&self, look: impl FnOnce(&State) -> R) -> R {
+        let mut look = Some(look);
+        let mut found = None;
+        self.read(&mut |state| {
+            if let Some(look) = look.take() {
+                found = Some(look(state));
+            }
+        });
+        found.expect("a store shows its state exactly once")
+    }
+
+    /// Starts to watch a file. Make the watch, propose (again), and only then wait: nothing is missed between the two.
+    fn watch_file(&self, file: FileKey) -> FileWatch {
+        FileWatch { file, events: self.subscribe() }
+    }
+}
+
+impl<S: Store + ?Sized> StoreExt for S {}
+
+/// Waits for something to change about one file.
+#[derive(Debug)]
+pub struct FileWatch {
+    file: FileKey,
+    events: broadcast::Receiver<Arc<Event>>,
+}
+
+impl FileWatch {
+    /// Returns when leases, opens or locks of the file changed since the watch was made (or may have).
+    pub async fn changed(&mut self) {
+        loop {
+            match self.events.recv().await {
+                Ok(event) => {
+                    if matches!(&*event, Event::FileChanged { file } if *file == self.file) {
+                        return;
+                    }
+                }
+                Err(broadcast::error::RecvError::Lagged(_) | broadcast::error::RecvError::Closed) => return,
+            }
+        }
+    }
+}
