@@ -1,1 +1,38 @@
-//! A DCE/RPC runtime: PDUs, NDR, associations, endpoint mapper, async server and client.
+//! A DCE/RPC runtime of its own: PDUs, NDR 2.0, associations, security trailers, endpoint mapper, a server over TCP
+//! and over SMB pipes, and a client.
+//!
+//! It knows nothing of SMB, of the witness, or of any security package: interfaces come in through [`Interface`],
+//! authentication through [`SecurityProvider`] and [`SecurityContext`].
+//!
+//! Reading order: `syntax` and `pdu` (bytes), `ndr` (stubs), `security` (the seam to the packages), `association`
+//! (groups and context handles), `connection` (the sans-io state machine of one connection), then what drives it:
+//! `server` (TCP), `pipe` (SMB named pipes), `client`; at last the interfaces that every RPC server has.
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "tests stop at the first surprise"))]
+
+pub mod fault;
+pub mod limits;
+pub mod ndr;
+pub mod pdu;
+pub mod syntax;
+
+pub mod association;
+pub mod connection;
+pub mod interface;
+pub mod security;
+
+pub mod client;
+pub mod epm;
+pub mod pipe;
+pub mod server;
+
+pub use association::{Association, AssociationGroups, ContextHandle};
+pub use client::{Client, ClientError, ClientSecurity};
+pub use epm::EndpointMap;
+pub use fault::Fault;
+pub use interface::{CallContext, CallFuture, Interface, InterfaceSet};
+pub use limits::Limits;
+pub use pipe::{PipeAssociation, PipeRead};
+pub use security::{AuthLevel, Identity, SecurityContext, SecurityError, SecurityProvider, Step};
+pub use server::serve;
+pub use syntax::SyntaxId;
+pub use uuid::Uuid;

@@ -1,0 +1,248 @@
+//! The server's side of one connection as a sans-io state machine: bytes in, [`Action`]s out. It decides about binds,
+//! security legs, reassembly and faults. It runs no call, owns no socket and reads no clock.
+
+mod negotiate;
+mod request;
+mod respond;
+mod verification;
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use uuid::Uuid;
+
+use crate::association::{Association, AssociationGroups, Membership};
+use crate::fault::Fault;
+use crate::interface::{Interface, InterfaceSet};
+use crate::limits::{FRAGMENT_BYTES_MIN, Limits};
+use crate::pdu::{Frame, FrameError, HEADER_BYTES, PacketType, frame_length};
+use crate::security::{AuthLevel, Identity, Protection, SecurityProvider};
+
+/// What a connection is made with.
+#[derive(Clone)]
+pub struct ConnectionConfig {
+    /// What may be bound.
+    pub interfaces: InterfaceSet,
+    /// Who authenticates; without it only unauthenticated binds succeed.
+    pub security: Option<Arc<dyn SecurityProvider>>,
+    /// The server's association groups.
+    pub groups: Arc<AssociationGroups>,
+    /// The limits.
+    pub limits: Limits,
+    /// What bind_ack says: the port as text, or `\PIPE\name`.
+    pub secondary_address: String,
+    /// The client's address, if the transport has one.
+    pub peer: Option<SocketAddr>,
+    /// Our address, if the transport has one.
+    pub local: Option<SocketAddr>,
+    /// Who the transport says the client is (an SMB session); used for calls without security of their own.
+    pub transport_identity: Option<Arc<Identity>>,
+}
+
+/// A request that is complete.
+pub struct IncomingCall {
+    /// Its number on the connection; goes back with the answer.
+    pub call_id: u32,
+    /// Who serves it.
+    pub interface: Arc<dyn Interface>,
+    /// Which operation.
+    pub opnum: u16,
+    /// The stub, decrypted, whole.
+    pub stub: Vec<u8>,
+    /// The object it names.
+    pub object: Option<Uuid>,
+    /// How it was protected.
+    pub auth_level: AuthLevel,
+    /// Who calls.
+    pub identity: Option<Arc<Identity>>,
+    /// The association group.
+    pub association: Arc<Association>,
+}
+
+/// What the driver has to do, in order.
+pub enum Action {
+    /// Send these bytes.
+    Send(Vec<u8>),
+    /// Execute this call and answer through [`Connection::respond`].
+    Call(IncomingCall),
+    /// The client wants this call cancelled: answer it with [`Fault::CANCELLED`] unless it is finished already.
+    Cancel(u32),
+    /// The client does not want an answer any more: drop the call.
+    Orphan(u32),
+    /// Send what is waiting, then close.
+    Disconnect(&'static str),
+}
+
+enum SecurityState {
+    Negotiating,
+    Established(Arc<Identity>),
+    Failed(Fault),
+}
+
+struct Security {
+    protection: Protection,
+    state: SecurityState,
+}
+
+/// The server's side of one connection.
+pub struct Connection {
+    config: ConnectionConfig,
+    input: BytesMut,
+    membership: Option<Membership>,
+    contexts: BTreeMap<u16, Arc<dyn Interface>>,
+    security: Option<Security>,
+    header_signing: bool,
+    concurrent: bool,
+    fragment_bytes_max: usize,
+    partial: Option<request::Partial>,
+    active: BTreeMap<u32, u16>,
+    closed: bool,
+}
+
+impl Connection {
+    /// A connection that has not bound anything.
+    pub fn new(config: ConnectionConfig) -> Self {
+        let fragment_bytes_max = usize::from(config.limits.fragment_bytes.max(FRAGMENT_BYTES_MIN));
+        Self {
+            config,
+            input: BytesMut::new(),
+            membership: None,
+            contexts: BTreeMap::new(),
+            security: None,
+            header_signing: false,
+            concurrent: false,
+            fragment_bytes_max,
+            partial: None,
+            active: BTreeMap::new(),
+            closed: false,
+        }
+    }
+
+    /// What it was made with.
+    pub fn config(&self) -> &ConnectionConfig {
+        &self.config
+    }
+
+    /// True once bound and, if it authenticates, authenticated.
+    pub fn is_established(&self) -> bool {
+        let negotiating = self.security.as_ref().is_some_and(|security| matches!(security.state, SecurityState::Negotiating));
+        self.membership.is_some() && !negotiating
+    }
+
+    /// Takes bytes from the transport, in any portions.
+    pub fn receive(&mut self, bytes: &[u8]) -> Vec<Action> {
+        let mut actions = Vec::new();
+        if self.closed {
+            return actions;
+        }
+        self.input.extend_from_slice(bytes);
+        while !self.closed {
+            if self.input.first().is_some_and(|version| *version != 5) {
+                self.disconnect("protocol version is not 5", &mut actions);
+                break;
+            }
+            let Some(length) = frame_length(&self.input) else { break };
+            if length < HEADER_BYTES {
+                self.disconnect("frag_length is shorter than the header", &mut actions);
+                break;
+            }
+            if length > self.fragment_bytes_max && !self.may_be_long() {
+                let call_id = u32::from_le_bytes(self.input[12..16].try_into().expect("the header is complete"));
+                self.protocol_error(call_id, 0, "fragment is longer than agreed", &mut actions);
+                break;
+            }
+            if self.input.len() < length {
+                break;
+            }
+            let frame = self.input.split_to(length).to_vec();
+            match Frame::parse(frame) {
+                Ok(frame) => self.handle(frame, &mut actions),
+                Err(error) => self.refuse_frame(error, &mut actions),
+            }
+        }
+        actions
+    }
+
+    // Only PDUs with security tokens may be longer than a fragment.
+    fn may_be_long(&self) -> bool {
+        let long = [PacketType::Bind as u8, PacketType::AlterContext as u8, PacketType::Auth3 as u8];
+        self.input.get(2).is_some_and(|packet_type| long.contains(packet_type))
+    }
+
+    fn handle(&mut self, frame: Frame, actions: &mut Vec<Action>) {
+        match frame.header.packet_type {
+            PacketType::Bind => self.handle_bind(&frame, actions),
+            PacketType::AlterContext => self.handle_alter_context(&frame, actions),
+            PacketType::Auth3 => self.handle_auth3(&frame, actions),
+            PacketType::Request => self.handle_request(frame, actions),
+            PacketType::CoCancel | PacketType::Orphaned => self.handle_abandon(frame, actions),
+            PacketType::Response
+            | PacketType::Fault
+            | PacketType::BindAck
+            | PacketType::BindNak
+            | PacketType::AlterContextResponse
+            | PacketType::Shutdown => self.disconnect("a client does not send this PDU", actions),
+        }
+    }
+
+    fn handle_abandon(&mut self, mut frame: Frame, actions: &mut Vec<Action>) {
+        // A signed cancel takes a sequence number, so it has to be checked; an unsigned one can do no more than a
+        // closed connection can.
+        if let (Some(security), Some(_)) = (&mut self.security, frame.auth)
+            && security.protection.unprotect(&mut frame).is_err()
+        {
+            self.disconnect("signature of a cancel does not verify", actions);
+            return;
+        }
+        let call_id = frame.header.call_id;
+        if self.partial.as_ref().is_some_and(|partial| partial.call_id == call_id) {
+            self.partial = None;
+        }
+        if !self.active.contains_key(&call_id) {
+            return;
+        }
+        if frame.header.packet_type == PacketType::Orphaned {
+            self.active.remove(&call_id);
+            actions.push(Action::Orphan(call_id));
+        } else {
+            actions.push(Action::Cancel(call_id));
+        }
+    }
+
+    fn refuse_frame(&mut self, error: FrameError, actions: &mut Vec<Action>) {
+        tracing::debug!(%error, peer = ?self.config.peer, "PDU refused");
+        if self.membership.is_none() {
+            let reason = match error {
+                FrameError::Version => crate::pdu::NakReason::PROTOCOL_VERSION,
+                FrameError::DataRepresentation | FrameError::PacketType(_) | FrameError::Malformed(_) => {
+                    crate::pdu::NakReason::NOT_SPECIFIED
+                }
+            };
+            self.bind_nak(0, reason, "the first PDU is malformed", actions);
+        } else {
+            self.disconnect("PDU is malformed", actions);
+        }
+    }
+
+    fn disconnect(&mut self, because: &'static str, actions: &mut Vec<Action>) {
+        self.closed = true;
+        self.input.clear();
+        self.partial = None;
+        actions.push(Action::Disconnect(because));
+    }
+
+    /// A fault that says that the peer broke the protocol, then the end.
+    fn protocol_error(&mut self, call_id: u32, context_id: u16, because: &'static str, actions: &mut Vec<Action>) {
+        actions.push(Action::Send(respond::fault(call_id, context_id, Fault::PROTOCOL_ERROR, false)));
+        self.disconnect(because, actions);
+    }
+
+    fn peer_ip(&self) -> Option<IpAddr> {
+        self.config.peer.map(|peer| peer.ip())
+    }
+}
+
+#[cfg(test)]
+mod tests;

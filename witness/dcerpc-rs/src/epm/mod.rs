@@ -1,0 +1,314 @@
+//! The endpoint mapper: which port serves which interface. The registry is shared with whoever listens; the interface
+//! answers `ept_map`, `ept_lookup` and `ept_lookup_handle_free`. Nobody registers over the wire.
+
+mod tower;
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use futures::FutureExt;
+use parking_lot::Mutex;
+use uuid::{Uuid, uuid};
+
+pub use tower::Tower;
+
+use crate::association::ContextHandle;
+use crate::client::{Client, ClientError};
+use crate::fault::Fault;
+use crate::interface::{CallContext, CallFuture, Interface};
+use crate::ndr::{NdrError, NdrReader, NdrWriter};
+use crate::syntax::SyntaxId;
+
+/// The endpoint mapper's own interface.
+pub const EPMAPPER: SyntaxId = SyntaxId::new(uuid!("e1af8308-5d1f-11c9-91a4-08002b14a0fa"), 3, 0);
+
+/// Towers or entries of one answer.
+const TOWERS_MAX: usize = 500;
+/// Bytes of an annotation without its NUL.
+const ANNOTATION_BYTES_MAX: usize = 63;
+
+const STATUS_OK: u32 = 0;
+const STATUS_NOT_REGISTERED: u32 = 0x16C9_A0D6;
+
+const OPNUM_LOOKUP: u16 = 2;
+const OPNUM_MAP: u16 = 3;
+const OPNUM_LOOKUP_HANDLE_FREE: u16 = 4;
+
+/// One registered endpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// What is served there.
+    pub interface: SyntaxId,
+    /// On which TCP port.
+    pub port: u16,
+    /// What a list of endpoints says about it.
+    pub annotation: String,
+}
+
+/// The registry: which interface is at which port of this node.
+#[derive(Default)]
+pub struct EndpointMap {
+    endpoints: Mutex<Vec<Endpoint>>,
+}
+
+impl EndpointMap {
+    /// An empty registry.
+    pub fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    /// Registers an endpoint; one of the same interface version is replaced.
+    pub fn insert(&self, endpoint: Endpoint) {
+        let mut endpoints = self.endpoints.lock();
+        endpoints.retain(|other| other.interface != endpoint.interface);
+        endpoints.push(endpoint);
+    }
+
+    /// Forgets an interface.
+    pub fn remove(&self, interface: &SyntaxId) {
+        self.endpoints.lock().retain(|endpoint| endpoint.interface != *interface);
+    }
+
+    /// Everything registered, in the order of registration.
+    pub fn endpoints(&self) -> Vec<Endpoint> {
+        self.endpoints.lock().clone()
+    }
+}
+
+/// The interface over a registry.
+pub struct EndpointMapper {
+    map: Arc<EndpointMap>,
+}
+
+impl EndpointMapper {
+    /// Answers from this registry.
+    pub fn new(map: Arc<EndpointMap>) -> Self {
+        Self { map }
+    }
+
+    fn dispatch(&self, opnum: u16, stub: &[u8], local: Option<SocketAddr>) -> Result<Vec<u8>, Fault> {
+        match opnum {
+            OPNUM_MAP => self.map(stub, ipv4_of(local)),
+            OPNUM_LOOKUP => self.lookup(stub, ipv4_of(local)),
+            OPNUM_LOOKUP_HANDLE_FREE => {
+                let mut out = NdrWriter::new();
+                out.context_handle(ContextHandle::NULL);
+                out.u32(STATUS_OK);
+                Ok(out.finish())
+            }
+            // Registration is for the node itself.
+            0 | 1 | 5 | 6 | 7 => Err(Fault::ACCESS_DENIED),
+            _ => Err(Fault::OPNUM_OUT_OF_RANGE),
+        }
+    }
+
+    // MS-RPCE 2.2.1.2.5 ept_map
+    fn map(&self, stub: &[u8], address: Ipv4Addr) -> Result<Vec<u8>, Fault> {
+        let mut reader = NdrReader::new(stub);
+        if reader.pointer()? {
+            let _object = reader.uuid()?;
+        }
+        let mut wanted = None;
+        if reader.pointer()? {
+            let max_count = reader.u32()?;
+            let length = reader.count(1)?;
+            if u32::try_from(length) != Ok(max_count) {
+                return Err(NdrError("tower length is not its count").into());
+            }
+            // A tower of other protocols than TCP over IP is a fair question without an answer.
+            wanted = Tower::decode(reader.bytes(length)?);
+        }
+        let _handle = reader.context_handle()?;
+        let max_towers = reader.u32()?;
+        let room = usize::try_from(max_towers).unwrap_or(usize::MAX).min(TOWERS_MAX);
+        let mut towers = Vec::new();
+        if let Some(wanted) = wanted {
+            let endpoints = self.map.endpoints();
+            let serving = endpoints.iter().filter(|endpoint| endpoint.interface.serves(&wanted.interface));
+            towers.extend(serving.take(room).map(|endpoint| Tower { port: endpoint.port, address, ..wanted }));
+        }
+        let mut out = NdrWriter::new();
+        out.context_handle(ContextHandle::NULL);
+        out.count(towers.len());
+        out.u32(max_towers);
+        out.u32(0);
+        out.count(towers.len());
+        for _ in &towers {
+            out.referent();
+        }
+        for tower in &towers {
+            write_tower(&mut out, tower);
+        }
+        out.u32(if towers.is_empty() { STATUS_NOT_REGISTERED } else { STATUS_OK });
+        Ok(out.finish())
+    }
+
+    // MS-RPCE 2.2.1.2.4 ept_lookup
+    fn lookup(&self, stub: &[u8], address: Ipv4Addr) -> Result<Vec<u8>, Fault> {
+        let mut reader = NdrReader::new(stub);
+        let inquiry = reader.u32()?;
+        let object = if reader.pointer()? { reader.uuid()? } else { Uuid::nil() };
+        let interface = if reader.pointer()? {
+            let uuid = reader.uuid()?;
+            Some(SyntaxId::new(uuid, reader.u16()?, reader.u16()?))
+        } else {
+            None
+        };
+        let version_option = reader.u32()?;
+        let _handle = reader.context_handle()?;
+        let max_entries = reader.u32()?;
+        let by_interface = matches!(inquiry, 1 | 3);
+        let by_object = matches!(inquiry, 2 | 3);
+        let room = usize::try_from(max_entries).unwrap_or(usize::MAX).min(TOWERS_MAX);
+        let mut entries = self.map.endpoints();
+        entries.retain(|endpoint| {
+            let fits = interface.is_none_or(|wanted| version_fits(&endpoint.interface, &wanted, version_option));
+            (!by_interface || fits) && (!by_object || object.is_nil())
+        });
+        entries.truncate(room);
+        let mut out = NdrWriter::new();
+        out.context_handle(ContextHandle::NULL);
+        out.count(entries.len());
+        out.u32(max_entries);
+        out.u32(0);
+        out.count(entries.len());
+        for entry in &entries {
+            out.uuid(Uuid::nil());
+            out.referent();
+            let annotation: Vec<u8> = entry.annotation.bytes().take(ANNOTATION_BYTES_MAX).collect();
+            out.u32(0);
+            out.count(annotation.len() + 1);
+            out.bytes(&annotation);
+            out.u8(0);
+            out.align(4);
+        }
+        for entry in &entries {
+            write_tower(&mut out, &Tower { interface: entry.interface, transfer: crate::syntax::NDR20, port: entry.port, address });
+        }
+        out.u32(if entries.is_empty() { STATUS_NOT_REGISTERED } else { STATUS_OK });
+        Ok(out.finish())
+    }
+}
+
+impl Interface for EndpointMapper {
+    fn syntax(&self) -> SyntaxId {
+        EPMAPPER
+    }
+
+    fn call(&self, opnum: u16, stub: Vec<u8>, context: CallContext) -> CallFuture {
+        let result = self.dispatch(opnum, &stub, context.local);
+        std::future::ready(result).boxed()
+    }
+}
+
+fn write_tower(out: &mut NdrWriter, tower: &Tower) {
+    let octets = tower.encode();
+    out.count(octets.len());
+    out.count(octets.len());
+    out.bytes(&octets);
+    out.align(4);
+}
+
+fn version_fits(ours: &SyntaxId, wanted: &SyntaxId, option: u32) -> bool {
+    if ours.uuid != wanted.uuid {
+        return false;
+    }
+    match option {
+        // Peers number the options from 0 or from 1; "all" is the first of both, "up to" the last.
+        0 | 1 => true,
+        2 => ours.serves(wanted),
+        3 => ours == wanted,
+        4 => ours.major == wanted.major,
+        _ => (ours.major, ours.minor) <= (wanted.major, wanted.minor),
+    }
+}
+
+/// The address that the client came to; for an IPv6 client none, it keeps its host and takes the port.
+fn ipv4_of(local: Option<SocketAddr>) -> Ipv4Addr {
+    match local.map(|local| local.ip().to_canonical()) {
+        Some(IpAddr::V4(address)) => address,
+        Some(IpAddr::V6(_)) | None => Ipv4Addr::UNSPECIFIED,
+    }
+}
+
+/// Asks the mapper at this address for the port of an interface.
+pub async fn resolve(mapper: SocketAddr, interface: SyntaxId) -> Result<SocketAddr, ClientError> {
+    let client = Client::connect(mapper, EPMAPPER, None).await?;
+    let question = Tower { interface, transfer: crate::syntax::NDR20, port: 0, address: Ipv4Addr::UNSPECIFIED }.encode();
+    let mut stub = NdrWriter::new();
+    stub.referent();
+    stub.uuid(Uuid::nil());
+    stub.referent();
+    stub.count(question.len());
+    stub.count(question.len());
+    stub.bytes(&question);
+    stub.align(4);
+    stub.context_handle(ContextHandle::NULL);
+    stub.u32(4);
+    let answer = client.call(OPNUM_MAP, stub.finish()).await?;
+    let port = read_map_answer(&answer).map_err(|_| ClientError::Protocol("answer of the endpoint mapper is malformed"))?;
+    let port = port.ok_or(ClientError::NotRegistered)?;
+    Ok(SocketAddr::new(mapper.ip(), port))
+}
+
+fn read_map_answer(stub: &[u8]) -> Result<Option<u16>, NdrError> {
+    let mut reader = NdrReader::new(stub);
+    reader.context_handle()?;
+    let towers = reader.u32()?;
+    let _max = reader.u32()?;
+    let _offset = reader.u32()?;
+    let actual = reader.count(4)?;
+    for _ in 0..actual {
+        reader.pointer()?;
+    }
+    let mut port = None;
+    for _ in 0..actual {
+        let _max = reader.u32()?;
+        let length = reader.count(1)?;
+        let tower = Tower::decode(reader.bytes(length)?);
+        port = port.or(tower.map(|tower| tower.port));
+    }
+    let status = reader.u32()?;
+    Ok(if status == STATUS_OK && towers > 0 { port } else { None })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn map_answers_with_our_port_and_address() {
+        let map = EndpointMap::new();
+        let interface = SyntaxId::new(uuid!("ccd8c074-d0e5-4a40-92b4-d074faa6ba28"), 1, 1);
+        map.insert(Endpoint { interface, port: 135, annotation: "witness".into() });
+        let mapper = EndpointMapper::new(map);
+        let question = |interface| {
+            let octets = Tower { interface, transfer: crate::syntax::NDR20, port: 0, address: Ipv4Addr::UNSPECIFIED }.encode();
+            let mut out = NdrWriter::new();
+            out.referent();
+            out.uuid(Uuid::nil());
+            out.referent();
+            out.count(octets.len());
+            out.count(octets.len());
+            out.bytes(&octets);
+            out.align(4);
+            out.context_handle(ContextHandle::NULL);
+            out.u32(4);
+            out.finish()
+        };
+        let local = Some("192.0.2.1:135".parse().unwrap());
+        let answer = mapper.dispatch(OPNUM_MAP, &question(interface), local).unwrap();
+        let mut expected = vec![0; 20];
+        expected.extend_from_slice(&[1, 0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 2, 0, 75, 0, 0, 0, 75, 0, 0, 0]);
+        expected.extend_from_slice(
+            &Tower { interface, transfer: crate::syntax::NDR20, port: 135, address: Ipv4Addr::new(192, 0, 2, 1) }.encode(),
+        );
+        expected.extend_from_slice(&[0; 5]);
+        assert_eq!(answer, expected);
+        assert_eq!(read_map_answer(&answer), Ok(Some(135)));
+        let answer = mapper.dispatch(OPNUM_MAP, &question(EPMAPPER), local).unwrap();
+        assert_eq!(answer[20..], [0, 0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xD6, 0xA0, 0xC9, 0x16]);
+        assert_eq!(mapper.dispatch(OPNUM_MAP, &[1; 30], local), Err(Fault::BAD_STUB_DATA));
+        assert_eq!(mapper.dispatch(99, &[], local), Err(Fault::OPNUM_OUT_OF_RANGE));
+    }
+}

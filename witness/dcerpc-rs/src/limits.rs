@@ -1,0 +1,62 @@
+//! Every limit of the runtime in one place. It decides nothing; the places that apply a limit name it.
+
+use std::time::Duration;
+
+/// Limits of one server: what a peer may make us keep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections that one listener holds at the same time.
+    pub connections_max: usize,
+    /// Connections that have not finished their bind; beyond it the oldest such connection is dropped.
+    pub half_open_max: usize,
+    /// How long a connection may take until its bind (with its security legs) is complete.
+    pub bind_timeout: Duration,
+    /// How long a peer may refuse to take bytes that are waiting for it.
+    pub write_timeout: Duration,
+    /// Calls of one connection that may be unanswered at the same time.
+    pub calls_max: usize,
+    /// Bytes of one request's stub after reassembly.
+    pub stub_bytes_max: usize,
+    /// Presentation contexts of one connection.
+    pub contexts_max: usize,
+    /// Context handles of one association group.
+    pub context_handles_max: usize,
+    /// Association groups of one server.
+    pub association_groups_max: usize,
+    /// Bytes waiting for a slow reader before we stop reading from it.
+    pub output_bytes_max: usize,
+    /// Our own fragment size, offered in the bind.
+    pub fragment_bytes: u16,
+}
+
+/// Fragment size on TCP, as Windows and Samba offer it.
+pub const FRAGMENT_BYTES_TCP: u16 = 5840;
+/// Fragment size on pipes.
+pub const FRAGMENT_BYTES_PIPE: u16 = 4280;
+/// The smallest fragment size that a peer may insist on.
+pub const FRAGMENT_BYTES_MIN: u16 = 2048;
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections_max: 16_384,
+            half_open_max: 1_024,
+            bind_timeout: Duration::from_secs(30),
+            write_timeout: Duration::from_secs(60),
+            calls_max: 64,
+            stub_bytes_max: 4 << 20,
+            contexts_max: 64,
+            context_handles_max: 1_024,
+            association_groups_max: 32_768,
+            output_bytes_max: 1 << 20,
+            fragment_bytes: FRAGMENT_BYTES_TCP,
+        }
+    }
+}
+
+impl Limits {
+    /// The limits for a named pipe: the same, with the pipe's smaller fragments and fewer calls.
+    pub fn for_pipe() -> Self {
+        Self { fragment_bytes: FRAGMENT_BYTES_PIPE, calls_max: 16, ..Self::default() }
+    }
+}

@@ -1,0 +1,126 @@
+//! The TCP server: a listener, a task per connection, and in it a task per call. It decides nothing about the protocol;
+//! that is [`crate::connection`].
+
+mod drive;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::association::AssociationGroups;
+use crate::connection::ConnectionConfig;
+use crate::interface::InterfaceSet;
+use crate::limits::Limits;
+use crate::security::SecurityProvider;
+
+pub(crate) use drive::run_call;
+
+/// Pause after an accept that failed for want of a resource.
+const ACCEPT_PAUSE: std::time::Duration = std::time::Duration::from_millis(50);
+
+/// Serves interfaces on a listener until it is cancelled. Returns when every connection has ended and every context
+/// handle has been run down.
+pub async fn serve(
+    listener: TcpListener,
+    interfaces: InterfaceSet,
+    security: Option<Arc<dyn SecurityProvider>>,
+    limits: Limits,
+    cancel: CancellationToken,
+) -> io::Result<()> {
+    let port = listener.local_addr()?.port();
+    let groups = AssociationGroups::new();
+    let half_open = Arc::new(HalfOpen::default());
+    let mut connections = JoinSet::new();
+    let mut serial: u64 = 0;
+    loop {
+        let accepted = tokio::select! {
+            () = cancel.cancelled() => break,
+            Some(_) = connections.join_next(), if !connections.is_empty() => continue,
+            accepted = listener.accept(), if connections.len() < limits.connections_max => accepted,
+        };
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(%error, "accept failed");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        prepare(&stream);
+        let config = ConnectionConfig {
+            interfaces: interfaces.clone(),
+            security: security.clone(),
+            groups: Arc::clone(&groups),
+            limits,
+            secondary_address: port.to_string(),
+            peer: Some(peer),
+            local: stream.local_addr().ok(),
+            transport_identity: None,
+        };
+        serial += 1;
+        let place = half_open.enter(serial, limits.half_open_max, &cancel);
+        connections.spawn(drive::connection(stream, config, place));
+    }
+    while connections.join_next().await.is_some() {}
+    Ok(())
+}
+
+/// A witness connection is silent for hours: the kernel has to notice that its peer is gone.
+fn prepare(stream: &TcpStream) {
+    use rustix::net::sockopt;
+    let set = || -> rustix::io::Result<()> {
+        sockopt::set_tcp_nodelay(stream, true)?;
+        sockopt::set_socket_keepalive(stream, true)?;
+        sockopt::set_tcp_keepidle(stream, std::time::Duration::from_secs(30))?;
+        sockopt::set_tcp_keepintvl(stream, std::time::Duration::from_secs(10))?;
+        sockopt::set_tcp_keepcnt(stream, 3)
+    };
+    if let Err(error) = set() {
+        tracing::debug!(%error, "socket options are not set");
+    }
+}
+
+/// Connections that have not finished their bind, oldest first.
+#[derive(Default)]
+struct HalfOpen {
+    waiting: Mutex<BTreeMap<u64, CancellationToken>>,
+}
+
+impl HalfOpen {
+    /// Registers a connection; drops the oldest one if there are too many.
+    fn enter(self: &Arc<Self>, serial: u64, half_open_max: usize, parent: &CancellationToken) -> HalfOpenPlace {
+        let token = parent.child_token();
+        let mut waiting = self.waiting.lock();
+        waiting.insert(serial, token.clone());
+        if waiting.len() > half_open_max
+            && let Some((_, oldest)) = waiting.pop_first()
+        {
+            oldest.cancel();
+        }
+        HalfOpenPlace { half_open: Arc::clone(self), serial, token }
+    }
+}
+
+/// One connection's place among the half-open ones.
+struct HalfOpenPlace {
+    half_open: Arc<HalfOpen>,
+    serial: u64,
+    token: CancellationToken,
+}
+
+impl HalfOpenPlace {
+    fn leave(&self) {
+        self.half_open.waiting.lock().remove(&self.serial);
+    }
+}
+
+impl Drop for HalfOpenPlace {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
