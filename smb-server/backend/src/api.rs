@@ -209,8 +209,7 @@ pub struct Range {
 
 /// A file system under a share. Names are compared without case; an exact match wins and costs one system call.
 ///
-/// Errors about a path: `NotFound` for the last component, `ParentNotFound` for one before it, `NotADirectory` when one before it is a
-/// file.
+/// Errors about a path: `NotFound` for the last component, `ParentNotFound` when one before it is missing or no directory.
 pub trait Backend: Send + Sync + Debug {
     /// Tells about the volume.
     fn volume(&self) -> Result<VolumeInfo>;

@@ -8,10 +8,16 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "tests"))]
 
 mod api;
+mod disposition;
+mod dosattrib;
 mod error;
+mod faulty;
 mod key;
+mod memory;
 mod meta;
 mod path;
+mod posix;
+mod xname;
 
 pub mod name;
 
@@ -20,6 +26,10 @@ pub use api::{
     StreamInfo, Want,
 };
 pub use error::{BackendError, Result};
+pub use faulty::{Fault, FaultyBackend, Op, When};
 pub use key::FileKey;
+pub use memory::MemoryBackend;
 pub use meta::{FileKind, Metadata, SetBasic, VolumeInfo};
 pub use path::{PATH_BYTES_MAX, PathError, RelPath};
+pub use posix::PosixBackend;
+pub use xname::STREAM_BYTES_MAX;

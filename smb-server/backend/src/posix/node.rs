@@ -1,0 +1,264 @@
+//! A descriptor with what can be learnt and changed through it alone: metadata and extended attributes.
+//!
+//! Most descriptors are opened with O_PATH, for which the kernel refuses the `f…` calls; these go through `/proc/self/fd`.
+
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, Statx, StatxFlags, Timestamps, XattrFlags};
+use rustix::io::Errno;
+use smb_types::{FileAttributes, FileTime};
+
+use super::errno::error;
+use crate::dosattrib::{self, DosAttrib};
+use crate::meta::visible_attributes;
+use crate::xname::{self, VALUE_BYTES_MAX};
+use crate::{BackendError, Ea, FileKey, FileKind, Metadata, Result, StreamInfo, name};
+
+/// What statx is asked for.
+pub(super) const STATX: StatxFlags = StatxFlags::BASIC_STATS.union(StatxFlags::BTIME);
+/// Most of the attributes are small.
+const FIRST_BUFFER_BYTES: usize = 256;
+
+/// A descriptor, and what it is good for.
+#[derive(Debug)]
+pub(super) struct Node {
+    pub(super) fd: OwnedFd,
+    /// The share-relative path it was opened by, for messages only.
+    pub(super) path: String,
+    pub(super) readable: bool,
+    pub(super) writable: bool,
+}
+
+impl Node {
+    fn is_path_only(&self) -> bool {
+        !self.readable && !self.writable
+    }
+
+    fn proc_path(&self) -> String {
+        format!("/proc/self/fd/{}", self.fd.as_raw_fd())
+    }
+
+    pub(super) fn error(&self, op: &'static str, errno: Errno) -> BackendError {
+        error(op, &self.path, errno)
+    }
+
+    /// The same file once more, good for reading or writing.
+    pub(super) fn reopen(&self, flags: OFlags) -> Result<OwnedFd> {
+        fs::open(self.proc_path(), flags | OFlags::CLOEXEC | OFlags::NONBLOCK, Mode::empty()).map_err(|e| self.error("open", e))
+    }
+
+    pub(super) fn statx(&self) -> Result<Statx> {
+        fs::statx(&self.fd, "", AtFlags::EMPTY_PATH, STATX).map_err(|e| self.error("statx", e))
+    }
+
+    pub(super) fn metadata(&self) -> Result<Metadata> {
+        let stat = self.statx()?;
+        Ok(metadata_of(&stat, self.dosattrib()))
+    }
+
+    pub(super) fn dosattrib(&self) -> DosAttrib {
+        // A file system without extended attributes, or a file that may not have them, has default attributes.
+        match self.xattr(dosattrib::XATTR_NAME) {
+            Ok(Some(value)) => DosAttrib::decode(&value),
+            Ok(None) | Err(_) => DosAttrib::default(),
+        }
+    }
+
+    pub(super) fn set_dosattrib(&self, value: DosAttrib) -> Result<()> {
+        self.set_xattr(dosattrib::XATTR_NAME, &value.encode())
+    }
+
+    pub(super) fn set_times(&self, times: &Timestamps) -> Result<()> {
+        let done = if self.is_path_only() {
+            fs::utimensat(fs::CWD, self.proc_path(), times, AtFlags::empty())
+        } else {
+            fs::futimens(&self.fd, times)
+        };
+        done.map_err(|e| self.error("utimensat", e))
+    }
+
+    /// One extended attribute; None when absent.
+    pub(super) fn xattr(&self, xattr: &str) -> Result<Option<Vec<u8>>> {
+        let got = if self.is_path_only() {
+            let path = self.proc_path();
+            read_growing(|b| fs::getxattr(&path, xattr, b))
+        } else {
+            read_growing(|b| fs::fgetxattr(&self.fd, xattr, b))
+        };
+        match got {
+            Ok(value) => Ok(Some(value)),
+            Err(Errno::NODATA) => Ok(None),
+            Err(e) => Err(self.error("getxattr", e)),
+        }
+    }
+
+    pub(super) fn set_xattr(&self, xattr: &str, value: &[u8]) -> Result<()> {
+        if value.len() > VALUE_BYTES_MAX {
+            return Err(BackendError::TooLarge { path: self.path.clone(), what: "extended attribute" });
+        }
+        let done = if self.is_path_only() {
+            fs::setxattr(self.proc_path(), xattr, value, XattrFlags::empty())
+        } else {
+            fs::fsetxattr(&self.fd, xattr, value, XattrFlags::empty())
+        };
+        done.map_err(|e| self.error("setxattr", e))
+    }
+
+    /// Removes an extended attribute; tells whether there was one.
+    pub(super) fn remove_xattr(&self, xattr: &str) -> Result<bool> {
+        let done = if self.is_path_only() { fs::removexattr(self.proc_path(), xattr) } else { fs::fremovexattr(&self.fd, xattr) };
+        match done {
+            Ok(()) => Ok(true),
+            Err(Errno::NODATA) => Ok(false),
+            Err(e) => Err(self.error("removexattr", e)),
+        }
+    }
+
+    /// The names of all extended attributes that are text, sorted.
+    pub(super) fn xattrs(&self) -> Result<Vec<String>> {
+        let got = if self.is_path_only() {
+            let path = self.proc_path();
+            read_growing(|b| fs::listxattr(&path, b))
+        } else {
+            read_growing(|b| fs::flistxattr(&self.fd, b))
+        };
+        let list = match got {
+            Ok(list) => list,
+            Err(Errno::OPNOTSUPP) => return Ok(Vec::new()),
+            Err(e) => return Err(self.error("listxattr", e)),
+        };
+        let mut names: Vec<String> =
+            list.split(|b| *b == 0).filter(|n| !n.is_empty()).filter_map(|n| String::from_utf8(n.to_vec()).ok()).collect();
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    pub(super) fn eas(&self) -> Result<Vec<Ea>> {
+        let mut eas = Vec::new();
+        for xattr in self.xattrs()? {
+            let Some(ea) = xname::ea_of(&xattr) else { continue };
+            // It may be gone since the list was made.
+            if let Some(value) = self.xattr(&xattr)? {
+                eas.push(Ea { name: ea.to_owned(), value });
+            }
+        }
+        Ok(eas)
+    }
+
+    pub(super) fn set_eas(&self, eas: &[Ea]) -> Result<()> {
+        for ea in eas {
+            xname::of_ea(&ea.name, &self.path)?;
+        }
+        for ea in eas {
+            let there = self.xattrs()?.into_iter().find(|x| xname::ea_of(x).is_some_and(|n| name::eq_ignore_case(n, &ea.name)));
+            match (there, ea.value.is_empty()) {
+                (Some(x), true) => drop(self.remove_xattr(&x)?),
+                (None, true) => {}
+                (Some(x), false) => self.set_xattr(&x, &ea.value)?,
+                (None, false) => self.set_xattr(&xname::of_ea(&ea.name, &self.path)?, &ea.value)?,
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn streams(&self) -> Result<Vec<StreamInfo>> {
+        let mut streams = Vec::new();
+        for xattr in self.xattrs()? {
+            let Some(stream) = xname::stream_of(&xattr) else { continue };
+            if let Some(value) = self.xattr(&xattr)? {
+                let size = (value.len() as u64).saturating_sub(1);
+                streams.push(StreamInfo { name: stream.to_owned(), size, allocation: stream_allocation(size) });
+            }
+        }
+        Ok(streams)
+    }
+
+    /// The extended attribute that holds a stream, and its name as stored.
+    pub(super) fn find_stream(&self, stream: &str) -> Result<Option<(String, String)>> {
+        let exact = xname::of_stream(stream, &self.path)?;
+        let xattrs = self.xattrs()?;
+        if xattrs.contains(&exact) {
+            return Ok(Some((exact, stream.to_owned())));
+        }
+        Ok(xattrs.into_iter().find_map(|x| {
+            let found = xname::stream_of(&x).filter(|n| name::eq_ignore_case(n, stream))?.to_owned();
+            Some((x, found))
+        }))
+    }
+
+    /// Removes all named streams and EAs.
+    pub(super) fn strip(&self) -> Result<()> {
+        for xattr in self.xattrs()? {
+            if xname::stream_of(&xattr).is_some() || xname::ea_of(&xattr).is_some() {
+                self.remove_xattr(&xattr)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What a stream takes: extended attributes are kept in words.
+pub(super) fn stream_allocation(size: u64) -> u64 {
+    size.next_multiple_of(8)
+}
+
+/// Calls with a small buffer first and a larger one while the kernel says that it does not fit.
+pub(super) fn read_growing(mut read: impl FnMut(&mut [u8]) -> Result<usize, Errno>) -> Result<Vec<u8>, Errno> {
+    let mut size = FIRST_BUFFER_BYTES;
+    loop {
+        let mut buffer = vec![0; size];
+        match read(&mut buffer) {
+            Ok(n) => {
+                buffer.truncate(n);
+                return Ok(buffer);
+            }
+            Err(Errno::RANGE) if size < VALUE_BYTES_MAX => size = VALUE_BYTES_MAX,
+            Err(e) => return Err(e),
+        }
+    }
+}
+
+/// The key of what statx saw.
+pub(super) fn key_of(stat: &Statx) -> FileKey {
+    let generation = if stat.stx_mask & StatxFlags::BTIME.bits() == 0 {
+        0
+    } else {
+        let seconds = u64::try_from(stat.stx_btime.tv_sec).unwrap_or(0);
+        seconds.wrapping_mul(1_000_000_000).wrapping_add(u64::from(stat.stx_btime.tv_nsec))
+    };
+    FileKey::new(stat.stx_ino, generation)
+}
+
+/// File or directory.
+pub(super) fn kind_of(stat: &Statx) -> FileKind {
+    match FileType::from_raw_mode(stat.stx_mode.into()) {
+        FileType::Directory => FileKind::Directory,
+        _ => FileKind::File,
+    }
+}
+
+/// What statx and `user.DOSATTRIB` saw, as a client wants it.
+pub(super) fn metadata_of(stat: &Statx, dos: DosAttrib) -> Metadata {
+    let kind = kind_of(stat);
+    let time = |t: fs::StatxTimestamp| FileTime::from_unix(t.tv_sec, t.tv_nsec);
+    let last_write = time(stat.stx_mtime);
+    let born = if stat.stx_mask & StatxFlags::BTIME.bits() == 0 { last_write } else { time(stat.stx_btime) };
+    let is_file = kind == FileKind::File;
+    // windows: a dot file is nothing special; files that were never touched through SMB have no attribute at all.
+    let stored = dos.attributes.unwrap_or(FileAttributes::NONE);
+    Metadata {
+        key: key_of(stat),
+        kind,
+        size: if is_file { stat.stx_size } else { 0 },
+        allocation: if is_file { stat.stx_blocks.saturating_mul(512) } else { 0 },
+        attributes: visible_attributes(stored, kind),
+        creation: dos.creation.unwrap_or(born),
+        last_access: time(stat.stx_atime),
+        last_write,
+        change: time(stat.stx_ctime),
+        links: if is_file { stat.stx_nlink } else { 1 },
+        uid: stat.stx_uid,
+        gid: stat.stx_gid,
+        mode: u32::from(stat.stx_mode) & 0o7777,
+    }
+}
