@@ -3,14 +3,25 @@
 //! `decode` takes a whole element from its header on, because offsets count from there; `encode` appends the body and assumes that
 //! the header occupies the 64 bytes before it.
 
+pub mod buffer_response;
 pub mod cancel;
+pub mod change_notify;
 pub mod close;
 pub mod create;
 pub mod echo;
+pub mod error_response;
 pub mod flush;
+pub mod ioctl;
 pub mod lock;
 pub mod logoff;
+pub mod negotiate;
+pub mod oplock_break;
+pub mod query_directory;
+pub mod query_info;
 pub mod read;
+pub mod session_setup;
+pub mod set_info;
+pub mod tree_connect;
 pub mod tree_disconnect;
 pub mod write;
 
