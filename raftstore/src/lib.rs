@@ -20,15 +20,24 @@
 //! ```
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "tests"))]
 
+mod clock;
+mod codec;
 mod config;
 mod error;
 mod faults;
 mod machine;
 pub mod pki;
 mod status;
+mod storage;
+mod store;
+mod transport;
+mod types;
+mod wire;
 
 pub use config::{Admission, CallHandler, Config, JoinRequest, Limits, Timing};
 pub use error::{CallError, MembershipError, ProposeError, ReadError, StartError};
 pub use faults::Faults;
 pub use machine::{Applied, Change, Class, Machine};
 pub use status::{Leader, Member, Probe, Role, Status};
+pub use store::RaftStore;
+pub use transport::join::{JoinError, JoinGrant, join};

@@ -47,6 +47,7 @@ pub(crate) fn fingerprint(certificate: &CertificateDer<'_>) -> [u8; 32] {
 #[derive(Clone, Serialize, Deserialize)]
 pub struct ClusterCa {
     /// The cluster.
+    #[serde(with = "uuid_text")]
     pub cluster: Uuid,
     /// Its certificate.
     pub certificate_pem: String,
@@ -77,7 +78,8 @@ impl ClusterCa {
     /// Issues a certificate to a node.
     pub fn issue(&self, node_id: u64) -> Result<NodeIdentity, PkiError> {
         let make = |err: rcgen::Error| PkiError::Make(err.to_string());
-        let ca_key = KeyPair::from_pem(&self.key_pem).map_err(|err| PkiError::Read { what: "the authority's key", because: err.to_string() })?;
+        let ca_key =
+            KeyPair::from_pem(&self.key_pem).map_err(|err| PkiError::Read { what: "the authority's key", because: err.to_string() })?;
         let issuer = Issuer::from_ca_cert_pem(&self.certificate_pem, ca_key)
             .map_err(|err| PkiError::Read { what: "the authority's certificate", because: err.to_string() })?;
         let key = KeyPair::generate().map_err(make)?;
@@ -106,6 +108,7 @@ impl ClusterCa {
 #[derive(Clone, Serialize, Deserialize)]
 pub struct NodeIdentity {
     /// Its cluster.
+    #[serde(with = "uuid_text")]
     pub cluster: Uuid,
     /// Its id in the cluster.
     pub node_id: u64,
@@ -199,6 +202,21 @@ impl fmt::Display for JoinToken {
             write!(f, "{byte:02x}")?;
         }
         Ok(())
+    }
+}
+
+/// A cluster id as text, because identities are also kept in configuration files.
+mod uuid_text {
+    use serde::{Deserialize, Deserializer, Serializer};
+    use uuid::Uuid;
+
+    pub(super) fn serialize<S: Serializer>(id: &Uuid, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(id)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Uuid, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Uuid::parse_str(&text).map_err(serde::de::Error::custom)
     }
 }
 

@@ -1,0 +1,260 @@
+//! Snapshot files: the whole state at one log entry, written from a consistent view while applies go on.
+//!
+//! ```text
+//! file:   frame*                      frame:  length u32le | envelope
+//! frames: SnapshotHead { meta, time } , SnapshotPiece { (key, value)* } ... , SnapshotEnd { entries }
+//! ```
+//! A file gets its final name only when it is complete and synced. Values are the raw bytes of the machine.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::Database;
+use crate::codec::{self, Kind};
+use crate::types::{Blob, SnapshotMeta};
+
+/// Folder of the snapshots in the data directory.
+pub(crate) const FOLDER: &str = "snapshots";
+/// A piece is closed when it holds this much; it is longer by one entry at most.
+const PIECE_BYTES: usize = 256 << 10;
+/// Longest frame that is read.
+const FRAME_BYTES_MAX: usize = 64 << 20;
+/// Ending of files that are not complete.
+const UNFINISHED: &str = "part";
+
+/// The head of a snapshot.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Head {
+    pub(crate) meta: SnapshotMeta,
+    pub(crate) time_ms: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct End {
+    entries: u64,
+}
+
+/// A complete snapshot file. Unlinking it does not disturb who reads it.
+#[derive(Debug, Clone)]
+pub(crate) struct SnapshotFile {
+    pub(crate) path: PathBuf,
+    /// Received from a peer and not yet installed.
+    pub(crate) received: bool,
+}
+
+/// Writes a snapshot file.
+pub(crate) struct SnapshotWriter {
+    out: BufWriter<File>,
+    path: PathBuf,
+    piece: Vec<(Blob, Blob)>,
+    piece_bytes: usize,
+    entries: u64,
+}
+
+impl SnapshotWriter {
+    pub(crate) fn create(database: &Database, head: &Head) -> io::Result<Self> {
+        let path = database.dir().join(FOLDER).join(format!("{}.{UNFINISHED}", file_name(&head.meta)));
+        let out = BufWriter::new(File::create(&path)?);
+        let mut writer = Self { out, path, piece: Vec::new(), piece_bytes: 0, entries: 0 };
+        writer.frame(Kind::SnapshotHead, head)?;
+        Ok(writer)
+    }
+
+    pub(crate) fn put(&mut self, key: &[u8], value: &[u8]) -> io::Result<()> {
+        self.piece.push((Blob(key.into()), Blob(value.into())));
+        self.piece_bytes += key.len() + value.len();
+        self.entries += 1;
+        if self.piece_bytes >= PIECE_BYTES { self.close_piece() } else { Ok(()) }
+    }
+
+    fn close_piece(&mut self) -> io::Result<()> {
+        let piece = std::mem::take(&mut self.piece);
+        self.piece_bytes = 0;
+        self.frame(Kind::SnapshotPiece, &piece)
+    }
+
+    fn frame<T: Serialize>(&mut self, kind: Kind, value: &T) -> io::Result<()> {
+        let bytes = codec::encode(kind, value).map_err(io::Error::other)?;
+        let length = u32::try_from(bytes.len()).map_err(|_| io::Error::other("an entry of the state is longer than 4 GiB"))?;
+        self.out.write_all(&length.to_le_bytes())?;
+        self.out.write_all(&bytes)
+    }
+
+    /// Completes the file and gives it its name.
+    pub(crate) fn finish(mut self) -> io::Result<SnapshotFile> {
+        if !self.piece.is_empty() {
+            self.close_piece()?;
+        }
+        self.frame(Kind::SnapshotEnd, &End { entries: self.entries })?;
+        self.out.flush()?;
+        self.out.get_ref().sync_all()?;
+        let path = self.path.with_extension("");
+        rename_synced(&self.path, &path)?;
+        Ok(SnapshotFile { path, received: false })
+    }
+}
+
+fn rename_synced(from: &Path, to: &Path) -> io::Result<()> {
+    std::fs::rename(from, to)?;
+    match to.parent() {
+        Some(folder) => File::open(folder)?.sync_all(),
+        None => Ok(()),
+    }
+}
+
+fn file_name(meta: &SnapshotMeta) -> String {
+    let (index, term) = meta.last_log_id.map_or((0, 0), |log_id| (log_id.index, log_id.leader_id.term));
+    format!("snapshot-{index:020}-{term}")
+}
+
+/// Reads a snapshot file and checks all of it on the way.
+pub(crate) struct SnapshotReader {
+    input: BufReader<File>,
+    path: PathBuf,
+    entries: u64,
+}
+
+impl SnapshotReader {
+    pub(crate) fn open(path: &Path) -> io::Result<(Self, Head)> {
+        let mut reader = Self { input: BufReader::new(File::open(path)?), path: path.to_owned(), entries: 0 };
+        let bytes = reader.frame()?;
+        let head = codec::decode(Kind::SnapshotHead, &bytes).map_err(|err| reader.damaged(&err))?;
+        Ok((reader, head))
+    }
+
+    /// The next piece, or `None` after a complete end.
+    pub(crate) fn piece(&mut self) -> io::Result<Option<Vec<(Blob, Blob)>>> {
+        let bytes = self.frame()?;
+        if bytes.first() == Some(&(Kind::SnapshotPiece as u8)) {
+            let piece: Vec<(Blob, Blob)> = codec::decode(Kind::SnapshotPiece, &bytes).map_err(|err| self.damaged(&err))?;
+            self.entries += piece.len() as u64;
+            return Ok(Some(piece));
+        }
+        let end: End = codec::decode(Kind::SnapshotEnd, &bytes).map_err(|err| self.damaged(&err))?;
+        if end.entries != self.entries {
+            return Err(self.damaged(&format!("it holds {} of {} entries", self.entries, end.entries)));
+        }
+        Ok(None)
+    }
+
+    fn frame(&mut self) -> io::Result<Vec<u8>> {
+        let mut length = [0; 4];
+        self.input.read_exact(&mut length).map_err(|err| self.damaged(&err))?;
+        let length = u32::from_le_bytes(length) as usize;
+        if length > FRAME_BYTES_MAX {
+            return Err(self.damaged(&format!("a frame of {length} bytes")));
+        }
+        let mut bytes = vec![0; length];
+        self.input.read_exact(&mut bytes).map_err(|err| self.damaged(&err))?;
+        Ok(bytes)
+    }
+
+    fn damaged(&self, because: &impl ToString) -> io::Error {
+        let text = format!("the snapshot {} is damaged: {}", self.path.display(), because.to_string());
+        io::Error::new(io::ErrorKind::InvalidData, text)
+    }
+}
+
+/// Reads a whole file only to check it, and returns its head.
+pub(crate) fn verify(path: &Path) -> io::Result<Head> {
+    let (mut reader, head) = SnapshotReader::open(path)?;
+    while reader.piece()?.is_some() {}
+    Ok(head)
+}
+
+/// A file that is being received from a peer.
+#[derive(Debug)]
+pub(crate) struct Incoming {
+    file: File,
+    path: PathBuf,
+    bytes: u64,
+}
+
+impl Incoming {
+    pub(crate) fn create(database: &Database, from: u64, id: u64) -> io::Result<Self> {
+        let path = database.dir().join(FOLDER).join(format!("from-{from}-{id}.{UNFINISHED}"));
+        let file = OpenOptions::new().create(true).truncate(true).write(true).open(&path)?;
+        Ok(Self { file, path, bytes: 0 })
+    }
+
+    /// Adds a chunk, which must begin where the last one ended.
+    pub(crate) fn add(&mut self, offset: u64, chunk: &[u8]) -> io::Result<()> {
+        if offset != self.bytes {
+            return Err(io::Error::other(format!("a chunk begins at {offset} where {} belongs", self.bytes)));
+        }
+        self.file.write_all(chunk)?;
+        self.bytes += chunk.len() as u64;
+        Ok(())
+    }
+
+    pub(crate) fn finish(self, bytes: u64) -> io::Result<SnapshotFile> {
+        if bytes != self.bytes {
+            return Err(io::Error::other(format!("{} of {bytes} bytes arrived", self.bytes)));
+        }
+        self.file.sync_all()?;
+        Ok(SnapshotFile { path: self.path, received: true })
+    }
+
+    /// Forgets what arrived.
+    pub(crate) fn discard(self) {
+        remove(&self.path);
+    }
+}
+
+/// Moves a received file to its place; copies one that belongs to somebody else.
+pub(crate) fn adopt(database: &Database, file: &SnapshotFile, meta: &SnapshotMeta) -> io::Result<SnapshotFile> {
+    let path = database.dir().join(FOLDER).join(file_name(meta));
+    if file.path == path {
+        return Ok(file.clone());
+    }
+    if file.received {
+        rename_synced(&file.path, &path)?;
+    } else {
+        let part = path.with_extension(UNFINISHED);
+        std::fs::copy(&file.path, &part)?;
+        File::open(&part)?.sync_all()?;
+        rename_synced(&part, &path)?;
+    }
+    Ok(SnapshotFile { path, received: false })
+}
+
+/// Finds the newest usable snapshot, and removes what is not complete.
+pub(crate) fn newest(database: &Database) -> io::Result<Option<(SnapshotFile, Head)>> {
+    let mut paths = Vec::new();
+    for item in std::fs::read_dir(database.dir().join(FOLDER))? {
+        let path = item?.path();
+        if path.extension().is_some_and(|ending| ending == UNFINISHED) {
+            remove(&path);
+        } else {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    while let Some(path) = paths.pop() {
+        match verify(&path) {
+            Ok(head) => return Ok(Some((SnapshotFile { path, received: false }, head))),
+            // Nothing is lost: the state itself is in the database, and the next snapshot is made from it.
+            Err(err) => tracing::warn!(%err, "a snapshot file is not usable and is left alone"),
+        }
+    }
+    Ok(None)
+}
+
+/// Removes all snapshots except one.
+pub(crate) fn remove_others(database: &Database, keep: &Path) {
+    let Ok(items) = std::fs::read_dir(database.dir().join(FOLDER)) else { return };
+    for path in items.flatten().map(|item| item.path()) {
+        if path != keep && path.extension().is_none() {
+            remove(&path);
+        }
+    }
+}
+
+fn remove(path: &Path) {
+    if let Err(err) = std::fs::remove_file(path) {
+        tracing::warn!(%err, path = %path.display(), "a snapshot file that is no longer needed cannot be removed");
+    }
+}

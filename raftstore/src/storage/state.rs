@@ -1,0 +1,310 @@
+//! The machine's state: applied entries, changed keys, snapshots.
+//!
+//! Changes of a batch are written unsynced, together with the applied index: after a crash the log brings back what is missing. Tells
+//! waiting proposals of this node what became of them.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use futures::{Stream, StreamExt};
+use openraft::storage::{EntryResponder, RaftStateMachine};
+use openraft::{EntryPayload, OptionalSend, RaftSnapshotBuilder};
+use parking_lot::Mutex;
+use rocksdb::{IteratorMode, WriteBatch};
+use serde::{Deserialize, Serialize};
+use tokio::sync::{oneshot, watch};
+
+use super::snapshot::{self, Head, SnapshotFile, SnapshotReader, SnapshotWriter};
+use super::{Database, META, STATE, key};
+use crate::clock::LogClock;
+use crate::codec::{self, Kind};
+use crate::error::StartError;
+use crate::machine::{Applied, Machine};
+use crate::store::waiters::Waiters;
+use crate::types::{LogId, Snapshot, SnapshotMeta, StoredMembership, TypeConfig};
+
+/// Entries applied before the machine's changes are written.
+const BATCH_ENTRIES_MAX: usize = 256;
+/// Name of the marker's target when none is set: larger than any key of a machine.
+const STATE_END: [u8; 64] = [0xff; 64];
+
+/// How far the state is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Progress {
+    log_id: Option<LogId>,
+    membership: StoredMembership,
+    time_ms: u64,
+}
+
+/// What others see of the progress.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct AppliedMark {
+    pub(crate) log_id: Option<LogId>,
+    pub(crate) time_ms: u64,
+}
+
+impl AppliedMark {
+    pub(crate) fn index(&self) -> u64 {
+        self.log_id.map_or(0, |log_id| log_id.index)
+    }
+}
+
+/// The state of one node.
+#[derive(Clone)]
+pub(crate) struct StateStore {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    database: Arc<Database>,
+    machine: Arc<dyn Machine>,
+    clock: Arc<LogClock>,
+    waiters: Arc<Waiters>,
+    progress: Mutex<Progress>,
+    applied: watch::Sender<AppliedMark>,
+    current: Mutex<Option<(SnapshotFile, SnapshotMeta)>>,
+}
+
+impl StateStore {
+    /// Reads the state into the machine. An installation of a snapshot that was cut short is done again first.
+    pub(crate) fn open(
+        database: Arc<Database>,
+        machine: Arc<dyn Machine>,
+        clock: Arc<LogClock>,
+        waiters: Arc<Waiters>,
+    ) -> Result<Self, StartError> {
+        let start = |err: io::Error| database.start_error("the state", &err);
+        if let Some(name) = database.read_start::<String>(Kind::Installing, key::INSTALLING, "the installation mark")? {
+            let path = database.dir().join(snapshot::FOLDER).join(name);
+            fill(&database, &path).map_err(start)?;
+        }
+        let progress: Progress = database.read_start(Kind::Applied, key::APPLIED, "the applied mark")?.unwrap_or_default();
+        clock.observe(progress.time_ms);
+        load(&database, machine.as_ref()).map_err(|err| match err {
+            LoadError::Damaged(err) => start(err),
+            LoadError::Refused(because) => StartError::Load(because),
+        })?;
+        let current = snapshot::newest(&database).map_err(start)?.map(|(file, head)| (file, head.meta));
+        let (applied, _) = watch::channel(AppliedMark { log_id: progress.log_id, time_ms: progress.time_ms });
+        let inner = Inner { database, machine, clock, waiters, progress: Mutex::new(progress), applied, current: Mutex::new(current) };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    pub(crate) fn watch_applied(&self) -> watch::Receiver<AppliedMark> {
+        self.inner.applied.subscribe()
+    }
+
+    pub(crate) fn database(&self) -> &Arc<Database> {
+        &self.inner.database
+    }
+}
+
+impl Inner {
+    /// Applies a batch of entries, writes what changed, and tells who waits.
+    fn apply_batch(&self, entries: Vec<EntryResponder<TypeConfig>>) -> io::Result<()> {
+        let mut progress = self.progress.lock().clone();
+        let mut outcomes = Vec::new();
+        let mut responders = Vec::new();
+        for (entry, responder) in entries {
+            let index = entry.log_id.index;
+            progress.log_id = Some(entry.log_id);
+            match entry.payload {
+                EntryPayload::Blank => {}
+                EntryPayload::Normal(command) => {
+                    // Two proposals may overtake each other between stamp and log: the log's order is time's order.
+                    progress.time_ms = progress.time_ms.max(command.time_ms);
+                    let outcome = self.machine.apply(index, progress.time_ms, &command.data.0);
+                    if self.waiters.waits(command.operation) {
+                        outcomes.push((command.operation, Applied { index, outcome }));
+                    }
+                }
+                EntryPayload::Membership(membership) => progress.membership = StoredMembership::new(Some(entry.log_id), membership),
+            }
+            responders.extend(responder);
+        }
+        let mut batch = WriteBatch::default();
+        let family = self.database.family(STATE);
+        for (key, value) in self.machine.take_changes() {
+            match value {
+                Some(value) => batch.put_cf(family, key, codec::wrap(Kind::Value, &value)),
+                None => batch.delete_cf(family, key),
+            }
+        }
+        let mark = codec::encode(Kind::Applied, &progress).map_err(io::Error::other)?;
+        batch.put_cf(self.database.family(META), key::APPLIED, mark);
+        self.database.write(batch, false)?;
+        self.clock.observe(progress.time_ms);
+        let applied = AppliedMark { log_id: progress.log_id, time_ms: progress.time_ms };
+        *self.progress.lock() = progress;
+        self.machine.applied(applied.index());
+        // Waiters first: who sees the new mark may conclude from it that an operation was not applied.
+        for (operation, outcome) in outcomes {
+            self.waiters.resolve(operation, outcome);
+        }
+        self.applied.send_replace(applied);
+        for responder in responders {
+            responder.send(());
+        }
+        Ok(())
+    }
+
+    fn install(&self, meta: &SnapshotMeta, file: &SnapshotFile) -> io::Result<()> {
+        let head = snapshot::verify(&file.path)?;
+        if head.meta.last_log_id != meta.last_log_id {
+            return Err(self.database.damaged("a received snapshot", &"it ends at another entry than announced"));
+        }
+        let file = snapshot::adopt(&self.database, file, meta)?;
+        let name = file.path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let mut batch = WriteBatch::default();
+        batch.put_cf(self.database.family(META), key::INSTALLING, codec::encode(Kind::Installing, &name).map_err(io::Error::other)?);
+        self.database.write(batch, true)?;
+        let progress = fill(&self.database, &file.path)?;
+        load(&self.database, self.machine.as_ref()).map_err(|err| match err {
+            LoadError::Damaged(err) => err,
+            LoadError::Refused(because) => self.database.damaged("the installed snapshot", &because),
+        })?;
+        snapshot::remove_others(&self.database, &file.path);
+        *self.current.lock() = Some((file, meta.clone()));
+        self.clock.observe(progress.time_ms);
+        let applied = AppliedMark { log_id: progress.log_id, time_ms: progress.time_ms };
+        *self.progress.lock() = progress;
+        self.machine.applied(applied.index());
+        // Their outcomes may lie in the entries that the snapshot replaced.
+        self.waiters.lose_all();
+        self.applied.send_replace(applied);
+        Ok(())
+    }
+}
+
+/// Replaces the state by a snapshot file and removes the installation mark. Can be repeated.
+fn fill(database: &Database, path: &PathBuf) -> io::Result<Progress> {
+    let (mut reader, head) = SnapshotReader::open(path)?;
+    let family = database.family(STATE);
+    let mut batch = WriteBatch::default();
+    batch.delete_range_cf(family, Vec::new(), STATE_END.to_vec());
+    database.write(batch, false)?;
+    while let Some(piece) = reader.piece()? {
+        let mut batch = WriteBatch::default();
+        for (key, value) in piece {
+            batch.put_cf(family, &key.0, codec::wrap(Kind::Value, &value.0));
+        }
+        database.write(batch, false)?;
+    }
+    let progress = Progress { log_id: head.meta.last_log_id, membership: head.meta.last_membership, time_ms: head.time_ms };
+    let mut batch = WriteBatch::default();
+    let meta = database.family(META);
+    batch.put_cf(meta, key::APPLIED, codec::encode(Kind::Applied, &progress).map_err(io::Error::other)?);
+    batch.delete_cf(meta, key::INSTALLING);
+    database.write(batch, true)?;
+    Ok(progress)
+}
+
+enum LoadError {
+    Damaged(io::Error),
+    Refused(String),
+}
+
+/// Hands the whole state to the machine.
+fn load(database: &Database, machine: &dyn Machine) -> Result<(), LoadError> {
+    let mut damage = None;
+    let mut entries = database.db().iterator_cf(database.family(STATE), IteratorMode::Start).map_while(|item| {
+        let read = item.map_err(|err| database.io_error("reading", &err)).and_then(|(key, value)| {
+            let value = codec::unwrap(Kind::Value, &value).map_err(|err| database.damaged(&name_of(&key), &err))?.to_vec();
+            Ok((key.into_vec(), value))
+        });
+        read.map_err(|err| damage = Some(err)).ok()
+    });
+    let loaded = machine.load(&mut entries);
+    drop(entries);
+    match damage {
+        Some(err) => Err(LoadError::Damaged(err)),
+        None => loaded.map_err(LoadError::Refused),
+    }
+}
+
+fn name_of(key: &[u8]) -> String {
+    format!("the state's value of key {}", key.escape_ascii())
+}
+
+/// Writes one snapshot.
+pub(crate) struct Builder {
+    inner: Arc<Inner>,
+    written: oneshot::Receiver<io::Result<(SnapshotFile, SnapshotMeta)>>,
+}
+
+impl RaftSnapshotBuilder<TypeConfig> for Builder {
+    type SnapshotData = SnapshotFile;
+
+    async fn build_snapshot(&mut self) -> Result<Snapshot<SnapshotFile>, io::Error> {
+        let written = (&mut self.written).await.map_err(|_| io::Error::other("the snapshot's thread has stopped"))?;
+        let (file, meta) = written?;
+        snapshot::remove_others(&self.inner.database, &file.path);
+        *self.inner.current.lock() = Some((file.clone(), meta.clone()));
+        Ok(Snapshot { meta, snapshot: file })
+    }
+}
+
+/// Writes a snapshot of what the database holds now. `ready` fires when the view of now is taken.
+fn write_snapshot(inner: &Inner, head: &Head, ready: oneshot::Sender<()>) -> io::Result<(SnapshotFile, SnapshotMeta)> {
+    let database = &inner.database;
+    // An iterator sees the database as it was when it was made.
+    let entries = database.db().iterator_cf(database.family(STATE), IteratorMode::Start);
+    // The caller waits for it; if it does not, nobody minds.
+    let _ = ready.send(());
+    let mut writer = SnapshotWriter::create(database, head)?;
+    for item in entries {
+        let (key, value) = item.map_err(|err| database.io_error("reading", &err))?;
+        let value = codec::unwrap(Kind::Value, &value).map_err(|err| database.damaged(&name_of(&key), &err))?;
+        writer.put(&key, value)?;
+    }
+    Ok((writer.finish()?, head.meta.clone()))
+}
+
+impl RaftStateMachine<TypeConfig> for StateStore {
+    type SnapshotData = SnapshotFile;
+    type SnapshotBuilder = Builder;
+
+    async fn applied_state(&mut self) -> Result<(Option<LogId>, StoredMembership), io::Error> {
+        let progress = self.inner.progress.lock();
+        Ok((progress.log_id, progress.membership.clone()))
+    }
+
+    async fn apply<Strm>(&mut self, entries: Strm) -> Result<(), io::Error>
+    where
+        Strm: Stream<Item = Result<EntryResponder<TypeConfig>, io::Error>> + Unpin + OptionalSend,
+    {
+        let mut batches = entries.ready_chunks(BATCH_ENTRIES_MAX);
+        while let Some(batch) = batches.next().await {
+            self.inner.apply_batch(batch.into_iter().collect::<Result<_, _>>()?)?;
+        }
+        Ok(())
+    }
+
+    async fn get_snapshot_builder(&mut self) -> Builder {
+        let inner = self.inner.clone();
+        let head = {
+            let progress = inner.progress.lock();
+            Head {
+                meta: SnapshotMeta { last_log_id: progress.log_id, last_membership: progress.membership.clone() },
+                time_ms: progress.time_ms,
+            }
+        };
+        let (ready, taken) = oneshot::channel();
+        let (done, written) = oneshot::channel();
+        let worker = inner.clone();
+        tokio::task::spawn_blocking(move || done.send(write_snapshot(&worker, &head, ready)));
+        // No entry is applied before the view is taken. An error here shows up in build_snapshot.
+        drop(taken.await);
+        Builder { inner, written }
+    }
+
+    async fn install_snapshot(&mut self, meta: &SnapshotMeta, snapshot: SnapshotFile) -> Result<(), io::Error> {
+        let (inner, meta) = (self.inner.clone(), meta.clone());
+        tokio::task::spawn_blocking(move || inner.install(&meta, &snapshot)).await.map_err(io::Error::other)?
+    }
+
+    async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot<SnapshotFile>>, io::Error> {
+        Ok(self.inner.current.lock().clone().map(|(snapshot, meta)| Snapshot { meta, snapshot }))
+    }
+}

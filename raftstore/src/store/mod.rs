@@ -1,0 +1,377 @@
+//! A running store: starts everything, and answers what callers ask.
+//!
+//! [`propose`] carries commands to the leader and brings their outcomes home, [`service`] answers other nodes, [`members`] changes the
+//! membership, [`failover`] notices a dead leader, [`waiters`] connects proposals with their apply.
+
+mod failover;
+mod members;
+mod propose;
+mod service;
+pub(crate) mod waiters;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::{Duration, Instant};
+
+use openraft::async_runtime::watch::WatchReceiver;
+use openraft::errors::{InitializeError, RaftError};
+use openraft::{ServerState, SnapshotPolicy};
+use parking_lot::Mutex;
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::LogClock;
+use crate::config::Config;
+use crate::error::{CallError, MembershipError, ReadError, StartError};
+use crate::machine::Machine;
+use crate::status::{Leader, Member, Probe, Role, Status};
+use crate::storage::Database;
+use crate::storage::log::LogStore;
+use crate::storage::snapshot::Incoming;
+use crate::storage::state::{AppliedMark, StateStore};
+use crate::transport::network::{DeadLeader, Network};
+use crate::transport::peers::{Lane, Peers};
+use crate::transport::server::Server;
+use crate::transport::tls;
+use crate::types::{Blob, LeaderId, Node, TypeConfig};
+use crate::wire::{Request, Response};
+
+pub(crate) type Raft = openraft::Raft<TypeConfig, StateStore>;
+
+/// Ended connections that wait to be looked at; more are forgotten, because one is enough.
+const CLOSED_QUEUE_MAX: usize = 64;
+/// What another node may take longer than it was asked to wait.
+const ANSWER_GRACE: Duration = Duration::from_millis(200);
+
+/// A node of a replicated state machine. Clones are handles of the same node; it runs until [`RaftStore::shutdown`].
+#[derive(Clone)]
+pub struct RaftStore {
+    core: Arc<Core>,
+}
+
+/// What all parts of a node share.
+pub(crate) struct Core {
+    config: Config,
+    node_id: u64,
+    local_addr: SocketAddr,
+    raft: Raft,
+    peers: Arc<Peers>,
+    state: StateStore,
+    clock: Arc<LogClock>,
+    waiters: Arc<waiters::Waiters>,
+    /// The leader that the cluster has agreed on, as far as this node knows.
+    leader: watch::Sender<Option<LeaderId>>,
+    public_leader: watch::Sender<Option<Leader>>,
+    dead_leader: Arc<DeadLeader>,
+    seen: propose::Seen,
+    places: Semaphore,
+    incoming: Mutex<BTreeMap<(u64, u64), Incoming>>,
+    closed: mpsc::Sender<u64>,
+    stop: CancellationToken,
+}
+
+impl RaftStore {
+    /// Opens the data directory, listens, and takes part in the cluster as far as it is a member.
+    pub async fn start(config: Config, machine: Arc<dyn Machine>) -> Result<Self, StartError> {
+        let node_id = config.identity.node_id;
+        let raft_config = raft_config(&config)?;
+        let listener = listen(config.listen).await?;
+        let local_addr = listener.local_addr().map_err(|source| StartError::Listen { address: config.listen, source })?;
+        let clock = Arc::new(LogClock::new());
+        let waiters = Arc::new(waiters::Waiters::default());
+        let (log, state) = open(&config, machine, clock.clone(), waiters.clone()).await?;
+        let stop = CancellationToken::new();
+        let connector = tls::connector(&config.identity)?;
+        let acceptor = tls::acceptor(&config.identity)?;
+        let (cluster, limits, faults) = (config.identity.cluster, config.limits, config.faults.clone());
+        let peers = Peers::new(node_id, cluster, connector, faults.clone(), limits.frame_bytes_max, stop.child_token());
+        let dead_leader = Arc::new(DeadLeader::default());
+        let network = Network {
+            own_id: node_id,
+            peers: peers.clone(),
+            dead_leader: dead_leader.clone(),
+            snapshot_ids: Arc::new(AtomicU64::new(rand_start())),
+        };
+        let raft = Raft::new(node_id, raft_config, network, log, state.clone()).await.map_err(|err| StartError::Core(err.to_string()))?;
+        let (closed, closed_queue) = mpsc::channel(CLOSED_QUEUE_MAX);
+        let core = Arc::new(Core {
+            node_id,
+            local_addr,
+            raft,
+            peers,
+            state,
+            clock,
+            waiters,
+            leader: watch::Sender::new(None),
+            public_leader: watch::Sender::new(None),
+            dead_leader,
+            seen: propose::Seen::default(),
+            places: Semaphore::new(limits.proposals_max),
+            incoming: Mutex::default(),
+            closed,
+            stop: stop.clone(),
+            config,
+        });
+        core.take_note();
+        tokio::spawn(core.clone().follow_metrics());
+        tokio::spawn(core.clone().watch_for_death(closed_queue));
+        tokio::spawn(core.clone().announce_address());
+        let server = Server { own_id: node_id, cluster, tls: acceptor, limits, faults, service: core.clone(), stop };
+        tokio::spawn(server.run(listener));
+        Ok(Self { core })
+    }
+
+    /// Makes this node a cluster of one. Does nothing when it is a member of a cluster already.
+    pub async fn bootstrap(&self) -> Result<(), MembershipError> {
+        let members = BTreeMap::from([(self.core.node_id, Node::new(self.core.advertised()))]);
+        match self.core.raft.initialize(members).await {
+            Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => Ok(()),
+            Err(RaftError::APIError(err @ InitializeError::NotInMembers(_))) => Err(MembershipError::Refused(err.to_string())),
+            Err(RaftError::Fatal(_)) => Err(MembershipError::ShuttingDown),
+        }
+    }
+
+    /// Waits until this node has applied `index`.
+    pub async fn wait_applied(&self, index: u64, timeout: Duration) -> Result<(), ReadError> {
+        let deadline = tokio::time::Instant::now() + timeout;
+        self.core.wait_applied(index, deadline).await
+    }
+
+    /// Waits until another node has applied `index`.
+    pub async fn wait_applied_on(&self, node: u64, index: u64, timeout: Duration) -> Result<(), CallError> {
+        if node == self.core.node_id {
+            return self.wait_applied(index, timeout).await.map_err(|_| CallError::Timeout { node });
+        }
+        let request = Request::WaitApplied { index, timeout };
+        match self.core.peers.request(node, Lane::Requests, &request, timeout + ANSWER_GRACE).await? {
+            Response::Done => Ok(()),
+            Response::Refused(_) => Err(CallError::Timeout { node }),
+            _ => Err(CallError::Remote { node, because: "an answer that does not fit".to_owned() }),
+        }
+    }
+
+    /// Calls the application on another node, whose handler answers. A call to this node itself goes to its own handler.
+    pub async fn call(&self, node: u64, payload: Vec<u8>, timeout: Duration) -> Result<Vec<u8>, CallError> {
+        let max = self.core.config.limits.call_bytes_max;
+        if payload.len() > max {
+            return Err(CallError::TooLarge { bytes: payload.len(), max });
+        }
+        if node == self.core.node_id {
+            let Some(handler) = &self.core.config.call_handler else {
+                return Err(CallError::Remote { node, because: "no handler".to_owned() });
+            };
+            return tokio::time::timeout(timeout, handler(node, payload)).await.map_err(|_| CallError::Timeout { node });
+        }
+        match self.core.peers.request(node, Lane::Requests, &Request::Call(payload.into()), timeout).await? {
+            Response::Call(Blob(answer)) => Ok(answer.to_vec()),
+            Response::Refused(because) => Err(CallError::Remote { node, because }),
+            _ => Err(CallError::Remote { node, because: "an answer that does not fit".to_owned() }),
+        }
+    }
+
+    /// Looks whether the port of another node's process accepts connections.
+    pub async fn probe(&self, node: u64) -> Probe {
+        if node == self.core.node_id { Probe::Alive } else { self.core.peers.probe(node).await }
+    }
+
+    /// This node.
+    pub fn node_id(&self) -> u64 {
+        self.core.node_id
+    }
+
+    /// Where this node listens.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.core.local_addr
+    }
+
+    /// The last index that this node has applied.
+    pub fn applied(&self) -> u64 {
+        self.core.state.watch_applied().borrow().index()
+    }
+
+    /// Log time of the last entry that this node has applied.
+    pub fn time_ms(&self) -> u64 {
+        self.core.state.watch_applied().borrow().time_ms
+    }
+
+    /// The leader that this node knows. It may have been replaced.
+    pub fn leader(&self) -> Option<Leader> {
+        *self.core.public_leader.borrow()
+    }
+
+    /// Follows the leader that this node knows.
+    pub fn watch_leader(&self) -> watch::Receiver<Option<Leader>> {
+        self.core.public_leader.subscribe()
+    }
+
+    /// What this node knows of itself and the cluster.
+    pub fn status(&self) -> Status {
+        self.core.status()
+    }
+
+    /// Makes a snapshot now, and forgets the log before it as far as the limits allow.
+    pub async fn snapshot(&self) -> Result<(), ReadError> {
+        self.core.raft.trigger().snapshot().await.map_err(|_| ReadError::ShuttingDown)
+    }
+
+    /// Stops the node: its port refuses connections from now on, and the data directory is free when all handles are dropped.
+    pub async fn shutdown(&self) {
+        self.core.stop.cancel();
+        self.core.peers.close();
+        if let Err(err) = self.core.raft.shutdown().await {
+            tracing::warn!(%err, "the replication core did not stop cleanly");
+        }
+    }
+}
+
+impl Core {
+    /// The address that other nodes are told.
+    pub(crate) fn advertised(&self) -> String {
+        self.config.advertise.clone().unwrap_or_else(|| self.local_addr.to_string())
+    }
+
+    pub(crate) fn current_leader(&self) -> Option<LeaderId> {
+        *self.leader.borrow()
+    }
+
+    /// Whether this node leads, as far as it knows; only a quorum can confirm it.
+    pub(crate) fn leads(&self, leader: LeaderId) -> bool {
+        leader.node_id == self.node_id && self.current_leader() == Some(leader)
+    }
+
+    pub(crate) async fn wait_applied(&self, index: u64, deadline: tokio::time::Instant) -> Result<(), ReadError> {
+        let mut applied = self.state.watch_applied();
+        let reached = |mark: &AppliedMark| mark.index() >= index;
+        tokio::select! {
+            waited = tokio::time::timeout_at(deadline, applied.wait_for(reached)) => match waited {
+                Ok(Ok(_)) => Ok(()),
+                Ok(Err(_)) => Err(ReadError::ShuttingDown),
+                Err(_) => Err(ReadError::Timeout),
+            },
+            () = self.stop.cancelled() => Err(ReadError::ShuttingDown),
+        }
+    }
+
+    /// Passes on what Raft says about leader and members.
+    async fn follow_metrics(self: Arc<Self>) {
+        let mut metrics = self.raft.server_metrics();
+        loop {
+            self.take_note();
+            tokio::select! {
+                changed = metrics.changed() => if changed.is_err() { return },
+                () = self.stop.cancelled() => return,
+            }
+        }
+    }
+
+    fn take_note(&self) {
+        let metrics = self.raft.server_metrics().borrow_watched().clone();
+        for (&id, node) in metrics.membership_config.nodes() {
+            self.peers.set_address(id, &node.addr);
+        }
+        let vote = metrics.vote;
+        let leader = (vote.committed && metrics.current_leader == Some(vote.leader_id.node_id)).then_some(vote.leader_id);
+        if let Some(leader) = leader {
+            self.dead_leader.superseded_by(leader);
+            if leader.node_id == self.node_id {
+                self.clock.lead(leader, Instant::now());
+            }
+        }
+        set_if_changed(&self.leader, leader);
+        set_if_changed(&self.public_leader, leader.map(|leader| Leader { term: leader.term, node_id: leader.node_id }));
+    }
+
+    fn status(&self) -> Status {
+        let metrics = self.raft.metrics().borrow_watched().clone();
+        let matched = |id: &u64| metrics.replication.as_ref().and_then(|all| all.get(id)).and_then(|log_id| log_id.map(|id| id.index));
+        let voters: Vec<u64> = metrics.membership_config.voter_ids().collect();
+        let members = metrics
+            .membership_config
+            .nodes()
+            .map(|(id, node)| (*id, Member { address: node.addr.clone(), voter: voters.contains(id), matched: matched(id) }));
+        let applied = *self.state.watch_applied().borrow();
+        Status {
+            node_id: self.node_id,
+            role: match metrics.state {
+                ServerState::Learner => Role::Learner,
+                ServerState::Follower => Role::Follower,
+                ServerState::Candidate => Role::Candidate,
+                ServerState::Leader => Role::Leader,
+                ServerState::Shutdown => Role::Stopped,
+            },
+            term: metrics.current_term,
+            leader: *self.public_leader.borrow(),
+            last_log: metrics.last_log_index.unwrap_or(0),
+            committed: metrics.local_committed.map_or(0, |log_id| log_id.index),
+            applied: applied.index(),
+            snapshot: metrics.snapshot.map_or(0, |log_id| log_id.index),
+            purged: metrics.purged.map_or(0, |log_id| log_id.index),
+            time_ms: applied.time_ms,
+            members: members.collect(),
+            stopped: metrics.running_state.as_ref().err().map(ToString::to_string),
+        }
+    }
+}
+
+fn set_if_changed<T: PartialEq>(sender: &watch::Sender<T>, value: T) {
+    sender.send_if_modified(|old| {
+        let changed = *old != value;
+        *old = value;
+        changed
+    });
+}
+
+/// Snapshot transfers of two runs of a node must not be mixed up.
+fn rand_start() -> u64 {
+    u64::from(uuid::Uuid::new_v4().as_fields().0) << 16
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).await.map_err(|source| match source.kind() {
+        io::ErrorKind::AddrInUse => StartError::AddressInUse { address },
+        _ => StartError::Listen { address, source },
+    })
+}
+
+async fn open(
+    config: &Config,
+    machine: Arc<dyn Machine>,
+    clock: Arc<LogClock>,
+    waiters: Arc<waiters::Waiters>,
+) -> Result<(LogStore, StateStore), StartError> {
+    let (dir, cluster, node_id) = (config.data_dir.clone(), config.identity.cluster, config.identity.node_id);
+    let opened = tokio::task::spawn_blocking(move || {
+        let database = Database::open(&dir, cluster, node_id)?;
+        let state = StateStore::open(database.clone(), machine, clock.clone(), waiters)?;
+        let log = LogStore::open(database, clock)?;
+        Ok((log, state))
+    });
+    opened.await.map_err(|err| StartError::Core(format!("opening the store failed: {err}")))?
+}
+
+fn raft_config(config: &Config) -> Result<Arc<openraft::Config>, StartError> {
+    let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let (timing, limits) = (config.timing, config.limits);
+    let raft = openraft::Config {
+        cluster_name: config.identity.cluster.to_string(),
+        heartbeat_interval: ms(timing.heartbeat),
+        election_timeout_min: ms(timing.election_min),
+        election_timeout_max: ms(timing.election_max),
+        install_snapshot_timeout: 600_000,
+        max_payload_entries: 256,
+        replication_lag_threshold: limits.snapshot_entries.saturating_mul(2),
+        snapshot_policy: SnapshotPolicy::LogsSinceLast(limits.snapshot_entries),
+        max_in_snapshot_log_to_keep: limits.log_entries_kept,
+        purge_batch_size: 256,
+        enable_pre_vote: Some(true),
+        // A restarted leader has lost its lease, and its followers may have elected another.
+        enable_leader_restore: Some(false),
+        broadcast_submitted_on_append: Some(true),
+        ..openraft::Config::default()
+    };
+    raft.validate().map(Arc::new).map_err(|err| StartError::Config(err.to_string()))
+}

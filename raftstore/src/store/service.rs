@@ -1,0 +1,149 @@
+//! What this node does for other nodes.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+
+use super::Core;
+use crate::config::JoinRequest;
+use crate::storage::snapshot::Incoming;
+use crate::transport::server::Service;
+use crate::types::{SnapshotMeta, Vote};
+use crate::wire::{Join, MembershipChange, OpeningReply, Request, Response};
+
+/// Snapshots that are received at once; an older one of the same peer is given up first.
+const INCOMING_MAX: usize = 4;
+/// How long a joined node may take to start and catch up before it stays a learner.
+const PROMOTE_MAX: Duration = Duration::from_secs(600);
+
+impl Service for Core {
+    fn serve(self: Arc<Self>, from: u64, request: Request) -> BoxFuture<'static, Response> {
+        async move { self.answer(from, request).await }.boxed()
+    }
+
+    fn join(self: Arc<Self>, join: Join) -> BoxFuture<'static, OpeningReply> {
+        async move { self.admit(join).await.unwrap_or_else(OpeningReply::Refused) }.boxed()
+    }
+
+    fn closed(&self, from: u64) {
+        // A full queue is being worked on already.
+        let _ = self.closed.try_send(from);
+    }
+}
+
+impl Core {
+    async fn answer(self: Arc<Self>, from: u64, request: Request) -> Response {
+        let refused = |err: &dyn ToString| Response::Refused(err.to_string());
+        match request {
+            Request::Append(rpc) => self.raft.append_entries(rpc).await.map_or_else(|err| refused(&err), Response::Append),
+            Request::Vote(rpc) => self.raft.vote(rpc).await.map_or_else(|err| refused(&err), Response::Vote),
+            Request::PreVote(rpc) => self.raft.pre_vote(rpc).await.map_or_else(|err| refused(&err), Response::Vote),
+            Request::TransferLeader(rpc) => {
+                self.raft.handle_transfer_leader(rpc).await.map_or_else(|err| refused(&err), Response::TransferLeader)
+            }
+            Request::SnapshotBegin { id } => self.snapshot_begin(from, id).map_or_else(|err| refused(&err), |()| Response::Done),
+            Request::SnapshotChunk { id, offset, chunk } => {
+                self.snapshot_chunk(from, id, offset, chunk.0).await.map_or_else(|err| refused(&err), |()| Response::Done)
+            }
+            Request::SnapshotEnd { id, bytes, vote, meta } => {
+                self.snapshot_end(from, id, bytes, vote, meta).await.unwrap_or_else(|err| refused(&err))
+            }
+            Request::Propose { leader, command } => {
+                let max = self.config.limits.command_bytes_max;
+                if command.data.0.len() > max {
+                    return Response::Refused(format!("a command may have {max} bytes here"));
+                }
+                Response::Proposed(self.submit(leader, command).await)
+            }
+            Request::ReadIndex => self.read_index().await.map_or(Response::NotLeader, Response::Index),
+            Request::WaitApplied { index, timeout } => {
+                let deadline = tokio::time::Instant::now() + timeout.min(Duration::from_secs(3600));
+                self.wait_applied(index, deadline).await.map_or_else(|err| refused(&err), |()| Response::Done)
+            }
+            Request::Membership(change) => self.change_as_leader(&change).await,
+            Request::Call(payload) => self.call_handler(from, payload.0.to_vec()).await,
+        }
+    }
+
+    async fn call_handler(&self, from: u64, payload: Vec<u8>) -> Response {
+        let max = self.config.limits.call_bytes_max;
+        if payload.len() > max {
+            return Response::Refused(format!("a call may have {max} bytes here"));
+        }
+        match &self.config.call_handler {
+            Some(handler) => Response::Call(handler(from, payload).await.into()),
+            None => Response::Refused("this node takes no calls".to_owned()),
+        }
+    }
+
+    fn snapshot_begin(&self, from: u64, id: u64) -> io::Result<()> {
+        let mut incoming = self.incoming.lock();
+        // A peer sends one snapshot at a time: what it began before will not be finished.
+        let old: Vec<_> = incoming.range((from, 0)..=(from, u64::MAX)).map(|(key, _)| *key).collect();
+        for key in old {
+            if let Some(old) = incoming.remove(&key) {
+                old.discard();
+            }
+        }
+        if incoming.len() >= INCOMING_MAX {
+            return Err(io::Error::other("too many snapshots are being received"));
+        }
+        incoming.insert((from, id), Incoming::create(self.state.database(), from, id)?);
+        Ok(())
+    }
+
+    async fn snapshot_chunk(&self, from: u64, id: u64, offset: u64, chunk: Arc<[u8]>) -> io::Result<()> {
+        let mut file = self.take_incoming(from, id)?;
+        let (file, added) = tokio::task::spawn_blocking(move || {
+            let added = file.add(offset, &chunk);
+            (file, added)
+        })
+        .await
+        .map_err(io::Error::other)?;
+        self.incoming.lock().insert((from, id), file);
+        added
+    }
+
+    async fn snapshot_end(&self, from: u64, id: u64, bytes: u64, vote: Vote, meta: SnapshotMeta) -> io::Result<Response> {
+        let file = self.take_incoming(from, id)?;
+        let file = tokio::task::spawn_blocking(move || file.finish(bytes)).await.map_err(io::Error::other)??;
+        let snapshot = openraft::Snapshot { meta, snapshot: file };
+        self.raft.install_full_snapshot(vote, snapshot).await.map(Response::Snapshot).map_err(io::Error::other)
+    }
+
+    fn take_incoming(&self, from: u64, id: u64) -> io::Result<Incoming> {
+        self.incoming.lock().remove(&(from, id)).ok_or_else(|| io::Error::other("this snapshot was not begun, or was given up"))
+    }
+
+    async fn admit(self: Arc<Self>, join: Join) -> Result<OpeningReply, String> {
+        let (Some(admission), Some(ca)) = (&self.config.admission, &self.config.ca) else {
+            return Err("this node does not admit nodes; use a token of one that holds the cluster's authority".to_owned());
+        };
+        if join.address.is_empty() || join.address.len() > 255 {
+            return Err(format!("the address \"{}\" is not usable", join.address));
+        }
+        let request = JoinRequest { secret: join.secret, node_id: join.node_id, address: join.address.clone() };
+        let node_id = admission.redeem(request).await?;
+        let identity = ca.issue(node_id).map_err(|err| err.to_string())?;
+        let members: BTreeMap<u64, String> = self.status().members.into_iter().map(|(id, member)| (id, member.address)).collect();
+        tracing::info!(node_id, address = join.address, "a node joins");
+        let core = self.clone();
+        tokio::spawn(async move { core.welcome(node_id, join.address).await });
+        Ok(OpeningReply::Joined { node_id, identity, members })
+    }
+
+    /// Adds a joined node as a learner, and makes it a voter when it has caught up.
+    async fn welcome(self: Arc<Self>, node_id: u64, address: String) {
+        let deadline = tokio::time::Instant::now() + PROMOTE_MAX;
+        for change in [MembershipChange::AddLearner { node_id, address }, MembershipChange::Promote { node_id }] {
+            if let Err(err) = self.change_membership(&change, deadline).await {
+                tracing::warn!(node_id, %err, "a joined node could not be taken in; promote it by hand when it runs");
+                return;
+            }
+        }
+    }
+}

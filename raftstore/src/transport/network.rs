@@ -1,0 +1,209 @@
+//! Raft's messages over the transport.
+
+use std::future::Future;
+use std::io::{self, Read};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use openraft::RaftNetworkFactory;
+use openraft::errors::NetworkError;
+use openraft::errors::{RPCError, ReplicationClosed, StreamingError, Timeout, Unreachable};
+use openraft::network::{Backoff, RPCOption, RPCTypes, RaftNetworkV2};
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
+};
+use parking_lot::Mutex;
+
+use super::peers::{Lane, Peers};
+use crate::error::CallError;
+use crate::storage::snapshot::SnapshotFile;
+use crate::types::{Blob, LeaderId, Node, Snapshot, TypeConfig, Vote};
+use crate::wire::{Request, Response};
+
+/// Bytes of a snapshot sent with one request.
+const CHUNK_BYTES: usize = 1 << 20;
+/// Longest wait for one chunk, and for the installation at the end.
+const CHUNK_MAX: Duration = Duration::from_secs(10);
+const INSTALL_MAX: Duration = Duration::from_secs(600);
+/// Pause before a peer that cannot be reached is tried again.
+const RETRY_PAUSE: Duration = Duration::from_millis(50);
+/// Longest wait for a vote.
+const VOTE_MAX: Duration = Duration::from_millis(500);
+
+/// A leader whose process is known to be dead. While it is set, our requests for votes for the time after it say that its lease may be
+/// disregarded: the port that refused us belongs to the process that held the lease.
+#[derive(Debug, Default)]
+pub(crate) struct DeadLeader(Mutex<Option<LeaderId>>);
+
+impl DeadLeader {
+    pub(crate) fn set(&self, leader: LeaderId) {
+        *self.0.lock() = Some(leader);
+    }
+
+    /// Forgets it when somebody else leads.
+    pub(crate) fn superseded_by(&self, leader: LeaderId) {
+        self.0.lock().take_if(|dead| *dead != leader);
+    }
+
+    fn covers(&self, vote: &Vote) -> bool {
+        self.0.lock().is_some_and(|dead| dead < vote.leader_id)
+    }
+}
+
+/// Makes a [`PeerNetwork`] per peer.
+#[derive(Clone)]
+pub(crate) struct Network {
+    pub(crate) own_id: u64,
+    pub(crate) peers: Arc<Peers>,
+    pub(crate) dead_leader: Arc<DeadLeader>,
+    pub(crate) snapshot_ids: Arc<AtomicU64>,
+}
+
+/// One peer, for Raft.
+pub(crate) struct PeerNetwork {
+    network: Network,
+    target: u64,
+}
+
+impl RaftNetworkFactory<TypeConfig> for Network {
+    type Network = PeerNetwork;
+
+    async fn new_client(&mut self, target: u64, node: &Node) -> PeerNetwork {
+        self.peers.set_address(target, &node.addr);
+        PeerNetwork { network: self.clone(), target }
+    }
+}
+
+impl PeerNetwork {
+    async fn ask(&self, what: RPCTypes, request: Request, timeout: Duration) -> Result<Response, RPCError<TypeConfig>> {
+        let asked = self.network.peers.request(self.target, Lane::Raft, &request, timeout).await;
+        match asked {
+            Ok(Response::Refused(because)) => Err(RPCError::Network(NetworkError::from_string(because))),
+            Ok(response) => Ok(response),
+            Err(CallError::Timeout { .. }) => {
+                Err(RPCError::Timeout(Timeout { action: what, id: self.network.own_id, target: self.target, timeout }))
+            }
+            Err(err @ (CallError::Refused { .. } | CallError::Unreachable { .. } | CallError::UnknownNode { .. })) => {
+                Err(RPCError::Unreachable(Unreachable::new(&err)))
+            }
+            Err(err) => Err(RPCError::Network(NetworkError::new(&err))),
+        }
+    }
+
+    fn misfit(&self) -> RPCError<TypeConfig> {
+        RPCError::Network(NetworkError::from_string(format!("node {} gave an answer that does not fit", self.target)))
+    }
+
+    async fn bulk(&self, request: Request, timeout: Duration) -> Result<Response, StreamingError<TypeConfig>> {
+        match self.network.peers.request(self.target, Lane::Bulk, &request, timeout).await {
+            Ok(Response::Refused(because)) => Err(StreamingError::Network(NetworkError::from_string(because))),
+            Ok(response) => Ok(response),
+            Err(err) => Err(StreamingError::Unreachable(Unreachable::new(&err))),
+        }
+    }
+
+    async fn send_snapshot(
+        &self,
+        vote: Vote,
+        snapshot: Snapshot<SnapshotFile>,
+    ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
+        let broken = |err: io::Error| StreamingError::Network(NetworkError::from_string(format!("the snapshot cannot be read: {err}")));
+        let id = self.network.snapshot_ids.fetch_add(1, Ordering::Relaxed);
+        // Opened first: a newer snapshot may remove the file while it is being sent.
+        let mut file = std::fs::File::open(&snapshot.snapshot.path).map_err(broken)?;
+        self.bulk(Request::SnapshotBegin { id }, CHUNK_MAX).await?;
+        let mut offset = 0;
+        loop {
+            let (chunk, back) = tokio::task::spawn_blocking(move || (read_chunk(&mut file), file))
+                .await
+                .map_err(|err| StreamingError::Network(NetworkError::new(&err)))?;
+            file = back;
+            let chunk = chunk.map_err(broken)?;
+            if chunk.is_empty() {
+                break;
+            }
+            let sent = chunk.len() as u64;
+            self.bulk(Request::SnapshotChunk { id, offset, chunk: Blob::from(chunk) }, CHUNK_MAX).await?;
+            offset += sent;
+        }
+        match self.bulk(Request::SnapshotEnd { id, bytes: offset, vote, meta: snapshot.meta }, INSTALL_MAX).await? {
+            Response::Snapshot(response) => Ok(response),
+            _ => Err(StreamingError::Network(NetworkError::from_string(format!("node {} gave an answer that does not fit", self.target)))),
+        }
+    }
+}
+
+fn read_chunk(file: &mut std::fs::File) -> io::Result<Vec<u8>> {
+    let mut chunk = Vec::with_capacity(CHUNK_BYTES);
+    file.take(CHUNK_BYTES as u64).read_to_end(&mut chunk)?;
+    Ok(chunk)
+}
+
+impl RaftNetworkV2<TypeConfig> for PeerNetwork {
+    type SnapshotData = SnapshotFile;
+
+    async fn append_entries(
+        &mut self,
+        rpc: AppendEntriesRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<AppendEntriesResponse<TypeConfig>, RPCError<TypeConfig>> {
+        // A batch has to be written and synced: that takes longer than a heartbeat on a slow disk.
+        let timeout = option.hard_ttl().max(Duration::from_secs(2));
+        match self.ask(RPCTypes::AppendEntries, Request::Append(rpc), timeout).await? {
+            Response::Append(response) => Ok(response),
+            _ => Err(self.misfit()),
+        }
+    }
+
+    async fn vote(
+        &mut self,
+        mut rpc: VoteRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
+        rpc.leadership_transfer |= self.network.dead_leader.covers(&rpc.vote);
+        match self.ask(RPCTypes::Vote, Request::Vote(rpc), option.hard_ttl().min(VOTE_MAX)).await? {
+            Response::Vote(response) => Ok(response),
+            _ => Err(self.misfit()),
+        }
+    }
+
+    async fn pre_vote(
+        &mut self,
+        rpc: VoteRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
+        match self.ask(RPCTypes::Vote, Request::PreVote(rpc), option.hard_ttl().min(VOTE_MAX)).await? {
+            Response::Vote(response) => Ok(response),
+            _ => Err(self.misfit()),
+        }
+    }
+
+    async fn full_snapshot(
+        &mut self,
+        vote: Vote,
+        snapshot: Snapshot<SnapshotFile>,
+        cancel: impl Future<Output = ReplicationClosed> + Send + 'static,
+        _option: RPCOption,
+    ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
+        tokio::select! {
+            closed = cancel => Err(StreamingError::Closed(closed)),
+            sent = self.send_snapshot(vote, snapshot) => sent,
+        }
+    }
+
+    async fn transfer_leader(
+        &mut self,
+        req: TransferLeaderRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<TransferLeaderResponse<TypeConfig>, RPCError<TypeConfig>> {
+        match self.ask(RPCTypes::TransferLeader, Request::TransferLeader(req), option.hard_ttl()).await? {
+            Response::TransferLeader(response) => Ok(response),
+            _ => Err(self.misfit()),
+        }
+    }
+
+    fn backoff(&self) -> Option<Backoff> {
+        Some(Backoff::new(std::iter::repeat(RETRY_PAUSE)))
+    }
+}

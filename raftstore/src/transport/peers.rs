@@ -1,0 +1,292 @@
+//! The calling side: one lasting connection per peer and lane, shared by all requests, made when it is needed.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::{Mutex, RwLock};
+use tokio::net::TcpStream;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout_at;
+use tokio_rustls::TlsConnector;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::framing::{self, OPENING_BYTES_MAX};
+use crate::error::CallError;
+use crate::faults::Faults;
+use crate::pki;
+use crate::status::Probe;
+use crate::wire::{Opening, OpeningReply, PROTOCOL_NEWEST, PROTOCOL_OLDEST, Request, Response};
+
+/// A connection is given up when requests wait and nothing has arrived for so long.
+const SILENCE_MAX: Duration = Duration::from_secs(3);
+/// Pause before a failed connection is tried again.
+const RECONNECT_PAUSE: Duration = Duration::from_millis(10);
+/// Longest wait for a connection, whatever the request allows.
+const CONNECT_MAX: Duration = Duration::from_secs(2);
+/// Longest wait of a probe.
+const PROBE_MAX: Duration = Duration::from_millis(200);
+/// Frames that wait for the writer of a connection at most.
+const QUEUE_FRAMES_MAX: usize = 4096;
+
+/// Separate connections, so that one kind of traffic does not wait behind another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Lane {
+    /// Append, vote, heartbeat.
+    Raft,
+    /// Snapshots.
+    Bulk,
+    /// Proposals, reads, calls.
+    Requests,
+}
+
+/// Everybody whom this node can call.
+pub(crate) struct Peers {
+    own_id: u64,
+    cluster: Uuid,
+    tls: TlsConnector,
+    faults: Faults,
+    frame_bytes_max: usize,
+    addresses: RwLock<BTreeMap<u64, String>>,
+    links: Mutex<BTreeMap<(u64, Lane), Arc<Link>>>,
+    stop: CancellationToken,
+}
+
+#[derive(Default)]
+struct Link {
+    state: tokio::sync::Mutex<LinkState>,
+}
+
+#[derive(Default)]
+struct LinkState {
+    connection: Option<Arc<Connection>>,
+    failed: Option<(Instant, CallError)>,
+}
+
+struct Connection {
+    address: String,
+    frames: mpsc::Sender<Vec<u8>>,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    next_id: AtomicU64,
+    waiting: Mutex<HashMap<u64, oneshot::Sender<Response>>>,
+    received: Mutex<Instant>,
+    closed: CancellationToken,
+}
+
+impl Peers {
+    pub(crate) fn new(
+        own_id: u64,
+        cluster: Uuid,
+        tls: TlsConnector,
+        faults: Faults,
+        frame_bytes_max: usize,
+        stop: CancellationToken,
+    ) -> Arc<Self> {
+        let (addresses, links) = (RwLock::default(), Mutex::default());
+        Arc::new(Self { own_id, cluster, tls, faults, frame_bytes_max, addresses, links, stop })
+    }
+
+    /// Takes note of where a node is reached.
+    pub(crate) fn set_address(&self, node: u64, address: &str) {
+        if self.addresses.read().get(&node).is_none_or(|known| known != address) {
+            self.addresses.write().insert(node, address.to_owned());
+        }
+    }
+
+    /// Sends a request and waits for its response.
+    pub(crate) async fn request(&self, node: u64, lane: Lane, request: &Request, timeout: Duration) -> Result<Response, CallError> {
+        let deadline = tokio::time::Instant::now() + timeout;
+        if self.faults.is_cut(self.own_id, node) {
+            tokio::time::sleep_until(deadline).await;
+            return Err(CallError::Timeout { node });
+        }
+        let address = self.addresses.read().get(&node).cloned().ok_or(CallError::UnknownNode { node })?;
+        let link = self.links.lock().entry((node, lane)).or_default().clone();
+        let connection = match timeout_at(deadline, link.connection(self, node, address)).await {
+            Ok(connection) => connection?,
+            Err(_) => return Err(CallError::Unreachable { node, because: "connecting took too long".to_owned() }),
+        };
+        let response = connection.request(node, request, self.frame_bytes_max, deadline).await?;
+        if self.faults.is_cut(node, self.own_id) {
+            tokio::time::sleep_until(deadline).await;
+            return Err(CallError::Timeout { node });
+        }
+        Ok(response)
+    }
+
+    /// Looks whether a node's port accepts connections.
+    pub(crate) async fn probe(&self, node: u64) -> Probe {
+        if self.faults.is_cut(self.own_id, node) || self.faults.is_cut(node, self.own_id) {
+            return Probe::Silent;
+        }
+        let Some(address) = self.addresses.read().get(&node).cloned() else { return Probe::Silent };
+        match tokio::time::timeout(PROBE_MAX, TcpStream::connect(&address)).await {
+            Ok(Ok(_)) => Probe::Alive,
+            Ok(Err(err)) if err.kind() == io::ErrorKind::ConnectionRefused => Probe::Refused,
+            Ok(Err(_)) | Err(_) => Probe::Silent,
+        }
+    }
+
+    /// Closes every connection.
+    pub(crate) fn close(&self) {
+        self.stop.cancel();
+        self.links.lock().clear();
+    }
+}
+
+impl Link {
+    async fn connection(&self, peers: &Peers, node: u64, address: String) -> Result<Arc<Connection>, CallError> {
+        let mut state = self.state.lock().await;
+        if let Some(connection) = &state.connection
+            && connection.address == address
+            && !connection.shared.closed.is_cancelled()
+        {
+            return Ok(connection.clone());
+        }
+        state.connection = None;
+        if let Some((when, err)) = &state.failed
+            && when.elapsed() < RECONNECT_PAUSE
+        {
+            return Err(err.clone());
+        }
+        let connected = tokio::time::timeout(CONNECT_MAX, Connection::open(peers, node, address)).await;
+        let connected = connected.unwrap_or_else(|_| Err(CallError::Unreachable { node, because: "connecting took too long".to_owned() }));
+        match connected {
+            Ok(connection) => {
+                let connection = Arc::new(connection);
+                *state = LinkState { connection: Some(connection.clone()), failed: None };
+                Ok(connection)
+            }
+            Err(err) => {
+                state.failed = Some((Instant::now(), err.clone()));
+                Err(err)
+            }
+        }
+    }
+}
+
+impl Connection {
+    async fn open(peers: &Peers, node: u64, address: String) -> Result<Self, CallError> {
+        let unreachable = |because: String| CallError::Unreachable { node, because };
+        let stream = TcpStream::connect(&address).await.map_err(|err| match err.kind() {
+            io::ErrorKind::ConnectionRefused => CallError::Refused { node },
+            _ => unreachable(format!("{address}: {err}")),
+        })?;
+        stream.set_nodelay(true).map_err(|err| unreachable(err.to_string()))?;
+        let mut stream = peers.tls.connect(pki::server_name(peers.cluster, node), stream).await.map_err(|err| {
+            unreachable(format!("{address} is not node {node} of cluster {}, or the connection broke: {err}", peers.cluster))
+        })?;
+        let hello = Opening::Hello {
+            oldest: PROTOCOL_OLDEST,
+            newest: PROTOCOL_NEWEST,
+            cluster: peers.cluster.as_u128(),
+            from: peers.own_id,
+            to: node,
+        };
+        let opened = async {
+            let frame = framing::frame(0, &hello, OPENING_BYTES_MAX).map_err(|_| io::Error::other("the opening is too long"))?;
+            tokio::io::AsyncWriteExt::write_all(&mut stream, &frame).await?;
+            tokio::io::AsyncWriteExt::flush(&mut stream).await?;
+            let (_, envelope) = framing::read(&mut stream, OPENING_BYTES_MAX).await?;
+            framing::decode::<OpeningReply>(&envelope)
+        };
+        match opened.await.map_err(|err| unreachable(format!("{address}: {err}")))? {
+            OpeningReply::Welcome { .. } => {}
+            OpeningReply::Refused(because) => return Err(CallError::Remote { node, because }),
+            OpeningReply::Joined { .. } => return Err(unreachable(format!("{address} gave an answer that does not fit"))),
+        }
+        let (frames, queue) = mpsc::channel(QUEUE_FRAMES_MAX);
+        let shared = Arc::new(Shared {
+            next_id: AtomicU64::new(1),
+            waiting: Mutex::default(),
+            received: Mutex::new(Instant::now()),
+            closed: peers.stop.child_token(),
+        });
+        let (input, output) = tokio::io::split(stream);
+        tokio::spawn(run(shared.clone(), input, output, queue, peers.frame_bytes_max));
+        Ok(Self { address, frames, shared })
+    }
+
+    async fn request(&self, node: u64, request: &Request, bytes_max: usize, deadline: tokio::time::Instant) -> Result<Response, CallError> {
+        let id = self.shared.next_id.fetch_add(1, Ordering::Relaxed);
+        let frame = framing::frame(id, request, bytes_max).map_err(|err| CallError::TooLarge { bytes: err.bytes, max: bytes_max })?;
+        let (tell, answer) = oneshot::channel();
+        self.shared.waiting.lock().insert(id, tell);
+        let _place = Place { shared: &self.shared, id };
+        // Closing drops every waiting sender; one that was added after that must see it here.
+        if self.shared.closed.is_cancelled() {
+            return Err(CallError::Lost { node });
+        }
+        match timeout_at(deadline, self.frames.send(frame)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => return Err(CallError::Lost { node }),
+            Err(_) => return Err(self.timed_out(node)),
+        }
+        match timeout_at(deadline, answer).await {
+            Ok(Ok(response)) => Ok(response),
+            Ok(Err(_)) => Err(CallError::Lost { node }),
+            Err(_) => Err(self.timed_out(node)),
+        }
+    }
+
+    fn timed_out(&self, node: u64) -> CallError {
+        if self.shared.received.lock().elapsed() > SILENCE_MAX {
+            self.shared.closed.cancel();
+        }
+        CallError::Timeout { node }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.shared.closed.cancel();
+    }
+}
+
+struct Place<'a> {
+    shared: &'a Shared,
+    id: u64,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.shared.waiting.lock().remove(&self.id);
+    }
+}
+
+/// Serves a connection until either side ends it.
+async fn run(
+    shared: Arc<Shared>,
+    mut input: impl tokio::io::AsyncRead + Unpin,
+    output: impl tokio::io::AsyncWrite + Unpin,
+    queue: mpsc::Receiver<Vec<u8>>,
+    bytes_max: usize,
+) {
+    let read = async {
+        loop {
+            let (id, envelope) = framing::read(&mut input, bytes_max).await?;
+            *shared.received.lock() = Instant::now();
+            let response = framing::decode::<Response>(&envelope)?;
+            if let Some(tell) = shared.waiting.lock().remove(&id) {
+                // Who waited may have given up in this moment.
+                drop(tell.send(response));
+            }
+        }
+    };
+    let ended: io::Result<()> = tokio::select! {
+        ended = read => ended,
+        ended = framing::write_all(output, queue) => ended,
+        () = shared.closed.cancelled() => Ok(()),
+    };
+    if let Err(err) = ended {
+        tracing::debug!(%err, "a connection to a peer ended");
+    }
+    shared.closed.cancel();
+    shared.waiting.lock().clear();
+}

@@ -1,0 +1,177 @@
+//! The answering side: accepts connections, checks who is there, serves requests.
+//!
+//! Nothing that arrives can do more than end its own connection. Connections, waiting handshakes and requests are limited.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, mpsc};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::framing::{self, OPENING_BYTES_MAX};
+use super::tls;
+use crate::config::Limits;
+use crate::faults::Faults;
+use crate::wire::{Join, Opening, OpeningReply, PROTOCOL_NEWEST, PROTOCOL_OLDEST, Request, Response};
+
+/// Pause after accepting failed, so that a lack of file descriptors does not become a busy loop.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
+
+/// What the node does with what arrives.
+pub(crate) trait Service: Send + Sync + 'static {
+    /// Serves a request of a member.
+    fn serve(self: Arc<Self>, from: u64, request: Request) -> BoxFuture<'static, Response>;
+    /// Decides about a node that wants to join.
+    fn join(self: Arc<Self>, join: Join) -> BoxFuture<'static, OpeningReply>;
+    /// A member's connection has ended.
+    fn closed(&self, from: u64);
+}
+
+/// The answering side of a node.
+pub(crate) struct Server<S> {
+    pub(crate) own_id: u64,
+    pub(crate) cluster: Uuid,
+    pub(crate) tls: TlsAcceptor,
+    pub(crate) limits: Limits,
+    pub(crate) faults: Faults,
+    pub(crate) service: Arc<S>,
+    pub(crate) stop: CancellationToken,
+}
+
+impl<S: Service> Server<S> {
+    /// Accepts connections until the node stops.
+    pub(crate) async fn run(self, listener: TcpListener) {
+        let places = Arc::new(Semaphore::new(self.limits.connections_max));
+        let server = Arc::new(self);
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                () = server.stop.cancelled() => return,
+            };
+            let stream = match accepted {
+                Ok((stream, _)) => stream,
+                Err(err) => {
+                    tracing::warn!(%err, "a connection of a peer cannot be accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            };
+            let Ok(place) = places.clone().try_acquire_owned() else {
+                tracing::warn!(limit = server.limits.connections_max, "too many connections of peers: one is closed");
+                continue;
+            };
+            let server = server.clone();
+            tokio::spawn(async move {
+                let stop = server.stop.clone();
+                tokio::select! {
+                    ended = server.connection(stream) => {
+                        if let Err(err) = ended {
+                            tracing::debug!(%err, "a connection of a peer ended");
+                        }
+                    }
+                    () = stop.cancelled() => {}
+                }
+                drop(place);
+            });
+        }
+    }
+
+    async fn connection(self: Arc<Self>, stream: TcpStream) -> io::Result<()> {
+        stream.set_nodelay(true)?;
+        let opened = tokio::time::timeout(self.limits.handshake, self.open(stream)).await;
+        let Some((from, stream)) = opened.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?? else {
+            return Ok(());
+        };
+        let _goodbye = Goodbye { service: &*self.service, from };
+        let (mut input, output) = tokio::io::split(stream);
+        let (answers, queue) = mpsc::channel(self.limits.requests_per_connection_max);
+        let places = Arc::new(Semaphore::new(self.limits.requests_per_connection_max));
+        let read = async {
+            loop {
+                let (id, envelope) = framing::read(&mut input, self.limits.frame_bytes_max).await?;
+                let request = framing::decode::<Request>(&envelope)?;
+                if self.faults.is_cut(from, self.own_id) {
+                    continue;
+                }
+                let place = places.clone().acquire_owned().await.map_err(io::Error::other)?;
+                let (service, answers, bytes_max) = (self.service.clone(), answers.clone(), self.limits.frame_bytes_max);
+                tokio::spawn(async move {
+                    let response = service.serve(from, request).await;
+                    let frame = framing::frame(id, &response, bytes_max)
+                        .or_else(|_| framing::frame(id, &Response::Refused("the answer is too long".to_owned()), bytes_max));
+                    if let Ok(frame) = frame {
+                        // The connection may have ended in the meantime.
+                        drop(answers.send(frame).await);
+                    }
+                    drop(place);
+                });
+            }
+        };
+        tokio::select! {
+            ended = read => ended,
+            ended = framing::write_all(output, queue) => ended,
+        }
+    }
+
+    /// TLS, then the opening. Returns who is there, or nothing when all is said.
+    async fn open(&self, stream: TcpStream) -> io::Result<Option<(u64, TlsStream<TcpStream>)>> {
+        let mut stream = self.tls.accept(stream).await?;
+        let (_, envelope) = framing::read(&mut stream, OPENING_BYTES_MAX).await?;
+        let (reply, from) = match framing::decode::<Opening>(&envelope)? {
+            Opening::Hello { oldest, newest, cluster, from, to } => match self.check(&stream, oldest, newest, cluster, from, to) {
+                Ok(version) => (OpeningReply::Welcome { version }, Some(from)),
+                Err(because) => {
+                    tracing::warn!(from, because, "a peer is refused");
+                    (OpeningReply::Refused(because), None)
+                }
+            },
+            Opening::Join(join) => (self.service.clone().join(join).await, None),
+        };
+        let frame = framing::frame(0, &reply, OPENING_BYTES_MAX).map_err(|_| io::Error::other("the answer to an opening is too long"))?;
+        tokio::io::AsyncWriteExt::write_all(&mut stream, &frame).await?;
+        tokio::io::AsyncWriteExt::flush(&mut stream).await?;
+        match from {
+            Some(from) => Ok(Some((from, stream))),
+            None => {
+                tokio::io::AsyncWriteExt::shutdown(&mut stream).await?;
+                Ok(None)
+            }
+        }
+    }
+
+    fn check(&self, stream: &TlsStream<TcpStream>, oldest: u16, newest: u16, cluster: u128, from: u64, to: u64) -> Result<u16, String> {
+        if cluster != self.cluster.as_u128() {
+            return Err(format!("this is a node of cluster {}, not of {}", self.cluster, Uuid::from_u128(cluster)));
+        }
+        if to != self.own_id {
+            return Err(format!("this is node {}, not node {to}", self.own_id));
+        }
+        let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
+        if !certificate.is_some_and(|certificate| tls::speaks_for(certificate, self.cluster, from)) {
+            return Err(format!("the certificate is not that of node {from}"));
+        }
+        let version = newest.min(PROTOCOL_NEWEST);
+        if version < oldest.max(PROTOCOL_OLDEST) {
+            return Err(format!("protocol versions {oldest} to {newest} are not spoken here, only {PROTOCOL_OLDEST} to {PROTOCOL_NEWEST}"));
+        }
+        Ok(version)
+    }
+}
+
+/// Tells the service that a member's connection has ended, however it ended.
+struct Goodbye<'a, S: Service> {
+    service: &'a S,
+    from: u64,
+}
+
+impl<S: Service> Drop for Goodbye<'_, S> {
+    fn drop(&mut self) {
+        self.service.closed(self.from);
+    }
+}

@@ -1,0 +1,121 @@
+//! TLS of the cluster: both sides show a certificate of the cluster's authority; a joining node shows none and knows only a fingerprint.
+
+use std::sync::Arc;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme};
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+use uuid::Uuid;
+
+use crate::pki::{self, NodeIdentity, PkiError};
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(aws_lc_rs::default_provider())
+}
+
+fn unusable(err: impl ToString) -> PkiError {
+    PkiError::Read { what: "the node's identity", because: err.to_string() }
+}
+
+fn roots(identity: &NodeIdentity) -> Result<RootCertStore, PkiError> {
+    let mut roots = RootCertStore::empty();
+    roots.add(identity.ca()?).map_err(unusable)?;
+    Ok(roots)
+}
+
+/// The answering side. A client without certificate is let in, but may only ask to join.
+pub(crate) fn acceptor(identity: &NodeIdentity) -> Result<TlsAcceptor, PkiError> {
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots(identity)?), provider())
+        .allow_unauthenticated()
+        .build()
+        .map_err(unusable)?;
+    let config = ServerConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(unusable)?
+        .with_client_cert_verifier(verifier)
+        // The authority goes along, because a joining node knows only its fingerprint.
+        .with_single_cert(vec![identity.certificate()?, identity.ca()?], identity.key()?)
+        .map_err(unusable)?;
+    Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+/// The calling side.
+pub(crate) fn connector(identity: &NodeIdentity) -> Result<TlsConnector, PkiError> {
+    let config = ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(unusable)?
+        .with_root_certificates(roots(identity)?)
+        .with_client_auth_cert(vec![identity.certificate()?], identity.key()?)
+        .map_err(unusable)?;
+    Ok(TlsConnector::from(Arc::new(config)))
+}
+
+/// Says whether this certificate, already verified, is that of the node.
+pub(crate) fn speaks_for(certificate: &CertificateDer<'_>, cluster: Uuid, node_id: u64) -> bool {
+    ParsedCertificate::try_from(certificate)
+        .is_ok_and(|parsed| rustls::client::verify_server_name(&parsed, &pki::server_name(cluster, node_id)).is_ok())
+}
+
+/// The calling side of a node that joins: trusts the authority with this fingerprint.
+pub(crate) fn joining_connector(fingerprint: [u8; 32]) -> Result<TlsConnector, PkiError> {
+    let config = ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(unusable)?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Pinned { fingerprint, provider: provider() }))
+        .with_no_client_auth();
+    Ok(TlsConnector::from(Arc::new(config)))
+}
+
+#[derive(Debug)]
+struct Pinned {
+    fingerprint: [u8; 32],
+    provider: Arc<CryptoProvider>,
+}
+
+impl ServerCertVerifier for Pinned {
+    fn verify_server_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        chain: &[CertificateDer<'_>],
+        _name: &ServerName<'_>,
+        _ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let authority = chain
+            .iter()
+            .find(|candidate| pki::fingerprint(candidate) == self.fingerprint)
+            .ok_or_else(|| rustls::Error::General("the member belongs to another cluster than the join token".to_owned()))?;
+        let mut roots = RootCertStore::empty();
+        roots.add(authority.clone().into_owned())?;
+        let parsed = ParsedCertificate::try_from(certificate)?;
+        let algorithms = self.provider.signature_verification_algorithms.all;
+        rustls::client::verify_server_cert_signed_by_trust_anchor(&parsed, &roots, chain, now, algorithms)?;
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}

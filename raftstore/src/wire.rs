@@ -1,0 +1,97 @@
+//! What nodes say to each other. One request, one response; application payloads are opaque.
+//!
+//! ```text
+//! frame:  length u32le (of what follows) | request id u64le | envelope of Hello, HelloReply, Request or Response
+//! ```
+//! The first frame of a connection is a [`Hello`] (or a [`Join`] from a node that has no certificate yet), answered by its reply.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::types::{Blob, Command, LeaderId, SnapshotMeta, TypeConfig, Vote};
+
+/// The version of the conversation; both sides use the lower one of the two newest.
+pub(crate) const PROTOCOL_NEWEST: u16 = 1;
+/// The oldest version that is still understood.
+pub(crate) const PROTOCOL_OLDEST: u16 = 1;
+
+/// The first word on a connection.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) enum Opening {
+    Hello { oldest: u16, newest: u16, cluster: u128, from: u64, to: u64 },
+    Join(Join),
+}
+
+/// A node without certificate asks to join.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Join {
+    pub(crate) secret: [u8; 32],
+    pub(crate) node_id: Option<u64>,
+    pub(crate) address: String,
+}
+
+/// The answer to an opening.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) enum OpeningReply {
+    Welcome { version: u16 },
+    Joined { node_id: u64, identity: crate::pki::NodeIdentity, members: BTreeMap<u64, String> },
+    Refused(String),
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) enum Request {
+    Append(AppendEntriesRequest<TypeConfig>),
+    Vote(VoteRequest<TypeConfig>),
+    PreVote(VoteRequest<TypeConfig>),
+    TransferLeader(TransferLeaderRequest<TypeConfig>),
+    SnapshotBegin { id: u64 },
+    SnapshotChunk { id: u64, offset: u64, chunk: Blob },
+    SnapshotEnd { id: u64, bytes: u64, vote: Vote, meta: SnapshotMeta },
+    Propose { leader: LeaderId, command: Command },
+    ReadIndex,
+    WaitApplied { index: u64, timeout: Duration },
+    Membership(MembershipChange),
+    Call(Blob),
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) enum Response {
+    Append(AppendEntriesResponse<TypeConfig>),
+    Vote(VoteResponse<TypeConfig>),
+    TransferLeader(TransferLeaderResponse<TypeConfig>),
+    Snapshot(SnapshotResponse<TypeConfig>),
+    Done,
+    Proposed(Proposed),
+    Index(u64),
+    Call(Blob),
+    /// It was not done, for this reason.
+    Refused(String),
+    /// It was not done because this node does not lead.
+    NotLeader,
+}
+
+/// What became of a proposal at the leader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Proposed {
+    /// Committed and applied at the leader.
+    Committed { index: u64 },
+    /// Certainly not in the log of that leadership.
+    NotAppended,
+    /// It may come to be committed, or not.
+    Unknown,
+}
+
+/// A change of the membership, executed by the leader.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum MembershipChange {
+    AddLearner { node_id: u64, address: String },
+    Promote { node_id: u64 },
+    Remove { node_id: u64 },
+    ChangeAddress { node_id: u64, address: String },
+    TransferLeader { node_id: u64 },
+}
