@@ -18,6 +18,8 @@ pub struct ServerConfig {
     pub server_name: String,
     /// Domain or workgroup name told in NTLM.
     pub domain_name: String,
+    /// CA shares announce CLUSTER, so that clients look for a witness.
+    pub announce_cluster: bool,
     /// Largest READ, WRITE and transaction (LARGE_MTU dialects).
     pub transfer_bytes_max: u32,
     /// Most credits a client holds on one connection.
@@ -50,6 +52,7 @@ impl Default for ServerConfig {
             encryption_required: false,
             server_name: "HOLDFAST".to_owned(),
             domain_name: "WORKGROUP".to_owned(),
+            announce_cluster: true,
             transfer_bytes_max: 8 << 20,
             credits_max: 2048,
             connections_max: 4096,

@@ -9,6 +9,7 @@
 pub mod blocking;
 pub mod clock;
 pub mod config;
+pub mod deletion;
 pub mod error;
 pub mod events;
 pub mod loss;

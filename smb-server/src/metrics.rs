@@ -20,3 +20,5 @@ pub const LOGONS: &str = "smb_logons_total";
 pub const SESSIONS: &str = "smb_sessions";
 /// Requests held because the node had lost its right to answer.
 pub const HELD: &str = "smb_held_requests_total";
+/// Times that events of the records were missed.
+pub const EVENTS_MISSED: &str = "smb_events_missed_total";

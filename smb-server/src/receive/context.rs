@@ -50,6 +50,8 @@ pub struct RequestContext {
     pub encrypted: bool,
     /// The request carried a good signature.
     pub signed: bool,
+    /// The request carried a signature that is wrong, or cannot be checked on this connection.
+    pub(crate) bad_signature: bool,
     /// First element of its message.
     pub is_first: bool,
     /// Last element of its message.

@@ -86,6 +86,7 @@ async fn answer(server: &Arc<Server>, connection: &Arc<Connection>, received: Re
         current.is_last = index == last;
         current.encrypted = decrypted_by.is_some();
         current.signed = signature == Signature::Good;
+        current.bad_signature = signature == Signature::Bad;
         one(&mut current, signature, decrypted_by.as_ref()).await?;
         ctx = Some(current);
     }
@@ -119,6 +120,7 @@ fn new_context(
         request,
         encrypted: false,
         signed: false,
+        bad_signature: false,
         is_first: true,
         is_last: true,
         chain: Chain::default(),
@@ -158,8 +160,8 @@ async fn one(ctx: &mut RequestContext, signature: Signature, decrypted_by: Optio
     if response.status.is_error() {
         metrics::counter!(names::REFUSALS, "status" => response.status.name().unwrap_or("other")).increment(1);
     }
-    ctx.chain.session = ctx.session.clone();
-    ctx.chain.tree = ctx.tree.clone();
+    ctx.chain.session = ctx.session.clone().or(ctx.chain.session.take());
+    ctx.chain.tree = ctx.tree.clone().or(ctx.chain.tree.take());
     // Nothing is said while another node may already speak for this one.
     hold(ctx).await?;
     ctx.counted = None;

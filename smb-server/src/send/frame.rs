@@ -25,6 +25,11 @@ impl Frame {
         Self { parts }
     }
 
+    /// The first part without the prefix: the whole message, when it is not a compound.
+    pub(crate) fn message(&self) -> &[u8] {
+        self.parts.first().map_or(&[], |(buffer, start)| &buffer[start + PREFIX..])
+    }
+
     /// The bytes to write, in order.
     pub(crate) fn slices(&self) -> impl Iterator<Item = &[u8]> {
         self.parts.iter().map(|(buffer, start)| &buffer[*start..])

@@ -1,5 +1,6 @@
 //! What the server sends (MS-SMB2 3.3.4): responses, interim responses, notifications; signed or sealed, then framed.
 
+pub mod breaks;
 pub mod frame;
 pub mod interim;
 pub mod notification;

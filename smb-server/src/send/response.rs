@@ -7,7 +7,10 @@ use smb_proto::HEADER_SIZE;
 use smb_types::{Dialect, NtStatus};
 
 use super::frame::HEADROOM;
-use crate::error::Refusal;
+use crate::{
+    error::Refusal,
+    state::{ConnectionId, Session},
+};
 
 /// Where a body begins in the buffer.
 pub(crate) const BODY: usize = HEADROOM + HEADER_SIZE;
@@ -35,6 +38,8 @@ pub struct Response {
     pub(crate) tree_id: Option<u32>,
     /// Never encrypted, whatever the request was.
     pub(crate) plain: bool,
+    /// The encoded response continues the hash of this session's authentication on that connection.
+    pub(crate) hash_into: Option<(Arc<Session>, ConnectionId)>,
 }
 
 impl Response {
@@ -66,7 +71,7 @@ impl Response {
     }
 
     fn with_buffer(status: NtStatus, buffer: Vec<u8>) -> Self {
-        Self { status, buffer, sign: SignWith::Session, session_id: None, tree_id: None, plain: false }
+        Self { status, buffer, sign: SignWith::Session, session_id: None, tree_id: None, plain: false, hash_into: None }
     }
 
     /// The same with another status (BUFFER_OVERFLOW and the like).

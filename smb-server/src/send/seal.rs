@@ -31,6 +31,7 @@ pub(crate) fn frame(outgoing: Vec<Outgoing>, seal: Option<&Session>) -> Result<F
     let mut parts = Vec::with_capacity(outgoing.len());
     for (index, element) in outgoing.into_iter().enumerate() {
         let Outgoing { mut header, response, key } = element;
+        let hash_into = response.hash_into.clone();
         let mut buffer = response.into_buffer();
         if index != last {
             // MS-SMB2 3.3.4.1.3
@@ -46,6 +47,13 @@ pub(crate) fn frame(outgoing: Vec<Outgoing>, seal: Option<&Session>) -> Result<F
         buffer[HEADROOM..HEADROOM + HEADER_SIZE].copy_from_slice(&encoded);
         if let Some(key) = key {
             key.sign(&mut buffer[HEADROOM..], Role::Server);
+        }
+        // MS-SMB2 3.3.5.5
+        // The hash takes the element as it goes out, signature included.
+        if let Some((session, connection)) = hash_into
+            && let Some(authentication) = session.authentications.lock().get_mut(&connection)
+        {
+            authentication.preauth.update(&buffer[HEADROOM..]);
         }
         parts.push((buffer, HEADROOM));
     }

@@ -12,6 +12,7 @@ use std::{
 
 use parking_lot::{Mutex, RwLock};
 use persistence_model::SessionId;
+use smb_proto::message::negotiate::{Capabilities, SecurityMode};
 use smb_auth::{CipherId, PreauthHash, SigningAlgorithm};
 use smb_types::{ClientGuid, Dialect, Guid};
 use tokio::sync::mpsc;
@@ -32,13 +33,13 @@ pub struct Negotiated {
     /// Connection.ClientGuid.
     pub client_guid: ClientGuid,
     /// Connection.ClientCapabilities.
-    pub client_capabilities: u32,
+    pub client_capabilities: Capabilities,
     /// Connection.ServerCapabilities: what was answered; every later check uses this.
-    pub server_capabilities: u32,
+    pub server_capabilities: Capabilities,
     /// Connection.ClientSecurityMode.
-    pub client_security_mode: u16,
+    pub client_security_mode: SecurityMode,
     /// Connection.ServerSecurityMode.
-    pub server_security_mode: u16,
+    pub server_security_mode: SecurityMode,
     /// The dialects as offered, for VALIDATE_NEGOTIATE_INFO.
     pub client_dialects: Vec<u16>,
     /// The server GUID as answered.
@@ -60,29 +61,9 @@ pub struct Negotiated {
 impl Negotiated {
     /// Tells whether a capability bit was answered.
     #[must_use]
-    pub fn has(&self, capability: u32) -> bool {
-        self.server_capabilities & capability != 0
+    pub const fn has(&self, capability: Capabilities) -> bool {
+        self.server_capabilities.contains(capability)
     }
-}
-
-/// SMB2_GLOBAL_CAP_ bits.
-pub mod capability {
-    /// DFS.
-    pub const DFS: u32 = 0x01;
-    /// Leases (2.1).
-    pub const LEASING: u32 = 0x02;
-    /// Requests of more than one credit (2.1).
-    pub const LARGE_MTU: u32 = 0x04;
-    /// Several connections per session (3.0).
-    pub const MULTI_CHANNEL: u32 = 0x08;
-    /// Persistent handles (3.0).
-    pub const PERSISTENT_HANDLES: u32 = 0x10;
-    /// Directory leases (3.0).
-    pub const DIRECTORY_LEASING: u32 = 0x20;
-    /// Encryption (3.0, 3.0.2; in 3.1.1 a context says it).
-    pub const ENCRYPTION: u32 = 0x40;
-    /// Server-to-client notifications (3.1.1).
-    pub const NOTIFICATIONS: u32 = 0x80;
 }
 
 /// The connection is gone; nothing can be sent.

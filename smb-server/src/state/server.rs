@@ -11,6 +11,7 @@ use std::{
 
 use parking_lot::{Mutex, RwLock};
 use persistence_model::{Command, OpenId, Outcome, SessionId, ShareId};
+use smb_auth::{AcceptorConfig, ServerNames};
 use smb_types::{Guid, NtStatus};
 
 use super::{
@@ -49,6 +50,8 @@ pub struct Server {
     opens: RwLock<BTreeMap<OpenId, Arc<Open>>>,
     shares: Mutex<BTreeMap<ShareId, Arc<Share>>>,
     ipc: Arc<Share>,
+    /// What logons are told and allowed.
+    pub(crate) acceptor: Arc<AcceptorConfig>,
     next_connection: AtomicU64,
     next_session: AtomicU64,
     next_pipe: AtomicU64,
@@ -59,7 +62,9 @@ impl Server {
     #[must_use]
     pub fn new(config: ServerConfig, server_guid: Guid, store: Arc<dyn Store>, clock: Arc<dyn Clock>, backends: Arc<dyn BackendFactory>) -> Arc<Self> {
         let ipc = Share { share_id: ShareId(0), name: "IPC$".to_owned(), kind: ShareKind::Pipe, is_ca: false, is_scaleout: false, encrypt_data: false };
+        let acceptor = Arc::new(acceptor_config(&config));
         Arc::new(Self {
+            acceptor,
             config,
             server_guid,
             store,
@@ -175,6 +180,12 @@ impl Server {
         session.add_open(Arc::clone(open));
     }
 
+    /// Removes an open of a session from both tables.
+    pub(crate) fn forget_open(&self, session: &Session, open: &Open) {
+        self.opens.write().remove(&open.open_id);
+        session.remove_open(open.file_id);
+    }
+
     /// Removes an open from both tables.
     pub fn remove_open(&self, open: &Open) {
         self.opens.write().remove(&open.open_id);
@@ -228,6 +239,17 @@ impl Server {
     pub fn forget_share(&self, share_id: ShareId) {
         self.shares.lock().remove(&share_id);
     }
+}
+
+/// The cluster's one name, for every node alike.
+fn acceptor_config(config: &ServerConfig) -> AcceptorConfig {
+    let names = ServerNames {
+        nb_computer: config.server_name.to_uppercase(),
+        nb_domain: config.domain_name.to_uppercase(),
+        dns_computer: config.server_name.to_lowercase(),
+        dns_domain: config.domain_name.to_lowercase(),
+    };
+    AcceptorConfig { names, anonymous_allowed: true, guest_allowed: false }
 }
 
 impl fmt::Debug for Server {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use persistence_model::ShareId;
+use persistence_model::{FileKey, ShareId};
 use smb_backend::Backend;
 
 /// What kind of thing a share gives.
@@ -39,6 +39,12 @@ impl Share {
             ShareKind::Disk(backend) => Some(backend),
             ShareKind::Pipe => None,
         }
+    }
+
+    /// The name under which the records know a file of this share.
+    #[must_use]
+    pub fn file_key(&self, key: smb_backend::FileKey) -> FileKey {
+        FileKey { volume: self.share_id.0, inode: key.inode, generation: key.generation, stream: key.stream }
     }
 
     /// Tells whether this is IPC$.

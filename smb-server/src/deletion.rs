@@ -1,0 +1,73 @@
+//! Removes from the file system what the records say is to be deleted, then tells them (delete-on-close, delete disposition).
+//!
+//! Whether a file is to be deleted is the records' decision; paths of streams are written `directory\file:stream`.
+
+use std::sync::Arc;
+
+use persistence_model::{Command, FileKey, PendingDelete};
+use smb_backend::{Backend, BackendError, RelPath, Stability};
+use smb_types::NtStatus;
+
+use crate::{blocking::blocking, state::Server};
+
+/// The backend's name of a file that the records know.
+#[must_use]
+pub fn backend_key(file: FileKey) -> smb_backend::FileKey {
+    smb_backend::FileKey { inode: file.inode, generation: file.generation, stream: file.stream }
+}
+
+/// Removes the file, if it is still the one that was meant, and reports. What cannot be removed is reported too: the name stays, the record goes.
+pub async fn perform(server: &Arc<Server>, delete: &PendingDelete) {
+    if let Some(share) = server.share_by_id(delete.share)
+        && let Some(backend) = share.backend()
+    {
+        let stability = if share.is_ca { Stability::Stable } else { Stability::Cached };
+        if let Err(error) = blocking(|| remove(backend.as_ref(), delete, stability)) {
+            let gone = matches!(error.status(), NtStatus::OBJECT_NAME_NOT_FOUND | NtStatus::OBJECT_PATH_NOT_FOUND);
+            if gone {
+                tracing::debug!(%error, "a file to be deleted is gone already");
+            } else {
+                tracing::warn!(%error, "a file to be deleted stays");
+            }
+        }
+    }
+    if let Err(refusal) = server.propose(Command::DeleteDone { file: delete.file }).await {
+        // The record stays, and with it the order to delete: the next round finds nothing to remove and reports again.
+        tracing::debug!(because = refusal.because, "a deletion is not reported yet");
+    }
+}
+
+fn remove(backend: &dyn Backend, delete: &PendingDelete, stability: Stability) -> Result<(), BackendError> {
+    let (path, stream) = split_stream(&delete.path);
+    let folded = path.replace('/', "\\");
+    let path = RelPath::parse_smb(&folded).map_err(|error| BackendError::from_path(error, path))?;
+    match stream {
+        Some(stream) => backend.remove_stream(&path, stream, stability),
+        None if delete.is_directory => backend.remove_dir(&path, Some(backend_key(delete.file)), stability),
+        None => backend.unlink(&path, Some(backend_key(delete.file)), stability),
+    }
+}
+
+/// Splits `directory\file:stream` (a trailing `:$DATA` is dropped).
+fn split_stream(path: &str) -> (&str, Option<&str>) {
+    match path.split_once(':') {
+        Some((path, stream)) => {
+            let stream = stream.split_once(':').map_or(stream, |(name, _)| name);
+            (path, Some(stream).filter(|name| !name.is_empty()))
+        }
+        None => (path, None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn streams_are_told_from_files() {
+        assert_eq!(split_stream("a\\b"), ("a\\b", None));
+        assert_eq!(split_stream("a\\b:s"), ("a\\b", Some("s")));
+        assert_eq!(split_stream("b:s:$DATA"), ("b", Some("s")));
+        assert_eq!(split_stream("b::$DATA"), ("b", None));
+    }
+}

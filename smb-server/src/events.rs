@@ -1,0 +1,105 @@
+//! Carries out what the records' events ask of this node: breaks to deliver, opens that were taken away, sessions that ended, deletions.
+
+use std::sync::Arc;
+
+use persistence_model::{DisconnectReason, Event};
+use tokio::sync::broadcast::error::RecvError;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    deletion, loss,
+    metrics as names,
+    send::breaks,
+    state::Server,
+    store::StoreExt as _,
+};
+
+/// Listens until `stop` fires. Start it before the first connection is accepted.
+pub async fn run(server: Arc<Server>, stop: CancellationToken) {
+    let mut events = server.store.subscribe();
+    loop {
+        let event = tokio::select! {
+            () = stop.cancelled() => return,
+            event = events.recv() => event,
+        };
+        match event {
+            Ok(event) => handle(&server, &event),
+            Err(RecvError::Lagged(missed)) => {
+                tracing::error!(missed, "events were missed; looking at all records instead");
+                resynchronise(&server);
+            }
+            Err(RecvError::Closed) => return,
+        }
+    }
+}
+
+/// Handles one event without waiting: what takes time runs in a task of its own.
+fn handle(server: &Arc<Server>, event: &Event) {
+    let node = server.store.node();
+    match event {
+        Event::LeaseBreak { lease, file, nodes, current, new, epoch, ack_required } => {
+            if nodes.contains(&node) {
+                let notice = breaks::LeaseBreak { lease: *lease, file: *file, current: *current, new: *new, epoch: *epoch, ack_required: *ack_required };
+                tokio::spawn(breaks::lease_break(Arc::clone(server), notice));
+            }
+        }
+        Event::OplockBreak { open, node: owner, session, level, ack_required } => {
+            if *owner == node {
+                tokio::spawn(breaks::oplock_break(Arc::clone(server), *open, *session, *level, *ack_required));
+            }
+        }
+        Event::OpenTaken { open, node: owner, incarnation } => {
+            if *owner == node && *incarnation == server.store.incarnation() {
+                forget(server, *open);
+            }
+        }
+        Event::SessionEnded { session, node: owner } => {
+            if *owner == node
+                && let Some(session) = server.remove_session(*session)
+            {
+                let server = Arc::clone(server);
+                tokio::spawn(async move { loss::end_session(&server, &session, DisconnectReason::Logoff).await });
+            }
+        }
+        Event::DeleteDue { delete } => {
+            if delete.node == node {
+                let (server, delete) = (Arc::clone(server), delete.clone());
+                tokio::spawn(async move { deletion::perform(&server, &delete).await });
+            }
+        }
+        Event::ShareChanged { share } => server.forget_share(*share),
+        Event::OpensExpired { opens } => opens.iter().for_each(|open| forget(server, *open)),
+        Event::NodeUp { .. }
+        | Event::NodeDown { .. }
+        | Event::NodeDraining { .. }
+        | Event::FileChanged { .. }
+        | Event::UserChanged { .. }
+        | Event::OpenReclaimed { .. } => {}
+    }
+}
+
+fn forget(server: &Server, open: persistence_model::OpenId) {
+    if let Some(open) = server.open(open) {
+        open.revoke();
+        server.remove_open(&open);
+    }
+}
+
+/// After missed events: whatever the records no longer give to this node is taken away, and deletions that are due are done.
+fn resynchronise(server: &Arc<Server>) {
+    let (node, incarnation) = (server.store.node(), server.store.incarnation());
+    metrics::counter!(names::EVENTS_MISSED).increment(1);
+    for open in server.opens().into_iter().filter(|open| open.pipe().is_none()) {
+        let ours = server.store.with_state(|state| {
+            state.open(open.open_id).and_then(|record| record.owner).is_some_and(|owner| owner.node == node && owner.incarnation == incarnation)
+        });
+        if !ours {
+            forget(server, open.open_id);
+        }
+    }
+    let due: Vec<_> = server.store.with_state(|state| state.pending_deletes().filter(|delete| delete.node == node).cloned().collect());
+    for delete in due {
+        let server = Arc::clone(server);
+        tokio::spawn(async move { deletion::perform(&server, &delete).await });
+    }
+}

@@ -1,0 +1,355 @@
+//! SESSION_SETUP: a user logs on, binds a further connection, or proves itself anew (MS-SMB2 3.3.5.5).
+
+use std::sync::Arc;
+
+use persistence_model::{Command, Outcome, SessionId};
+use smb_auth::{
+    Acceptor, Account, LogonKind, NonceSequence, NtHash, PreauthHash, Role, SessionKeys, SigningKey, Step, keys::channel_signing_key, spnego::Accepted,
+};
+use smb_proto::message::{
+    negotiate::{Capabilities, SecurityMode},
+    session_setup::{SessionFlags, SessionSetupRequest, SessionSetupResponse},
+};
+use smb_types::{Dialect, NtStatus, Sid};
+
+use super::RequestContext;
+use crate::{
+    clock::random,
+    error::Refusal,
+    loss, metrics as names,
+    send::{Response, response::SignWith},
+    state::{
+        Channel, Security, Session, SessionState, User,
+        session::{Authentication, Sealing},
+    },
+    store::StoreExt as _,
+};
+
+/// Answers the request.
+pub(crate) async fn handle(ctx: &mut RequestContext) -> Result<Response, Refusal> {
+    let request = SessionSetupRequest::decode(&ctx.message)?;
+    let session_id = SessionId(ctx.header.session_id);
+    if request.is_binding() {
+        return bind(ctx, &request, session_id).await;
+    }
+    if session_id.0 == 0 {
+        let session = begin(ctx, &request)?;
+        return first(ctx, &request, session).await;
+    }
+    let session = ctx.connection.session(session_id).ok_or(Refusal::new(NtStatus::USER_SESSION_DELETED, "no such session on this connection"))?;
+    match session.state() {
+        SessionState::InProgress => first(ctx, &request, session).await,
+        SessionState::Valid | SessionState::Expired => renew(ctx, &request, session).await,
+    }
+}
+
+/// Makes a session whose first authentication begins.
+// MS-SMB2 3.3.5.5.1
+fn begin(ctx: &RequestContext, request: &SessionSetupRequest) -> Result<Arc<Session>, Refusal> {
+    let negotiated = ctx.negotiated();
+    if ctx.server.config.encryption_required && negotiated.cipher.is_none() {
+        return Err(Refusal::new(NtStatus::ACCESS_DENIED, "this server demands encryption and the client has none"));
+    }
+    if ctx.connection.session_count() >= ctx.server.config.sessions_per_connection_max {
+        return Err(Refusal::new(NtStatus::INSUFFICIENT_RESOURCES, "too many sessions on this connection"));
+    }
+    let session = Arc::new(Session::new(ctx.server.next_session_id(), negotiated.client_guid, Arc::clone(negotiated)));
+    let authentication = Authentication {
+        acceptor: Acceptor::new(Arc::clone(&ctx.server.acceptor)),
+        preauth: *ctx.connection.preauth.lock(),
+        is_binding: false,
+        previous_session_id: request.previous_session_id,
+    };
+    session.authentications.lock().insert(ctx.connection.connection_id, authentication);
+    ctx.connection.add_session(Arc::clone(&session));
+    Ok(session)
+}
+
+/// One leg of a session's first authentication. Any failure removes the session.
+async fn first(ctx: &mut RequestContext, request: &SessionSetupRequest, session: Arc<Session>) -> Result<Response, Refusal> {
+    let result = first_leg(ctx, request, &session).await;
+    if result.is_err() {
+        ctx.connection.remove_session(session.session_id);
+        metrics::counter!(names::LOGONS, "result" => "refused").increment(1);
+    }
+    result.map(|mut response| {
+        response.session_id = Some(session.session_id.0);
+        response.plain = true;
+        response
+    })
+}
+
+async fn first_leg(ctx: &mut RequestContext, request: &SessionSetupRequest, session: &Arc<Session>) -> Result<Response, Refusal> {
+    let mut authentication = take(ctx, session)?;
+    if session.dialect == Dialect::Smb311 {
+        authentication.preauth.update(&ctx.message);
+    }
+    match step(ctx, &mut authentication, &request.security_buffer)? {
+        Step::Continue(token) => {
+            let mut response = more(&token);
+            response.sign = SignWith::Nothing;
+            response.hash_into = (session.dialect == Dialect::Smb311).then(|| (Arc::clone(session), ctx.connection.connection_id));
+            session.authentications.lock().insert(ctx.connection.connection_id, authentication);
+            Ok(response)
+        }
+        Step::Done(accepted) => establish(ctx, request, session, &accepted, &authentication).await,
+    }
+}
+
+/// The logon has succeeded: keys, record, tables.
+// MS-SMB2 3.3.5.5.3
+async fn establish(
+    ctx: &mut RequestContext,
+    request: &SessionSetupRequest,
+    session: &Arc<Session>,
+    accepted: &Accepted,
+    authentication: &Authentication,
+) -> Result<Response, Refusal> {
+    let user = user_of(ctx, accepted)?;
+    let negotiated = Arc::clone(&session.negotiated);
+    let anonymous = user.is_anonymous;
+    let keys = SessionKeys::derive(session.dialect, &accepted.session_key, &authentication.preauth, negotiated.cipher);
+    let signing_key = (!anonymous).then(|| Arc::new(keys.signing_key(negotiated.signing)));
+    let wants_signing = (request.security_mode | negotiated.client_security_mode).contains(SecurityMode::SIGNING_REQUIRED);
+    let sealing = keys.cipher.as_ref().filter(|_| !anonymous).map(|cipher| Sealing {
+        encryption: cipher.encryption(Role::Server),
+        decryption: cipher.decryption(Role::Server),
+        nonces: NonceSequence::new(random()),
+    });
+    open_record(ctx, session, &user, authentication.previous_session_id).await?;
+    let encrypt_data = ctx.server.config.encryption_required && sealing.is_some();
+    tracing::debug!(user = user.name, session = session.session_id.0, peer = %ctx.connection.peer, "logged on");
+    session.establish(Security {
+        user,
+        keys,
+        signing_required: !anonymous && (wants_signing || ctx.server.config.signing_required),
+        encrypt_data,
+        signing_key: signing_key.clone(),
+        sealing,
+    });
+    session.add_channel(Channel { connection_id: ctx.connection.connection_id, signing_key: signing_key.clone() });
+    ctx.server.add_session(Arc::clone(session));
+    ctx.session = Some(Arc::clone(session));
+    metrics::counter!(names::LOGONS, "result" => "accepted").increment(1);
+    metrics::gauge!(names::SESSIONS).increment(1.0);
+    let mut response = done(session, &accepted.token);
+    // MS-SMB2 3.3.5.5.3
+    // The final response is signed whether or not signing is required: it proves the key.
+    response.sign = signing_key.map_or(SignWith::Nothing, SignWith::Key);
+    Ok(response)
+}
+
+/// Tells the records of the session; the previous one of the same user ends by that.
+// MS-SMB2 3.3.5.5.3
+// Another user's previous session, or an unknown one, is ignored silently.
+async fn open_record(ctx: &RequestContext, session: &Session, user: &User, previous: u64) -> Result<(), Refusal> {
+    let command = Command::SessionOpen {
+        session: session.session_id,
+        node: ctx.server.store.node(),
+        incarnation: ctx.server.store.incarnation(),
+        client_guid: session.client_guid,
+        user: user.sid.clone(),
+        user_name: user.name.clone(),
+        client_address: ctx.connection.peer.to_string(),
+        previous_session: (previous != 0 && previous != session.session_id.0).then_some(SessionId(previous)),
+    };
+    match ctx.server.propose(command).await {
+        Ok(Outcome::SessionOpened { .. }) => Ok(()),
+        Ok(_) => Err(Refusal::new(NtStatus::SERVER_UNAVAILABLE, "the records do not take the session")),
+        Err(_) => Err(Refusal::new(NtStatus::SERVER_UNAVAILABLE, "the records cannot be reached")),
+    }
+}
+
+/// One leg of a renewal: keys stay, only the proof is new. Failure removes the whole session.
+// MS-SMB2 3.3.5.5.2
+async fn renew(ctx: &mut RequestContext, request: &SessionSetupRequest, session: Arc<Session>) -> Result<Response, Refusal> {
+    let security = session.security().ok_or(Refusal::new(NtStatus::USER_SESSION_DELETED, "the session is not set up"))?;
+    if ctx.bad_signature || (security.signing_required && !ctx.signed && !ctx.encrypted) {
+        return Err(Refusal::new(NtStatus::ACCESS_DENIED, "a renewal with a bad or missing signature"));
+    }
+    ctx.session = Some(Arc::clone(&session));
+    let connection_id = ctx.connection.connection_id;
+    let key = session.signing_key(connection_id);
+    let mut authentication = session.authentications.lock().remove(&connection_id).unwrap_or_else(|| Authentication {
+        acceptor: Acceptor::new(Arc::clone(&ctx.server.acceptor)),
+        preauth: PreauthHash::START,
+        is_binding: false,
+        previous_session_id: 0,
+    });
+    let sign = |response: &mut Response| response.sign = key.clone().map_or(SignWith::Nothing, SignWith::Key);
+    match step(ctx, &mut authentication, &request.security_buffer) {
+        Ok(Step::Continue(token)) => {
+            session.authentications.lock().insert(connection_id, authentication);
+            let mut response = more(&token);
+            sign(&mut response);
+            Ok(response)
+        }
+        Ok(Step::Done(accepted)) if user_of(ctx, &accepted).is_ok_and(|user| user.sid == security.user.sid) => {
+            session.set_state(SessionState::Valid);
+            let mut response = done(&session, &accepted.token);
+            sign(&mut response);
+            Ok(response)
+        }
+        refused => {
+            let refusal = refused.err().unwrap_or(Refusal::new(NtStatus::ACCESS_DENIED, "a renewal by another user"));
+            ctx.connection.remove_session(session.session_id);
+            if ctx.server.remove_session(session.session_id).is_some() {
+                loss::end_session(&ctx.server, &session, persistence_model::DisconnectReason::Logoff).await;
+            }
+            let mut response = Response::refused(&refusal, Some(session.dialect));
+            sign(&mut response);
+            Ok(response)
+        }
+    }
+}
+
+/// One leg of a binding: the session gets a further channel.
+// MS-SMB2 3.3.5.5
+async fn bind(ctx: &mut RequestContext, request: &SessionSetupRequest, session_id: SessionId) -> Result<Response, Refusal> {
+    let session = bindable(ctx, session_id)?;
+    let connection_id = ctx.connection.connection_id;
+    let result = bind_leg(ctx, request, &session);
+    if result.is_err() {
+        session.authentications.lock().remove(&connection_id);
+    }
+    result.map(|mut response| {
+        response.session_id = Some(session_id.0);
+        response.plain = !ctx.encrypted;
+        response
+    })
+}
+
+/// The checks before a binding, in the order in which clients' tests expect their statuses.
+fn bindable(ctx: &RequestContext, session_id: SessionId) -> Result<Arc<Session>, Refusal> {
+    let refuse = |status, because| Err(Refusal::new(status, because));
+    let negotiated = ctx.negotiated();
+    if !negotiated.dialect.is_3x() || !negotiated.has(Capabilities::MULTI_CHANNEL) {
+        return refuse(NtStatus::REQUEST_NOT_ACCEPTED, "multichannel was not negotiated");
+    }
+    let Some(session) = ctx.server.session(session_id).or_else(|| ctx.connection.session(session_id)) else {
+        // A session of another node cannot be joined here; USER_SESSION_DELETED would make the client give it up.
+        let elsewhere = ctx.server.store.with_state(|state| state.session(session_id).is_some());
+        let status = if elsewhere { NtStatus::REQUEST_NOT_ACCEPTED } else { NtStatus::USER_SESSION_DELETED };
+        return refuse(status, "no such session on this node");
+    };
+    if session.dialect != negotiated.dialect || session.negotiated.cipher != negotiated.cipher {
+        return refuse(NtStatus::INVALID_PARAMETER, "dialect or cipher differ from the session's");
+    }
+    let gmac = |negotiated: &crate::state::Negotiated| negotiated.signing == smb_auth::SigningAlgorithm::AesGmac;
+    match (gmac(&session.negotiated), gmac(negotiated)) {
+        (true, false) => return refuse(NtStatus::REQUEST_OUT_OF_SEQUENCE, "the session signs with GMAC, the connection does not"),
+        (false, true) => return refuse(NtStatus::NOT_SUPPORTED, "the connection signs with GMAC, the session does not"),
+        _ => {}
+    }
+    if !ctx.header.is_signed() && !ctx.encrypted {
+        return refuse(NtStatus::INVALID_PARAMETER, "a binding must be signed");
+    }
+    if session.client_guid != negotiated.client_guid {
+        return refuse(NtStatus::USER_SESSION_DELETED, "another client's session");
+    }
+    match session.state() {
+        SessionState::InProgress => return refuse(NtStatus::REQUEST_NOT_ACCEPTED, "the session is not set up yet"),
+        SessionState::Expired => return refuse(NtStatus::NETWORK_SESSION_EXPIRED, "the session has expired"),
+        SessionState::Valid => {}
+    }
+    let key = session.security().and_then(|security| security.signing_key.as_ref());
+    let Some(key) = key else { return refuse(NtStatus::NOT_SUPPORTED, "an anonymous session has one channel only") };
+    if session.channel(ctx.connection.connection_id).is_some() {
+        return refuse(NtStatus::REQUEST_NOT_ACCEPTED, "this connection is a channel already");
+    }
+    if !ctx.encrypted && !key.verify_shared(&ctx.message, Role::Client) {
+        return refuse(NtStatus::ACCESS_DENIED, "a binding with a bad signature");
+    }
+    Ok(session)
+}
+
+fn bind_leg(ctx: &mut RequestContext, request: &SessionSetupRequest, session: &Arc<Session>) -> Result<Response, Refusal> {
+    let connection_id = ctx.connection.connection_id;
+    let security = session.security().ok_or(Refusal::new(NtStatus::REQUEST_NOT_ACCEPTED, "the session is not set up yet"))?;
+    let mut authentication = session.authentications.lock().remove(&connection_id).unwrap_or_else(|| Authentication {
+        acceptor: Acceptor::new(Arc::clone(&ctx.server.acceptor)),
+        // The hash starts from the new connection's, not from the session's.
+        preauth: *ctx.connection.preauth.lock(),
+        is_binding: true,
+        previous_session_id: 0,
+    });
+    if session.dialect == Dialect::Smb311 {
+        authentication.preauth.update(&ctx.message);
+    }
+    match step(ctx, &mut authentication, &request.security_buffer)? {
+        Step::Continue(token) => {
+            let mut response = more(&token);
+            // Until the channel has its own key, the session's signs.
+            response.sign = security.signing_key.clone().map_or(SignWith::Nothing, SignWith::Key);
+            response.hash_into = (session.dialect == Dialect::Smb311).then(|| (Arc::clone(session), connection_id));
+            session.authentications.lock().insert(connection_id, authentication);
+            Ok(response)
+        }
+        Step::Done(accepted) => {
+            if user_of(ctx, &accepted)?.sid != security.user.sid {
+                return Err(Refusal::new(NtStatus::ACCESS_DENIED, "a binding by another user"));
+            }
+            let secret = channel_signing_key(session.dialect, &accepted.session_key, &authentication.preauth);
+            let key = Arc::new(SigningKey::new(ctx.negotiated().signing, &secret));
+            session.add_channel(Channel { connection_id, signing_key: Some(Arc::clone(&key)) });
+            ctx.connection.add_session(Arc::clone(session));
+            ctx.session = Some(Arc::clone(session));
+            let mut response = done(session, &accepted.token);
+            response.sign = SignWith::Key(key);
+            Ok(response)
+        }
+    }
+}
+
+/// Takes the conversation out of the table; a second request meanwhile finds none.
+fn take(ctx: &RequestContext, session: &Session) -> Result<Authentication, Refusal> {
+    let taken = session.authentications.lock().remove(&ctx.connection.connection_id);
+    taken.ok_or(Refusal::new(NtStatus::REQUEST_NOT_ACCEPTED, "another leg of this logon is under way"))
+}
+
+fn step(ctx: &RequestContext, authentication: &mut Authentication, token: &[u8]) -> Result<Step, Refusal> {
+    let lookup = |user: &str, _domain: &str| {
+        ctx.server.store.with_state(|state| {
+            state.user_by_name(user).map(|record| Account { nt_hash: NtHash::from_bytes(record.nt_hash), disabled: record.disabled })
+        })
+    };
+    authentication
+        .acceptor
+        .step(token, random(), ctx.server.clock.now(), &lookup)
+        .map_err(|error| {
+            tracing::debug!(%error, peer = %ctx.connection.peer, "logon failed");
+            Refusal::new(error.status(), "the logon failed")
+        })
+}
+
+/// Whose logon it was.
+fn user_of(ctx: &RequestContext, accepted: &Accepted) -> Result<User, Refusal> {
+    match accepted.identity.kind {
+        LogonKind::Anonymous => Ok(User { sid: Sid::anonymous(), name: String::new(), is_anonymous: true }),
+        LogonKind::Guest => Err(Refusal::new(NtStatus::LOGON_FAILURE, "guests are not served")),
+        LogonKind::User => {
+            let record = ctx.server.store.with_state(|state| state.user_by_name(&accepted.identity.user).cloned());
+            let record = record.ok_or(Refusal::new(NtStatus::LOGON_FAILURE, "the user was removed meanwhile"))?;
+            Ok(User { sid: record.sid, name: record.name, is_anonymous: false })
+        }
+    }
+}
+
+fn more(token: &[u8]) -> Response {
+    let body = SessionSetupResponse { session_flags: SessionFlags::NONE, security_buffer: token.to_vec() };
+    Response::encode(NtStatus::MORE_PROCESSING_REQUIRED, |out| body.encode(out))
+}
+
+fn done(session: &Session, token: &[u8]) -> Response {
+    let mut flags = SessionFlags::NONE;
+    if let Some(security) = session.security() {
+        if security.user.is_anonymous {
+            flags |= SessionFlags::IS_NULL;
+        }
+        if security.encrypt_data {
+            flags |= SessionFlags::ENCRYPT_DATA;
+        }
+    }
+    let body = SessionSetupResponse { session_flags: flags, security_buffer: token.to_vec() };
+    Response::success(|out| body.encode(out))
+}

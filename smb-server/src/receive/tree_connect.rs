@@ -1,0 +1,83 @@
+//! TREE_CONNECT: a session begins to use a share (MS-SMB2 3.3.5.7).
+
+use std::sync::Arc;
+
+use smb_proto::message::{
+    negotiate::Capabilities,
+    tree_connect::{ShareCapabilities, ShareFlags, ShareType, TreeConnectRequest, TreeConnectResponse},
+};
+use smb_types::{AccessMask, NtStatus};
+
+use super::RequestContext;
+use crate::{
+    error::Refusal,
+    send::Response,
+    state::{Negotiated, Share, TreeConnect},
+};
+
+/// What IPC$ offers at most: reading, writing and waiting on pipes.
+const PIPE_ACCESS: AccessMask = AccessMask(0x0012_019F);
+
+/// Answers the request.
+// MS-SMB2 3.3.5.7
+// The server part of the path is any name of the cluster and is not compared.
+pub(crate) async fn handle(ctx: &mut RequestContext) -> Result<Response, Refusal> {
+    let request = TreeConnectRequest::decode(&ctx.message)?;
+    let session = Arc::clone(ctx.session()?);
+    let security = session.security().ok_or(Refusal::new(NtStatus::USER_SESSION_DELETED, "the session is not set up"))?;
+    if !request.path.starts_with("\\\\") || request.share_name().is_empty() {
+        return Err(Refusal::new(NtStatus::BAD_NETWORK_NAME, "the path is not \\\\server\\share"));
+    }
+    if session.tree_count() >= ctx.server.config.trees_per_session_max {
+        return Err(Refusal::new(NtStatus::INSUFFICIENT_RESOURCES, "too many tree connects"));
+    }
+    let is_ipc = request.share_name().eq_ignore_ascii_case("IPC$");
+    if security.user.is_anonymous && !is_ipc {
+        return Err(Refusal::new(NtStatus::ACCESS_DENIED, "anonymous reaches IPC$ only"));
+    }
+    // Without a leader this node's share list may be old, and nothing could be opened; the client shall come again.
+    if !is_ipc && !ctx.server.store.has_leader() {
+        return Err(Refusal::new(NtStatus::SHARE_UNAVAILABLE, "no leader is known"));
+    }
+    let share = ctx.server.share(request.share_name())?;
+    // MS-SMB2 3.3.5.7
+    // An encrypted share is closed to those who cannot encrypt.
+    if share.encrypt_data && security.sealing.is_none() {
+        return Err(Refusal::new(NtStatus::ACCESS_DENIED, "the share demands encryption and the client has none"));
+    }
+    let maximal_access = if share.is_ipc() { PIPE_ACCESS } else { AccessMask::FILE_ALL };
+    let response = TreeConnectResponse {
+        share_type: if share.is_ipc() { ShareType::Pipe } else { ShareType::Disk },
+        share_flags: if share.encrypt_data { ShareFlags::ENCRYPT_DATA } else { ShareFlags::NONE },
+        capabilities: capabilities(ctx.negotiated(), &share, ctx.server.config.announce_cluster),
+        maximal_access,
+    };
+    let encrypt_data = share.encrypt_data;
+    let tree = Arc::new(TreeConnect::new(session.next_tree_id(), share, maximal_access, encrypt_data));
+    session.add_tree(Arc::clone(&tree));
+    let mut reply = Response::success(|out| response.encode(out));
+    reply.tree_id = Some(tree.tree_id);
+    // Related requests go on with the tree; this response itself need not be encrypted for it.
+    ctx.chain.tree = Some(tree);
+    Ok(reply)
+}
+
+/// Capabilities of the share on this connection.
+// MS-SMB2 3.3.5.7
+// The share's promise and the connection's capability are told consistently: CA only where persistent handles were negotiated.
+fn capabilities(negotiated: &Negotiated, share: &Share, announce_cluster: bool) -> ShareCapabilities {
+    let mut capabilities = ShareCapabilities::NONE;
+    if !negotiated.dialect.is_3x() || share.is_ipc() {
+        return capabilities;
+    }
+    if share.is_ca && negotiated.has(Capabilities::PERSISTENT_HANDLES) {
+        capabilities |= ShareCapabilities::CONTINUOUS_AVAILABILITY;
+    }
+    if announce_cluster && (share.is_ca || share.is_scaleout) {
+        capabilities |= ShareCapabilities::CLUSTER;
+    }
+    if share.is_scaleout {
+        capabilities |= ShareCapabilities::SCALEOUT;
+    }
+    capabilities
+}
