@@ -209,6 +209,9 @@ pub struct Range {
 
 /// A file system under a share. Names are compared without case; an exact match wins and costs one system call.
 ///
+/// Between the check of an expected key and the change of a name another node may act; the caller's records prevent that. Changes that
+/// take no `Stability` are made durable by `BackendFile::flush`.
+///
 /// Errors about a path: `NotFound` for the last component, `ParentNotFound` when one before it is missing or no directory.
 pub trait Backend: Send + Sync + Debug {
     /// Tells about the volume.

@@ -34,12 +34,6 @@ impl FileKey {
     pub const fn base(self) -> Self {
         Self { stream: 0, ..self }
     }
-
-    /// Generation and stream mixed into one word, for records that know a file by (volume, inode, generation).
-    #[must_use]
-    pub const fn generation_word(self) -> u64 {
-        self.generation ^ self.stream
-    }
 }
 
 impl fmt::Debug for FileKey {
@@ -68,7 +62,6 @@ mod tests {
         assert_ne!(key.with_stream("a"), key.with_stream("b"));
         assert_ne!(key.with_stream("a"), key);
         assert_eq!(key.with_stream("a").base(), key);
-        assert_ne!(key.with_stream("a").generation_word(), key.generation_word());
         // The hash is part of stored records: it must never change.
         assert_eq!(fnv1a(b"a"), 0xaf63_dc4c_8601_ec8c);
     }

@@ -132,6 +132,10 @@ mod scenario {
         assert_eq!(again.path.as_str(), "Dir/Ärger.txt");
         fails!(b.open(&p("DIR\\ÄRGER.txt"), &OpenHow::create_new(FileKind::File)), Exists);
         assert_eq!(names(b, "dir"), ["Ärger.txt"]);
+        mkdir(b, "DIR\\Sub");
+        create(b, "dir\\sub\\deep");
+        assert_eq!(b.lookup(&p("DIR\\SUB\\DEEP")).unwrap().path.as_str(), "Dir/Sub/deep");
+        assert_eq!(b.lookup(&p("Dir\\sub\\deep")).unwrap().path.as_str(), "Dir/Sub/deep");
         let root = b.lookup(&RelPath::root()).unwrap();
         assert!(root.metadata.is_directory() && root.path.is_root());
         assert!(root.metadata.attributes.contains(FileAttributes::DIRECTORY));

@@ -217,6 +217,7 @@ impl MemoryBackend {
             match (replace, other.kind, inode.kind) {
                 (false, _, _) => return Err(BackendError::Exists { path: shown() }),
                 (true, FileKind::Directory, _) => return Err(BackendError::IsADirectory { path: shown() }),
+                (true, FileKind::File, FileKind::Directory) if inode.holds(&new.directory) => return Err(denied(to)),
                 (true, FileKind::File, FileKind::Directory) => return Err(BackendError::NotADirectory { path: shown() }),
                 (true, FileKind::File, FileKind::File) => new.directory.remove(&taken, now),
             }

@@ -15,7 +15,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use parking_lot::{Mutex, MutexGuard};
-use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, RenameFlags};
+use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, RenameFlags, Statx};
 use rustix::io::Errno;
 use smb_types::{FileAttributes, FileTime};
 
@@ -109,7 +109,7 @@ impl PosixBackend {
     }
 
     /// Where a new name goes: the parent as spelled on disk, the new name as the client spells it, and who has the name already.
-    fn target(&self, to: &RelPath) -> Result<(OwnedFd, String, Option<(String, FileKey, FileKind)>)> {
+    fn target(&self, to: &RelPath) -> Result<(OwnedFd, String, Option<Taken>)> {
         let denied = || BackendError::AccessDenied { path: to.as_str().to_owned() };
         let wanted = to.file_name().ok_or_else(denied)?;
         let (spelled, taken) = match spell(self.shared.root.as_fd(), to)? {
@@ -136,7 +136,10 @@ impl PosixBackend {
         }
         let file = PosixFile::new(self.shared.clone(), node, &stat);
         let action = match decision {
-            Decision::Open => CreateAction::Opened,
+            Decision::Open => {
+                let metadata = metadata_of(&stat, file.node.dosattrib());
+                return Ok(Opened { file: Arc::new(file), action: CreateAction::Opened, metadata, path: path.clone() });
+            }
             Decision::Overwrite(action) => {
                 let with = Overwrite { attributes: how.create.attributes, eas: how.create.eas.clone(), allocation: how.create.allocation };
                 file.overwrite(&with, how.stability)?;
@@ -197,7 +200,7 @@ impl PosixBackend {
         };
         let stat = node.statx()?;
         let file = PosixFile::new(self.shared.clone(), node, &stat);
-        if let Err(e) = Self::furnish(&file, how) {
+        if let Err(e) = Self::furnish(&file, &stat, how) {
             // Nobody saw it yet: a file without its attributes must not stay.
             let flags = if kind == FileKind::Directory { AtFlags::REMOVEDIR } else { AtFlags::empty() };
             if let Err(again) = fs::unlinkat(&parent, name.as_str(), flags) {
@@ -214,9 +217,8 @@ impl PosixBackend {
     }
 
     /// Gives a new file its attributes, EAs, descriptor and space.
-    fn furnish(file: &PosixFile, how: &OpenHow) -> Result<()> {
-        let stat = file.node.statx()?;
-        let creation = metadata_of(&stat, DosAttrib::default()).creation;
+    fn furnish(file: &PosixFile, stat: &Statx, how: &OpenHow) -> Result<()> {
+        let creation = metadata_of(stat, DosAttrib::default()).creation;
         let dos = DosAttrib { attributes: Some(how.create.attributes & STORED_ATTRIBUTES), creation: Some(creation) };
         match file.node.set_dosattrib(dos) {
             // A file system without user attributes can still serve files with default attributes.
@@ -260,6 +262,9 @@ impl PosixBackend {
         Ok(())
     }
 }
+
+/// Who has a name: the name as spelled on disk, the file, its kind.
+type Taken = (String, FileKey, FileKind);
 
 /// Why an open did not work: for good, or because the name is not there (any more).
 enum OpenFailure {

@@ -42,8 +42,14 @@ pub(super) enum Place {
 
 /// Finds the spelling on disk. Called when the exact spelling was not found, or to create.
 pub(super) fn spell(root: BorrowedFd<'_>, path: &RelPath) -> Result<Place> {
-    let mut found = RelPath::root();
-    let mut components = path.components().peekable();
+    let exists = |p: &RelPath| open_beneath(root, p.as_str(), OFlags::PATH, Mode::empty()).is_ok();
+    if exists(path) {
+        return Ok(Place::Found(path.clone()));
+    }
+    // Mostly the directory is spelled right and only its last name is new.
+    let right = path.parent().filter(|parent| exists(parent));
+    let mut components = path.components().skip(right.as_ref().map_or(0, |r| r.components().count())).peekable();
+    let mut found = right.unwrap_or_default();
     while let Some(component) = components.next() {
         let exact = found.join(component).map_err(|e| BackendError::from_path(e, path.as_str()))?;
         match open_beneath(root, exact.as_str(), OFlags::PATH, Mode::empty()) {
@@ -68,7 +74,12 @@ fn find_in(root: BorrowedFd<'_>, directory: &RelPath, wanted: &str) -> Result<Op
     let fd = open_beneath(root, directory.as_str(), OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())
         .map_err(|e| walk_error("openat2", directory.as_str(), e))?;
     let mut best: Option<String> = None;
-    for_each_name(fd.as_fd(), directory.as_str(), |n, _| {
+    for_each_raw(fd.as_fd(), directory.as_str(), |raw, _| {
+        // The usual directory is long and ASCII: a name of one kind never equals one of the other.
+        if raw.is_ascii() != wanted.is_ascii() || (raw.is_ascii() && !raw.eq_ignore_ascii_case(wanted.as_bytes())) {
+            return true;
+        }
+        let Ok(n) = std::str::from_utf8(raw) else { return true };
         // A dangling link was already tried under its exact name.
         if n != wanted && name::eq_ignore_case(n, wanted) && best.as_deref().is_none_or(|b| n < b) {
             best = Some(n.to_owned());
