@@ -16,6 +16,7 @@ pub mod wildcard;
 pub mod wire;
 
 pub mod context;
+pub mod fsctl;
 pub mod info;
 pub mod message;
 pub mod security;
