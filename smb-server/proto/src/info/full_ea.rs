@@ -1,5 +1,6 @@
 //! FileFullEaInformation (class 15) and the list of names that a query may carry (MS-FSCC 2.4.16).
 
+use super::list::{EntryWriter, Pushed};
 use crate::error::DecodeError;
 use crate::wire::{Put, Reader, align, len_u16, len_u32, patch_u32};
 
@@ -17,6 +18,15 @@ pub struct FullEa {
     pub name: Vec<u8>,
     /// Value; empty in a SET_INFO deletes the attribute.
     pub value: Vec<u8>,
+}
+
+impl FullEa {
+    /// Adds the entry to a list of alignment 4, for replies of limited size.
+    pub fn write(&self, list: &mut EntryWriter) -> Pushed {
+        let mut b = Vec::new();
+        entry_bytes(self, &mut b);
+        list.push(&b, b.len())
+    }
 }
 
 /// Decodes a list; whatever is wrong with it is EA_LIST_INCONSISTENT.
@@ -61,7 +71,7 @@ fn list<T>(buf: &[u8], entry: impl Fn(&mut Reader<'_>) -> Result<T, DecodeError>
 }
 
 /// The bytes of one entry, without its link.
-pub(super) fn entry_bytes(ea: &FullEa, out: &mut Vec<u8>) {
+fn entry_bytes(ea: &FullEa, out: &mut Vec<u8>) {
     out.put_u32(0);
     out.put_u8(ea.flags);
     out.put_u8(u8::try_from(ea.name.len()).unwrap_or(u8::MAX));
