@@ -146,7 +146,7 @@ mod tests {
         assert_eq!(hex(&bytes), GOLDEN_ENTRY_V1);
         assert_eq!(decode::<Entry>(Kind::Entry, &bytes).unwrap(), entry());
     }
-    const GOLDEN_ENTRY_V1: &str = "";
+    const GOLDEN_ENTRY_V1: &str = "01012a4709b40302fb2c0101fc87d6120002fc040302010568656c6c6f";
 
     #[test]
     fn every_flipped_bit_is_noticed() {

@@ -3,6 +3,7 @@
 //! Changes of a batch are written unsynced, together with the applied index: after a crash the log brings back what is missing. Tells
 //! waiting proposals of this node what became of them.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -93,6 +94,11 @@ impl StateStore {
 
     pub(crate) fn watch_applied(&self) -> watch::Receiver<AppliedMark> {
         self.inner.applied.subscribe()
+    }
+
+    /// The members as of the last applied entry.
+    pub(crate) fn members(&self) -> BTreeMap<u64, String> {
+        self.inner.progress.lock().membership.nodes().map(|(id, node)| (*id, node.addr.clone())).collect()
     }
 
     pub(crate) fn database(&self) -> &Arc<Database> {

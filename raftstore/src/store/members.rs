@@ -21,6 +21,8 @@ const CHANGE_MAX: Duration = Duration::from_secs(60);
 const TRY_MAX: Duration = Duration::from_secs(10);
 /// Pause before the next try.
 const RETRY_PAUSE: Duration = Duration::from_millis(20);
+/// Pause before the members are told a new address again.
+const ANNOUNCE_PAUSE: Duration = Duration::from_millis(200);
 /// A learner this close to the leader's log has caught up.
 const LAG_MAX: u64 = 1000;
 
@@ -178,18 +180,30 @@ impl Core {
     /// Tells the cluster when this node is no longer reached where the membership says.
     pub(crate) async fn announce_address(self: Arc<Self>) {
         let (node_id, address) = (self.node_id, self.advertised());
-        let known = {
-            let membership = self.raft.server_metrics().borrow_watched().membership_config.clone();
-            membership.nodes().find(|(id, _)| **id == node_id).map(|(_, node)| node.addr.clone())
-        };
-        if known.is_none_or(|known| known == address) {
+        let members = self.state.members();
+        if members.get(&node_id).is_none_or(|known| *known == address) {
             return;
         }
+        let change = MembershipChange::ChangeAddress { node_id, address: address.clone() };
+        let request = Request::Membership(change.clone());
+        // The leader cannot reach this node, so this node does not know who leads: it asks everybody.
         while !self.stop.is_cancelled() {
-            let change = MembershipChange::ChangeAddress { node_id, address: address.clone() };
-            match self.change_membership(&change, Instant::now() + CHANGE_MAX).await {
-                Ok(()) => return,
-                Err(err) => tracing::warn!(%err, address, "the cluster could not be told this node's new address"),
+            for &peer in members.keys().filter(|&&peer| peer != node_id) {
+                match self.peers.request(peer, Lane::Requests, &request, TRY_MAX + RETRY_PAUSE).await {
+                    Ok(Response::Done) => return,
+                    Ok(Response::Refused(because)) => tracing::warn!(because, address, "the new address of this node is refused"),
+                    Ok(_) | Err(_) => {}
+                }
+            }
+            if let Some(leader) = self.current_leader()
+                && leader.node_id == node_id
+                && self.change_membership(&change, Instant::now() + CHANGE_MAX).await.is_ok()
+            {
+                return;
+            }
+            tokio::select! {
+                () = tokio::time::sleep(ANNOUNCE_PAUSE) => {}
+                () = self.stop.cancelled() => {}
             }
         }
     }

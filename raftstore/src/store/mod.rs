@@ -116,7 +116,10 @@ impl RaftStore {
             stop: stop.clone(),
             config,
         });
-        core.take_note();
+        // Raft tells its members a little later.
+        for (id, address) in core.state.members() {
+            core.peers.set_address(id, &address);
+        }
         tokio::spawn(core.clone().follow_metrics());
         tokio::spawn(core.clone().watch_for_death(closed_queue));
         tokio::spawn(core.clone().announce_address());

@@ -1,0 +1,239 @@
+//! Clusters in one process: replication, loss of the leader, restart, snapshots, partitions, joining.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod common;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::{Cluster, Map, SOON, start_patiently};
+use futures::future::{BoxFuture, join_all};
+use raftstore::pki::{ClusterCa, JoinToken};
+use raftstore::{Admission, CallError, Class, JoinError, JoinRequest, Limits, Probe, ProposeError, RaftStore, ReadError, Role, StartError};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_node_commits_and_survives_a_restart() {
+    let mut cluster = Cluster::new(1).await;
+    assert_eq!(cluster.set(1, "a", "1").await.unwrap().outcome, b"1");
+    let second = cluster.set(1, "a", "2").await.unwrap();
+    assert_eq!(second.outcome, b"2");
+    let time = cluster.store(1).time_ms();
+    let address = cluster.stop(1).await;
+    cluster.start(1, Some(address)).await;
+    cluster.leader(&[]).await;
+    assert!(cluster.store(1).read_barrier(SOON).await.unwrap() > second.index);
+    assert_eq!(cluster.nodes[&1].map.get("a").unwrap(), (2, "2".to_owned()));
+    cluster.set(1, "a", "3").await.unwrap();
+    assert!(cluster.store(1).time_ms() >= time, "log time went back over a restart");
+    let too_long = cluster.store(1).propose(vec![0; 1 << 20], Class::Volatile, SOON).await;
+    assert!(matches!(too_long, Err(ProposeError::TooLarge { .. })));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_nodes_lose_their_leader_and_nothing_else() {
+    let mut cluster = Cluster::new(3).await;
+    for id in 1..=3 {
+        cluster.set(id, "who", &id.to_string()).await.unwrap();
+        assert_eq!(cluster.nodes[&id].map.get("who").unwrap().1, id.to_string(), "applied on the proposing node");
+    }
+    let leader = cluster.leader(&[]).await;
+    let others: Vec<u64> = (1..=3).filter(|&id| id != leader).collect();
+    // Proposals run on both followers while the leader goes away: each is applied once.
+    let runs = others.iter().map(|&id| {
+        let store = cluster.store(id).clone();
+        tokio::spawn(async move {
+            for n in 0..300 {
+                let applied = store.propose(format!("run{id}={n}").into_bytes(), Class::Persistent, SOON).await.unwrap();
+                assert_eq!(applied.outcome, (n + 1).to_string().into_bytes(), "applied once, in order");
+            }
+        })
+    });
+    let runs: Vec<_> = runs.collect();
+    cluster.store(others[0]).wait_applied(cluster.store(others[0]).applied() + 50, SOON).await.unwrap();
+    let address = cluster.stop(leader).await;
+    assert_eq!(cluster.store(others[0]).probe(leader).await, Probe::Refused);
+    let call = cluster.store(others[0]).call(leader, b"?".to_vec(), SOON).await;
+    assert!(matches!(call, Err(CallError::Refused { .. })), "{call:?}");
+    for run in runs {
+        run.await.unwrap();
+    }
+    assert_ne!(cluster.leader(&[]).await, leader);
+    cluster.start(leader, Some(address)).await;
+    cluster.settle().await;
+    assert_eq!(cluster.nodes[&leader].map.get(&format!("run{}", others[1])).unwrap(), (300, "299".to_owned()));
+    let answer = cluster.store(others[0]).call(leader, b"hello".to_vec(), SOON).await.unwrap();
+    assert_eq!(answer, format!("{leader} heard {}: hello", others[0]).into_bytes());
+    cluster.store(others[0]).wait_applied_on(leader, cluster.store(others[0]).applied(), SOON).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_cut_off_neither_reads_nor_writes() {
+    let cluster = Cluster::new(3).await;
+    cluster.set(1, "x", "old").await.unwrap();
+    let old = cluster.leader(&[]).await;
+    cluster.faults.isolate(old, &[1, 2, 3]);
+    let new = cluster.leader(&[old]).await;
+    cluster.set(new, "x", "new").await.unwrap();
+    assert_eq!(cluster.store(old).status().role, Role::Leader, "it still believes that it leads: this is the trap");
+    let moment = Duration::from_millis(600);
+    let read = cluster.store(old).read_barrier(moment).await;
+    assert!(matches!(read, Err(ReadError::NoLeader | ReadError::Timeout)), "{read:?}");
+    let write = cluster.store(old).propose(b"x=stale".to_vec(), Class::Persistent, moment).await;
+    assert!(matches!(write, Err(ProposeError::Unknown | ProposeError::NotApplied(_))), "{write:?}");
+    assert_eq!(cluster.store(old).probe(new).await, Probe::Silent, "silence is no death certificate");
+    cluster.faults.heal();
+    cluster.settle().await;
+    assert_eq!(cluster.nodes[&old].map.get("x").unwrap(), (2, "new".to_owned()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fresh_learner_gets_a_snapshot() {
+    let limits = Limits { snapshot_entries: 200, log_entries_kept: 10, ..Limits::default() };
+    let mut cluster = Cluster::with_limits(1, limits).await;
+    let writes = (0..600).map(|n| {
+        let store = cluster.store(1).clone();
+        async move { store.propose(format!("key{n}={}", "v".repeat(2000)).into_bytes(), Class::Durable, SOON).await.unwrap() }
+    });
+    join_all(writes).await;
+    let deadline = tokio::time::Instant::now() + SOON;
+    while cluster.store(1).status().purged == 0 {
+        assert!(tokio::time::Instant::now() < deadline, "{:?}", cluster.store(1).status());
+        cluster.set(1, "more", "x").await.unwrap();
+    }
+    cluster.start(2, None).await;
+    let address = cluster.nodes[&2].address.to_string();
+    cluster.store(1).add_learner(2, address).await.unwrap();
+    cluster.settle().await;
+    assert!(cluster.store(2).status().snapshot > 0, "{:?}", cluster.store(2).status());
+    assert_eq!(cluster.store(2).status().role, Role::Learner);
+    // What was installed is still there after a restart, and the learner can become a voter and be removed again.
+    let address = cluster.stop(2).await;
+    cluster.start(2, Some(address)).await;
+    cluster.store(1).promote(2).await.unwrap();
+    cluster.settle().await;
+    assert!(cluster.store(2).status().members[&2].voter);
+    cluster.store(2).transfer_leader(2).await.unwrap();
+    assert_eq!(cluster.leader(&[]).await, 2);
+    cluster.store(2).remove(1).await.unwrap();
+    assert_eq!(cluster.store(2).status().members.len(), 1);
+    cluster.set(2, "alone", "yes").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_comes_back_at_another_address() {
+    let mut cluster = Cluster::new(3).await;
+    let follower = (1..=3).find(|&id| id != cluster.store(1).leader().unwrap().node_id).unwrap();
+    cluster.stop(follower).await;
+    cluster.start(follower, None).await;
+    let address = cluster.nodes[&follower].address.to_string();
+    let other = (1..=3).find(|&id| id != follower).unwrap();
+    let deadline = tokio::time::Instant::now() + SOON;
+    while cluster.store(other).status().members[&follower].address != address {
+        assert!(tokio::time::Instant::now() < deadline);
+        cluster.set(other, "tick", "").await.unwrap();
+    }
+    cluster.settle().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn wrong_directories_clusters_and_ports_are_refused_by_name() {
+    let mut cluster = Cluster::new(1).await;
+    cluster.set(1, "a", "1").await.unwrap();
+    let map = || Arc::new(Map::default());
+    let in_use = RaftStore::start(cluster.config(1, None), map()).await.err().unwrap();
+    assert!(matches!(in_use, StartError::DataDirInUse { .. }), "{in_use}");
+    let address = cluster.nodes[&1].address;
+    let port = RaftStore::start(cluster.config(2, Some(address)), map()).await.err().unwrap();
+    assert!(matches!(port, StartError::AddressInUse { .. }), "{port}");
+
+    // A node of another cluster cannot talk to this one, in either direction.
+    let mut stranger = Cluster::new(1).await;
+    stranger.store(1).add_learner(9, address.to_string()).await.unwrap();
+    let refused = stranger.store(1).call(9, b"hello".to_vec(), Duration::from_secs(2)).await;
+    let Err(CallError::Unreachable { because, .. }) = refused else { panic!("{refused:?}") };
+    assert!(because.contains(&stranger.ca.cluster.to_string()), "{because}");
+
+    cluster.stop(1).await;
+    let mut config = cluster.config(1, None);
+    config.identity = stranger.ca.issue(1).unwrap();
+    let wrong = loop {
+        match RaftStore::start(config.clone(), map()).await.err().unwrap() {
+            StartError::DataDirInUse { .. } => tokio::time::sleep(Duration::from_millis(5)).await,
+            other => break other,
+        }
+    };
+    assert!(matches!(wrong, StartError::WrongCluster { .. }), "{wrong}");
+    config.identity = cluster.ca.issue(2).unwrap();
+    let wrong = RaftStore::start(config.clone(), map()).await.err().unwrap();
+    assert!(matches!(wrong, StartError::WrongNode { expected: 2, found: 1, .. }), "{wrong}");
+    config.data_dir = "/proc/nowhere".into();
+    let wrong = RaftStore::start(config, map()).await.err().unwrap();
+    assert!(matches!(wrong, StartError::DataDir { .. }), "{wrong}");
+    stranger.stop(1).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn garbage_on_the_port_hurts_nobody() {
+    let cluster = Cluster::new(1).await;
+    let address = cluster.nodes[&1].address;
+    let mut idle = Vec::new();
+    for n in 0..200u32 {
+        let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        if n % 4 == 0 {
+            idle.push(stream);
+            continue;
+        }
+        let nonsense: Vec<u8> = (0..500u32).map(|i| (i.wrapping_mul(n * 7919 + 13) >> 3) as u8).collect();
+        stream.write_all(&nonsense).await.unwrap();
+        // The node ends the connection; a reset is as good as an end.
+        let mut rest = Vec::new();
+        let _ = tokio::time::timeout(SOON, stream.read_to_end(&mut rest)).await.unwrap();
+    }
+    cluster.set(1, "still", "here").await.unwrap();
+}
+
+struct OneToken(parking_lot::Mutex<Option<[u8; 32]>>);
+
+impl Admission for OneToken {
+    fn redeem(&self, request: JoinRequest) -> BoxFuture<'static, Result<u64, String>> {
+        let good = self.0.lock().take_if(|secret| *secret == request.secret).is_some();
+        Box::pin(async move { if good { Ok(request.node_id.unwrap_or(2)) } else { Err("the token was used, or never given".to_owned()) } })
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_joins_with_a_token_once() {
+    let mut cluster = Cluster::new(1).await;
+    let address = cluster.stop(1).await;
+    let token = JoinToken::create(address.to_string(), cluster.ca.fingerprint().unwrap()).unwrap();
+    let mut config = cluster.config(1, Some(address));
+    config.ca = Some(Arc::new(cluster.ca.clone()));
+    config.admission = Some(Arc::new(OneToken(parking_lot::Mutex::new(Some(token.secret)))));
+    let first = start_patiently(config, Arc::new(Map::default())).await;
+
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let own = listener.local_addr().unwrap();
+    let forged = JoinToken { fingerprint: ClusterCa::create().unwrap().fingerprint().unwrap(), ..token.clone() };
+    let err = raftstore::join(&forged, None, &own.to_string()).await.unwrap_err();
+    assert!(matches!(err, JoinError::Unreachable { .. }), "{err}");
+    let grant = raftstore::join(&JoinToken::parse(&token.to_string()).unwrap(), None, &own.to_string()).await.unwrap();
+    assert_eq!((grant.identity.node_id, grant.identity.cluster), (2, cluster.ca.cluster));
+    assert_eq!(grant.members[&1], address.to_string());
+    let again = raftstore::join(&token, Some(3), "127.0.0.1:1").await.unwrap_err();
+    assert!(matches!(again, JoinError::Refused(_)), "{again}");
+
+    drop(listener);
+    let map = Arc::new(Map::default());
+    let mut config = cluster.config(2, Some(own));
+    config.identity = grant.identity;
+    let second = start_patiently(config, map.clone()).await;
+    second.propose(b"joined=yes".to_vec(), Class::Persistent, SOON).await.unwrap();
+    let deadline = tokio::time::Instant::now() + SOON;
+    while !second.status().members.get(&2).is_some_and(|member| member.voter) {
+        assert!(tokio::time::Instant::now() < deadline, "{:?}", second.status());
+        second.propose(b"tick=".to_vec(), Class::Volatile, SOON).await.unwrap();
+    }
+    first.shutdown().await;
+    second.shutdown().await;
+}
