@@ -4,7 +4,7 @@ use crate::error::DecodeError;
 
 /// Decodes a name; `what` names it in the error.
 pub fn decode(bytes: &[u8], what: &'static str) -> Result<String, DecodeError> {
-    if bytes.len() % 2 != 0 {
+    if !bytes.len().is_multiple_of(2) {
         return Err(DecodeError::Malformed { what });
     }
     let units = bytes.chunks_exact(2).map(|c| u16::from_le_bytes([c.first().copied().unwrap_or(0), c.last().copied().unwrap_or(0)]));

@@ -16,8 +16,11 @@ const ENTRY_FIXED: usize = 16;
 /// Shortest name of a context.
 const NAME_MIN: usize = 4;
 
-/// Splits a chain into (name, data).
-fn split(area: &[u8]) -> Result<Vec<(&[u8], &[u8])>, DecodeError> {
+/// Name and data of one entry.
+type RawContext<'a> = (&'a [u8], &'a [u8]);
+
+/// Splits a chain into its entries.
+fn split(area: &[u8]) -> Result<Vec<RawContext<'_>>, DecodeError> {
     let mut entries = Vec::new();
     let mut rest = area;
     while !rest.is_empty() {
