@@ -6,13 +6,7 @@ use persistence_model::{DisconnectReason, Event};
 use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    deletion, loss,
-    metrics as names,
-    send::breaks,
-    state::Server,
-    store::StoreExt as _,
-};
+use crate::{deletion, loss, metrics as names, send::breaks, state::Server, store::StoreExt as _};
 
 /// Listens until `stop` fires. Start it before the first connection is accepted.
 pub async fn run(server: Arc<Server>, stop: CancellationToken) {
@@ -39,7 +33,14 @@ fn handle(server: &Arc<Server>, event: &Event) {
     match event {
         Event::LeaseBreak { lease, file, nodes, current, new, epoch, ack_required } => {
             if nodes.contains(&node) {
-                let notice = breaks::LeaseBreak { lease: *lease, file: *file, current: *current, new: *new, epoch: *epoch, ack_required: *ack_required };
+                let notice = breaks::LeaseBreak {
+                    lease: *lease,
+                    file: *file,
+                    current: *current,
+                    new: *new,
+                    epoch: *epoch,
+                    ack_required: *ack_required,
+                };
                 tokio::spawn(breaks::lease_break(Arc::clone(server), notice));
             }
         }
@@ -91,7 +92,10 @@ fn resynchronise(server: &Arc<Server>) {
     metrics::counter!(names::EVENTS_MISSED).increment(1);
     for open in server.opens().into_iter().filter(|open| open.pipe().is_none()) {
         let ours = server.store.with_state(|state| {
-            state.open(open.open_id).and_then(|record| record.owner).is_some_and(|owner| owner.node == node && owner.incarnation == incarnation)
+            state
+                .open(open.open_id)
+                .and_then(|record| record.owner)
+                .is_some_and(|owner| owner.node == node && owner.incarnation == incarnation)
         });
         if !ours {
             forget(server, open.open_id);

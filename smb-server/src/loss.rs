@@ -5,8 +5,7 @@ use std::{sync::Arc, time::Duration};
 use persistence_model::{Command, DisconnectReason, OpenId, Outcome};
 
 use crate::{
-    deletion,
-    metrics as names,
+    deletion, metrics as names,
     state::{Connection, Server, Session, TreeConnect},
 };
 

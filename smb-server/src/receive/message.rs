@@ -11,11 +11,7 @@ use smb_proto::{Command, HEADER_SIZE, Header, Routing};
 use smb_types::{Dialect, NtStatus};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::{
-    RequestContext,
-    context::Chain,
-    dispatch,
-};
+use super::{RequestContext, context::Chain, dispatch};
 use crate::{
     error::{Disconnect, Refusal},
     metrics as names,
@@ -69,7 +65,12 @@ pub(crate) async fn serve(server: Arc<Server>, connection: Arc<Connection>, rece
     }
 }
 
-async fn answer(server: &Arc<Server>, connection: &Arc<Connection>, received: Received, permit: Option<OwnedSemaphorePermit>) -> Result<(), Disconnect> {
+async fn answer(
+    server: &Arc<Server>,
+    connection: &Arc<Connection>,
+    received: Received,
+    permit: Option<OwnedSemaphorePermit>,
+) -> Result<(), Disconnect> {
     let Received { mut bytes, elements, decrypted_by } = received;
     let signatures = verify(connection, &mut bytes, &elements, decrypted_by.as_ref());
     let bytes = bytes.freeze();
@@ -80,7 +81,15 @@ async fn answer(server: &Arc<Server>, connection: &Arc<Connection>, received: Re
         let message = bytes.slice(element.range);
         let mut current = match ctx.take() {
             None => new_context(server, connection, element.header, element.request, message, permit.take()),
-            Some(earlier) => RequestContext { header: element.header, request: element.request, message, session: None, tree: None, counted: None, ..earlier },
+            Some(earlier) => RequestContext {
+                header: element.header,
+                request: element.request,
+                message,
+                session: None,
+                tree: None,
+                counted: None,
+                ..earlier
+            },
         };
         current.is_first = index == 0;
         current.is_last = index == last;
@@ -167,7 +176,8 @@ async fn one(ctx: &mut RequestContext, signature: Signature, decrypted_by: Optio
     ctx.counted = None;
     queue(ctx, response, key);
     metrics::counter!(names::REQUESTS, "command" => command.name()).increment(1);
-    metrics::histogram!(names::REQUEST_SECONDS, "command" => command.name()).record(ctx.server.clock.instant().duration_since(started).as_secs_f64());
+    metrics::histogram!(names::REQUEST_SECONDS, "command" => command.name())
+        .record(ctx.server.clock.instant().duration_since(started).as_secs_f64());
     Ok(())
 }
 
@@ -178,7 +188,8 @@ fn queue(ctx: &mut RequestContext, response: Response, key: Option<Arc<SigningKe
     // The interim response has granted the credits already.
     let credits = if async_id.is_some() { 0 } else { ctx.connection.window.lock().grant(ctx.header.credits) };
     let mut header = ctx.header.response(response.status, credits);
-    header.session_id = response.session_id.or_else(|| ctx.session.as_ref().map(|session| session.session_id.0)).unwrap_or(ctx.header.session_id);
+    header.session_id =
+        response.session_id.or_else(|| ctx.session.as_ref().map(|session| session.session_id.0)).unwrap_or(ctx.header.session_id);
     match async_id {
         Some(async_id) => header.routing = Routing::Async { async_id },
         None => {

@@ -33,7 +33,12 @@ const CIPHERS: [CipherId; 4] = [CipherId::Aes128Gcm, CipherId::Aes256Gcm, Cipher
 const SIGNING: [SigningAlgorithm; 3] = [SigningAlgorithm::AesGmac, SigningAlgorithm::AesCmac, SigningAlgorithm::HmacSha256];
 
 /// Answers a NEGOTIATE request, or ends the connection if the first request is anything else.
-pub(crate) async fn handle(server: &Arc<Server>, connection: &Arc<Connection>, message: &[u8], elements: Vec<Element>) -> Result<(), Disconnect> {
+pub(crate) async fn handle(
+    server: &Arc<Server>,
+    connection: &Arc<Connection>,
+    message: &[u8],
+    elements: Vec<Element>,
+) -> Result<(), Disconnect> {
     let mut elements = elements.into_iter();
     let (Some(element), None) = (elements.next(), elements.next()) else {
         return Err(Disconnect::because("NEGOTIATE in a compound"));
@@ -141,7 +146,11 @@ fn base_response(server: &Server) -> NegotiateResponse {
 }
 
 fn security_mode(server: &Server) -> SecurityMode {
-    if server.config.signing_required { SecurityMode::SIGNING_ENABLED | SecurityMode::SIGNING_REQUIRED } else { SecurityMode::SIGNING_ENABLED }
+    if server.config.signing_required {
+        SecurityMode::SIGNING_ENABLED | SecurityMode::SIGNING_REQUIRED
+    } else {
+        SecurityMode::SIGNING_ENABLED
+    }
 }
 
 /// What the connection is from now on.

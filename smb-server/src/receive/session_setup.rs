@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use persistence_model::{Command, Outcome, SessionId};
 use smb_auth::{
-    Acceptor, Account, LogonKind, NonceSequence, NtHash, PreauthHash, Role, SessionKeys, SigningKey, Step, keys::channel_signing_key, spnego::Accepted,
+    Acceptor, Account, LogonKind, NonceSequence, NtHash, PreauthHash, Role, SessionKeys, SigningKey, Step, keys::channel_signing_key,
+    spnego::Accepted,
 };
 use smb_proto::message::{
     negotiate::{Capabilities, SecurityMode},
@@ -36,7 +37,8 @@ pub(crate) async fn handle(ctx: &mut RequestContext) -> Result<Response, Refusal
         let session = begin(ctx, &request)?;
         return first(ctx, &request, session).await;
     }
-    let session = ctx.connection.session(session_id).ok_or(Refusal::new(NtStatus::USER_SESSION_DELETED, "no such session on this connection"))?;
+    let session =
+        ctx.connection.session(session_id).ok_or(Refusal::new(NtStatus::USER_SESSION_DELETED, "no such session on this connection"))?;
     match session.state() {
         SessionState::InProgress => first(ctx, &request, session).await,
         SessionState::Valid | SessionState::Expired => renew(ctx, &request, session).await,
@@ -313,13 +315,10 @@ fn step(ctx: &RequestContext, authentication: &mut Authentication, token: &[u8])
             state.user_by_name(user).map(|record| Account { nt_hash: NtHash::from_bytes(record.nt_hash), disabled: record.disabled })
         })
     };
-    authentication
-        .acceptor
-        .step(token, random(), ctx.server.clock.now(), &lookup)
-        .map_err(|error| {
-            tracing::debug!(%error, peer = %ctx.connection.peer, "logon failed");
-            Refusal::new(error.status(), "the logon failed")
-        })
+    authentication.acceptor.step(token, random(), ctx.server.clock.now(), &lookup).map_err(|error| {
+        tracing::debug!(%error, peer = %ctx.connection.peer, "logon failed");
+        Refusal::new(error.status(), "the logon failed")
+    })
 }
 
 /// Whose logon it was.

@@ -12,8 +12,8 @@ use std::{
 
 use parking_lot::{Mutex, RwLock};
 use persistence_model::SessionId;
-use smb_proto::message::negotiate::{Capabilities, SecurityMode};
 use smb_auth::{CipherId, PreauthHash, SigningAlgorithm};
+use smb_proto::message::negotiate::{Capabilities, SecurityMode};
 use smb_types::{ClientGuid, Dialect, Guid};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -102,7 +102,14 @@ struct Requests {
 impl Connection {
     /// A connection that has just been accepted; frames given to `writer` go to the socket in order.
     #[must_use]
-    pub(crate) fn new(connection_id: ConnectionId, peer: SocketAddr, local: SocketAddr, credits_max: u32, writer: mpsc::Sender<Frame>, ended: CancellationToken) -> Self {
+    pub(crate) fn new(
+        connection_id: ConnectionId,
+        peer: SocketAddr,
+        local: SocketAddr,
+        credits_max: u32,
+        writer: mpsc::Sender<Frame>,
+        ended: CancellationToken,
+    ) -> Self {
         Self {
             connection_id,
             peer,

@@ -255,7 +255,11 @@ impl Open {
 
 impl fmt::Debug for Open {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Open").field("file_id", &self.file_id).field("file", &self.file).field("path", &*self.path.read()).finish_non_exhaustive()
+        f.debug_struct("Open")
+            .field("file_id", &self.file_id)
+            .field("file", &self.file)
+            .field("path", &*self.path.read())
+            .finish_non_exhaustive()
     }
 }
 

@@ -60,8 +60,21 @@ pub struct Server {
 impl Server {
     /// Makes the service; nothing listens yet.
     #[must_use]
-    pub fn new(config: ServerConfig, server_guid: Guid, store: Arc<dyn Store>, clock: Arc<dyn Clock>, backends: Arc<dyn BackendFactory>) -> Arc<Self> {
-        let ipc = Share { share_id: ShareId(0), name: "IPC$".to_owned(), kind: ShareKind::Pipe, is_ca: false, is_scaleout: false, encrypt_data: false };
+    pub fn new(
+        config: ServerConfig,
+        server_guid: Guid,
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+        backends: Arc<dyn BackendFactory>,
+    ) -> Arc<Self> {
+        let ipc = Share {
+            share_id: ShareId(0),
+            name: "IPC$".to_owned(),
+            kind: ShareKind::Pipe,
+            is_ca: false,
+            is_scaleout: false,
+            encrypt_data: false,
+        };
         let acceptor = Arc::new(acceptor_config(&config));
         Arc::new(Self {
             acceptor,

@@ -35,7 +35,12 @@ const SMALL_MESSAGE_BYTES_MAX: usize = 68 << 10;
 const OVERHEAD_BYTES_MAX: usize = 1024;
 
 /// Reads until the connection ends; returns why it did.
-pub(crate) async fn run<R: AsyncRead + Unpin>(server: &Arc<Server>, connection: &Arc<Connection>, mut socket: R, tasks: &TaskTracker) -> Disconnect {
+pub(crate) async fn run<R: AsyncRead + Unpin>(
+    server: &Arc<Server>,
+    connection: &Arc<Connection>,
+    mut socket: R,
+    tasks: &TaskTracker,
+) -> Disconnect {
     let mut inbox = BytesMut::with_capacity(INBOX_BYTES);
     let places = Arc::new(Semaphore::new(server.config.concurrent_messages_max));
     loop {
@@ -128,7 +133,8 @@ async fn take_in(server: &Arc<Server>, connection: &Arc<Connection>, frame: Byte
 fn decrypt(connection: &Connection, mut frame: BytesMut) -> Result<(BytesMut, Arc<Session>), Disconnect> {
     let header = TransformHeader::parse(&frame).map_err(|_| Disconnect::because("malformed transform header"))?;
     let session = connection.session(SessionId(header.session_id)).ok_or(Disconnect::because("encrypted for an unknown session"))?;
-    let sealing = session.security().and_then(|security| security.sealing.as_ref()).ok_or(Disconnect::because("the session has no cipher keys"))?;
+    let sealing =
+        session.security().and_then(|security| security.sealing.as_ref()).ok_or(Disconnect::because("the session has no cipher keys"))?;
     sealing.decryption.decrypt(&mut frame).map_err(|_| Disconnect::because("an encrypted message has a wrong tag"))?;
     frame.advance(TRANSFORM_HEADER_LENGTH);
     if !matches!(MessageKind::of(&frame), Ok(MessageKind::Plain)) {

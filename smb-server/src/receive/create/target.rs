@@ -1,0 +1,112 @@
+//! The name in a CREATE: path, stream, and what is there now.
+
+use std::sync::Arc;
+
+use smb_backend::{Backend, BackendError, FileKey, FileKind, Metadata, MustBe, OpenHow, RelPath, Want};
+use smb_proto::name::ParsedName;
+use smb_types::{FileAttributes, NtStatus};
+
+use crate::error::Refusal;
+
+/// A checked name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Target {
+    /// The file or directory.
+    pub(crate) path: RelPath,
+    /// The named stream of it.
+    pub(crate) stream: Option<String>,
+    /// `$INDEX_ALLOCATION` was written: a directory is meant.
+    pub(crate) directory_type: bool,
+    /// A separator ended the name: no file can be meant.
+    pub(crate) trailing_separator: bool,
+}
+
+impl Target {
+    /// Reads the name of a request.
+    ///
+    /// # Errors
+    /// INVALID_PARAMETER for a leading separator, OBJECT_NAME_INVALID for the rest.
+    // MS-SMB2 3.3.5.9
+    pub(crate) fn parse(name: &str) -> Result<Self, Refusal> {
+        let parsed = ParsedName::parse(name)?;
+        let path = RelPath::from_components(parsed.components.iter().map(String::as_str))
+            .map_err(|_| Refusal::new(NtStatus::OBJECT_NAME_INVALID, "a component cannot be stored"))?;
+        Ok(Self { path, stream: parsed.stream, directory_type: parsed.directory_type, trailing_separator: parsed.trailing_separator })
+    }
+
+    /// Reads the path of a record: `directory\file:stream`.
+    pub(crate) fn of_record(path: &str) -> Option<Self> {
+        let (path, stream) = path.split_once(':').map_or((path, None), |(path, stream)| (path, Some(stream.to_owned())));
+        let path = RelPath::parse_smb(&path.replace('/', "\\")).ok()?;
+        Some(Self { path, stream, directory_type: false, trailing_separator: false })
+    }
+}
+
+/// The path of a file or stream as the records write it.
+pub(crate) fn record_path(path: &RelPath, stream: Option<&str>) -> String {
+    match stream {
+        Some(stream) => format!("{}:{stream}", path.to_smb()),
+        None => path.to_smb(),
+    }
+}
+
+/// What a name stands for now.
+#[derive(Debug, Clone)]
+pub(crate) struct Found {
+    /// Of the file, or of the stream (with the attributes of its file).
+    pub(crate) metadata: Metadata,
+    /// The path as it is spelled on disk.
+    pub(crate) path: RelPath,
+    /// The file that a stream belongs to; of a file, itself.
+    pub(crate) base: FileKey,
+}
+
+/// Looks a name up; None when the last component (or the stream) is missing.
+pub(crate) fn find(backend: &dyn Backend, target: &Target) -> Result<Option<Found>, BackendError> {
+    let entry = match backend.lookup(&target.path) {
+        Ok(entry) => entry,
+        Err(BackendError::NotFound { .. }) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let base = entry.metadata.key;
+    let Some(stream) = &target.stream else { return Ok(Some(Found { metadata: entry.metadata, path: entry.path, base })) };
+    match backend.open_stream(&entry.path, stream, &OpenHow { must_be: MustBe::File, ..OpenHow::existing(Want::PATH_ONLY) }) {
+        Ok(opened) => {
+            let attributes = entry.metadata.attributes.without(FileAttributes::DIRECTORY);
+            let attributes = if attributes.is_empty() { FileAttributes::NORMAL } else { attributes };
+            Ok(Some(Found { metadata: Metadata { attributes, kind: FileKind::File, ..opened.metadata }, path: entry.path, base }))
+        }
+        Err(BackendError::NotFound { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Opens what exists: the file or its stream.
+pub(crate) fn open_existing(
+    backend: &dyn Backend,
+    path: &RelPath,
+    stream: Option<&str>,
+    want: Want,
+) -> Result<(Arc<dyn smb_backend::BackendFile>, RelPath), BackendError> {
+    let how = OpenHow::existing(want);
+    let opened = match stream {
+        Some(stream) => backend.open_stream(path, stream, &how)?,
+        None => backend.open(path, &how)?,
+    };
+    Ok((opened.file, opened.path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_there_and_back() {
+        let target = Target::parse("dir\\File.txt:Zone:$DATA").unwrap();
+        assert_eq!(record_path(&target.path, target.stream.as_deref()), "dir\\File.txt:Zone");
+        assert_eq!(Target::of_record("dir\\File.txt:Zone").unwrap(), target);
+        assert_eq!(Target::parse("\\a").unwrap_err().status, NtStatus::INVALID_PARAMETER);
+        assert_eq!(Target::parse("a*b").unwrap_err().status, NtStatus::OBJECT_NAME_INVALID);
+        assert!(Target::parse("").unwrap().path.is_root());
+    }
+}
