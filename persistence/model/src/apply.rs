@@ -1,13 +1,73 @@
-//! The door: one command in, one outcome and its events out.
+//! The door: one command in, one outcome and its events out. Only dispatches.
 
-use crate::command::Command;
+use crate::command::{self, Command};
+use crate::effects::{Effects, reject};
 use crate::id::LogTime;
-use crate::outcome::{Applied, Outcome, Rejection};
+use crate::outcome::{Applied, Rejection};
 use crate::state::State;
 
 impl State {
-    /// Applies a command at a time that the leader stamped.
-    pub fn apply(&mut self, _now: LogTime, _command: &Command) -> Applied {
-        Applied { outcome: Outcome::Rejected(Rejection::NotInitialised), events: Vec::new(), interested: Vec::new() }
+    /// Applies a command at a time that the leader stamped. Deterministic; never panics on what a command says, only on a broken invariant.
+    pub fn apply(&mut self, now: LogTime, command: &Command) -> Applied {
+        let mut fx = Effects::new(now);
+        let step = match command {
+            Command::ClusterInit { net_name, server_guid } => command::cluster::init(self, net_name, *server_guid),
+            _ if self.cluster.is_none() => reject(Rejection::NotInitialised),
+            Command::NodeJoin { node, name, addresses, boot_id } => command::node::join(self, &mut fx, *node, name, addresses, boot_id),
+            Command::NodeDown { node, incarnation } => command::node::down(self, &mut fx, *node, *incarnation),
+            Command::NodeDrain { node, on } => command::node::drain(self, &mut fx, *node, *on),
+            Command::NodeRemove { node } => command::node::remove(self, *node),
+            Command::SessionOpen { session, node, incarnation, client_guid, user, user_name, client_address, previous_session } => {
+                let record = crate::record::Session {
+                    id: *session,
+                    node: *node,
+                    incarnation: *incarnation,
+                    client_guid: *client_guid,
+                    user: user.clone(),
+                    user_name: user_name.clone(),
+                    client_address: client_address.clone(),
+                };
+                command::session::open(self, &mut fx, record, *previous_session)
+            }
+            Command::OpenFile(r) => command::open::open_file(self, &mut fx, r),
+            Command::ReserveOpen(r) => command::open::reserve(self, &mut fx, r),
+            Command::ConfirmOpen { open, file, create_action, is_directory, by } => {
+                command::confirm::confirm(self, &mut fx, *open, *file, *create_action, *is_directory, *by)
+            }
+            Command::AbortOpen { open, by } => command::confirm::abort(self, &mut fx, *open, *by),
+            Command::CloseOpen { open, by } => command::close::close(self, &mut fx, *open, *by),
+            Command::DeleteDone { file } => command::delete::done(self, &mut fx, *file),
+            Command::SetDeletePending { open, on, by } => command::delete::set_pending(self, &mut fx, *open, *on, *by),
+            Command::Lock { open, elements, fail_immediately, sequence, by } => {
+                command::lock::lock(self, &mut fx, *open, elements, *fail_immediately, *sequence, *by)
+            }
+            Command::Unlock { open, ranges, sequence, by } => command::lock::unlock(self, &mut fx, *open, ranges, *sequence, *by),
+            Command::BreakForIo { file, by_open, kind } => command::caching::break_for_io(self, &mut fx, *file, *by_open, *kind),
+            Command::LeaseAck { client_guid, key, state } => command::caching::lease_ack(self, &mut fx, *client_guid, *key, *state),
+            Command::OplockAck { open, level, by } => command::caching::oplock_ack(self, &mut fx, *open, *level, *by),
+            Command::BreakUndeliverable { target } => command::caching::undeliverable(self, &mut fx, *target),
+            Command::DirectoryChanged { parent, by } => command::caching::directory_changed(self, &mut fx, *parent, *by),
+            Command::RenameIntent { open, new_path, replace, target, by } => {
+                command::rename::intent(self, &mut fx, *open, new_path, *replace, *target, *by)
+            }
+            Command::RenameDone { open, done, by } => command::rename::done(self, &mut fx, *open, *done, *by),
+            Command::ReclaimOpen(r) => command::reclaim::reclaim(self, &mut fx, r),
+            Command::DisconnectOpens { session, why } => command::disconnect::disconnect(self, &mut fx, *session, why),
+            Command::Expire => command::expire::expire(self, &mut fx),
+            Command::SetResilient { open, timeout_ms, by } => command::durability::set_resilient(self, &mut fx, *open, *timeout_ms, *by),
+            Command::SetOpenClass { open, class, by } => command::durability::set_class(self, &mut fx, *open, *class, *by),
+            Command::EndReplay { open, by } => command::durability::end_replay(self, &mut fx, *open, *by),
+            Command::ShareAdd { name, settings } => command::share::add(self, &mut fx, name, settings),
+            Command::ShareChange { share, settings } => command::share::change(self, &mut fx, *share, settings),
+            Command::ShareRemove { share } => command::share::remove(self, &mut fx, *share),
+            Command::UserAdd { name, nt_hash, sid } => command::user::add(self, &mut fx, name, *nt_hash, sid.as_ref()),
+            Command::UserSetPassword { name, nt_hash } => command::user::edit(self, &mut fx, name, |u| u.nt_hash = *nt_hash),
+            Command::UserEnable { name, enabled } => command::user::edit(self, &mut fx, name, |u| u.disabled = !*enabled),
+            Command::UserRemove { name } => command::user::remove(self, &mut fx, name),
+            Command::TokenAdd { hash, ttl_ms } => command::token::add(self, &fx, *hash, *ttl_ms),
+            Command::TokenUse { hash } => command::token::spend(self, &fx, *hash),
+        };
+        let (Ok(outcome) | Err(outcome)) = step;
+        fx.into_applied(outcome)
     }
 }

@@ -1,6 +1,6 @@
 //! Which commit class a command needs. Ask: is it a promise (a forgotten open is a broken one) or a release (a forgotten close times out)?
 
-use super::{Command, DisconnectReason, RequestedDurability};
+use super::{Command, DisconnectReason, ReclaimKind, RequestedDurability};
 use crate::class::Class;
 use crate::id::OpenId;
 use crate::state::State;
@@ -35,7 +35,12 @@ impl Command {
                 _ => of_open(open),
             },
             // Forgotten, the handle's old timer would run on and end it too early.
-            Self::ReclaimOpen(r) => of_open(&r.open),
+            Self::ReclaimOpen(r) => match r.kind {
+                ReclaimKind::V2 { create_guid, .. } => {
+                    state.opens_by_create_guid(create_guid).map(|o| o.class).max().unwrap_or(Class::Volatile).max(of_open(&r.open))
+                }
+                ReclaimKind::V1 => of_open(&r.open),
+            },
             Self::SetResilient { open, .. } => of_open(open).max(Class::Durable),
             Self::DisconnectOpens {
                 why: DisconnectReason::ConnectionLost | DisconnectReason::Logoff | DisconnectReason::TreeDisconnect(_),

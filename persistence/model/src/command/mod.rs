@@ -2,8 +2,26 @@
 //!
 //! `by` is the incarnation of the node that proposes. A command about an open is refused with FILE_CLOSED when that open is not, or no longer, that incarnation's.
 
+pub(crate) mod caching;
 mod class;
+pub(crate) mod close;
+pub(crate) mod cluster;
+pub(crate) mod confirm;
+pub(crate) mod delete;
+pub(crate) mod disconnect;
+pub(crate) mod durability;
+pub(crate) mod expire;
+pub(crate) mod lock;
+pub(crate) mod node;
+pub(crate) mod open;
+pub(crate) mod reclaim;
+pub(crate) mod rename;
+mod replay;
 pub mod request;
+pub(crate) mod session;
+pub(crate) mod share;
+pub(crate) mod token;
+pub(crate) mod user;
 
 use serde::{Deserialize, Serialize};
 use smb_types::{ClientGuid, Guid, LeaseKey, LeaseState, OplockLevel, Sid};

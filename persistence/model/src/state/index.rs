@@ -82,7 +82,7 @@ impl Indexes {
 }
 
 impl State {
-    pub(super) fn rebuild_indexes(&mut self) {
+    pub(crate) fn rebuild_indexes(&mut self) {
         let mut index = Indexes::default();
         self.opens.values().for_each(|o| index.add_open(o));
         self.files.values().for_each(|f| index.add_file(f));

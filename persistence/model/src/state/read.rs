@@ -95,6 +95,11 @@ impl State {
             p if p.is_empty() => p,
             p => p + "\\",
         };
+        self.opens_with_prefix(share, prefix)
+    }
+
+    /// The opens whose folded path begins so, and is not empty.
+    pub(crate) fn opens_with_prefix(&self, share: ShareId, prefix: String) -> impl Iterator<Item = &Open> {
         self.index
             .by_path
             .range((Bound::Included((share, prefix.clone(), OpenId(0))), Bound::Unbounded))

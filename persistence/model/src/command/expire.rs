@@ -1,0 +1,77 @@
+//! Expire: the scavenger's round. Times are those of the log, during which the cluster had a leader; so a client always has its whole timeout.
+
+use smb_types::{LeaseState, OplockLevel};
+
+use crate::arbiter::{breaks, close};
+use crate::effects::{Effects, Step};
+use crate::event::Event;
+use crate::id::{FileKey, LeaseId, OpenId};
+use crate::outcome::Outcome;
+use crate::record::Oplock;
+use crate::state::{RecordKey, State};
+
+pub(crate) fn expire(state: &mut State, fx: &mut Effects) -> Step {
+    let breaks = expire_leases(state, fx) + expire_oplocks(state, fx);
+    let opens = expire_opens(state, fx);
+    expire_tokens(state, fx);
+    Ok(Outcome::Expired { opens, breaks })
+}
+
+// MS-SMB2 3.3.6.1, 3.3.6.5
+// A break that is not acknowledged in time leaves its holder with nothing to cache. The handle stays.
+fn expire_leases(state: &mut State, fx: &mut Effects) -> u32 {
+    let now = fx.now;
+    let files: Vec<FileKey> = state.index.breaking_files.iter().copied().collect();
+    let mut count = 0;
+    for file in files {
+        let due = |id: &LeaseId| state.lease(&file, *id).and_then(|l| l.break_deadline).is_some_and(|t| t <= now);
+        let late: Vec<LeaseId> = breaks::lease_ids(state, file).into_iter().filter(due).collect();
+        for id in late {
+            state.edit_file(file, |f| {
+                if let Some(l) = f.leases.get_mut(&id) {
+                    breaks::settle(l, LeaseState::NONE);
+                    l.epoch = l.epoch.wrapping_add(1);
+                }
+            });
+            fx.changed(file);
+            count += 1;
+        }
+    }
+    count
+}
+
+fn expire_oplocks(state: &mut State, fx: &mut Effects) -> u32 {
+    let now = fx.now;
+    let late: Vec<OpenId> = (state.index.breaking_opens.iter().copied())
+        .filter(|id| state.open(*id).and_then(|o| o.oplock.break_deadline).is_some_and(|t| t <= now))
+        .collect();
+    for id in &late {
+        state.edit_open(*id, |o| o.oplock = Oplock { level: OplockLevel::None, ..Oplock::default() });
+        state.open(*id).and_then(|o| o.file).into_iter().for_each(|f| fx.changed(f));
+    }
+    u32::try_from(late.len()).unwrap_or(u32::MAX)
+}
+
+// MS-SMB2 3.3.6.2, 3.3.6.3
+// The client did not come back. Its delete-on-close is carried out all the same.
+fn expire_opens(state: &mut State, fx: &mut Effects) -> Vec<OpenId> {
+    let now = fx.now;
+    let late: Vec<OpenId> = (state.index.detached.iter().copied())
+        .filter(|id| state.open(*id).and_then(crate::record::Open::expires_at).is_some_and(|t| t <= now))
+        .collect();
+    for id in &late {
+        close::take(state, fx, *id);
+    }
+    if !late.is_empty() {
+        fx.event(Event::OpensExpired { opens: late.clone() });
+    }
+    late
+}
+
+fn expire_tokens(state: &mut State, fx: &Effects) {
+    let late: Vec<[u8; 32]> = state.tokens.values().filter(|t| t.expires <= fx.now).map(|t| t.hash).collect();
+    for hash in late {
+        state.tokens.remove(&hash);
+        state.touch(RecordKey::Token(hash));
+    }
+}

@@ -1,0 +1,119 @@
+//! NodeJoin, NodeDown, NodeDrain, NodeRemove: the lives of nodes.
+
+use crate::arbiter::close::{self, Loss, Lost};
+use crate::effects::{Effects, Step, reject};
+use crate::event::Event;
+use crate::id::{FileKey, Incarnation, NodeId, OpenId, SessionId};
+use crate::outcome::{Outcome, Rejection};
+use crate::record::{Node, NodeAddresses, NodeState};
+use crate::state::{RecordKey, State};
+
+/// More nodes than any Raft group should have.
+const NODES_MAX: usize = 64;
+
+pub(crate) fn join(state: &mut State, fx: &mut Effects, id: NodeId, name: &str, addresses: &NodeAddresses, boot_id: &str) -> Step {
+    fx.proposed_by(id);
+    if !state.nodes.contains_key(&id) && state.nodes.len() >= NODES_MAX {
+        return reject(Rejection::LimitReached);
+    }
+    if name.is_empty() || name.len() > 255 {
+        return reject(Rejection::InvalidName);
+    }
+    if state.node(id).is_some_and(Node::is_live) {
+        end_life(state, fx, id);
+    }
+    let cluster = state.cluster.as_mut().expect("apply has checked that the cluster exists");
+    let incarnation = Incarnation(cluster.next_incarnation);
+    cluster.next_incarnation += 1;
+    // Ids given out since the last synced entry may be forgotten by all nodes at once; the next life starts above any of them.
+    cluster.next_open = cluster.next_open.max(incarnation.0 << 32 | 1);
+    state.touch(RecordKey::Cluster);
+    let (name, boot_id, since) = (name.to_owned(), boot_id.to_owned(), fx.now);
+    let node = Node { id, incarnation, name, addresses: addresses.clone(), state: NodeState::Up, boot_id, since };
+    state.nodes.insert(id, node);
+    state.touch(RecordKey::Node(id));
+    fx.event(Event::NodeUp { node: id, incarnation });
+    hand_out_deletes(state, fx, Some(id));
+    Ok(Outcome::Joined { incarnation })
+}
+
+pub(crate) fn down(state: &mut State, fx: &mut Effects, id: NodeId, incarnation: Incarnation) -> Step {
+    match state.node(id) {
+        None => reject(Rejection::NoSuchNode),
+        Some(n) if n.incarnation != incarnation || !n.is_live() => reject(Rejection::StaleIncarnation),
+        Some(_) => {
+            end_life(state, fx, id);
+            Ok(Outcome::Done)
+        }
+    }
+}
+
+pub(crate) fn drain(state: &mut State, fx: &mut Effects, id: NodeId, on: bool) -> Step {
+    let now = fx.now;
+    match state.nodes.get_mut(&id) {
+        None => return reject(Rejection::NoSuchNode),
+        Some(n) if !n.is_live() => return reject(Rejection::StaleIncarnation),
+        Some(n) => {
+            let wanted = if on { NodeState::Draining } else { NodeState::Up };
+            if n.state == wanted {
+                return Ok(Outcome::Done);
+            }
+            (n.state, n.since) = (wanted, now);
+        }
+    }
+    state.touch(RecordKey::Node(id));
+    fx.event(Event::NodeDraining { node: id, on });
+    Ok(Outcome::Done)
+}
+
+pub(crate) fn remove(state: &mut State, id: NodeId) -> Step {
+    match state.node(id) {
+        None => return reject(Rejection::NoSuchNode),
+        Some(n) if n.is_live() => return reject(Rejection::NodeIsLive),
+        Some(_) => {}
+    }
+    state.nodes.remove(&id);
+    state.touch(RecordKey::Node(id));
+    Ok(Outcome::Done)
+}
+
+/// A node's life is over: what may outlive it is detached, the rest closed, its sessions are gone, its duties go to others.
+fn end_life(state: &mut State, fx: &mut Effects, id: NodeId) {
+    let now = fx.now;
+    let Some(node) = state.nodes.get_mut(&id) else { return };
+    (node.state, node.since) = (NodeState::Down, now);
+    let incarnation = node.incarnation;
+    state.touch(RecordKey::Node(id));
+    fx.event(Event::NodeDown { node: id, incarnation });
+    let opens: Vec<OpenId> = state.opens_of_node(id).map(|o| o.id).collect();
+    for open in opens {
+        if let Lost::Closed(Some(delete)) = close::lose(state, fx, open, Loss::Connection, None) {
+            fx.event(Event::DeleteDue { delete });
+        }
+    }
+    let sessions: Vec<SessionId> = state.sessions().filter(|s| s.node == id).map(|s| s.id).collect();
+    for session in sessions {
+        state.sessions.remove(&session);
+        state.touch(RecordKey::Session(session));
+        fx.event(Event::SessionEnded { session, node: id });
+    }
+    hand_out_deletes(state, fx, None);
+    assert!(state.opens_of_node(id).next().is_none(), "no open is left with a dead node");
+}
+
+/// Files to remove whose node is dead, or has just been born anew, get a living one.
+fn hand_out_deletes(state: &mut State, fx: &mut Effects, joined: Option<NodeId>) {
+    let Some(heir) = joined.or_else(|| close::live_node(state)) else { return };
+    let orphans: Vec<FileKey> = state
+        .pending_deletes()
+        .filter(|d| Some(d.node) == joined || !state.node(d.node).is_some_and(Node::is_live))
+        .map(|d| d.file)
+        .collect();
+    for file in orphans {
+        if let Some(delete) = state.pending_deletes.get_mut(&file) {
+            delete.node = heir;
+            fx.event(Event::DeleteDue { delete: delete.clone() });
+            state.touch(RecordKey::PendingDelete(file));
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! ReclaimOpen: a client comes back for its handle (MS-SMB2 3.3.5.9.7, 3.3.5.9.12).
+
+use smb_types::{LeaseState, NtStatus, OplockLevel};
+
+use crate::arbiter::{close, grant};
+use crate::command::{ReclaimKind, ReclaimRequest};
+use crate::effects::{Effects, Step, file_of, live, refuse};
+use crate::id::fold_path;
+use crate::outcome::Outcome;
+use crate::record::{CreateAction, Durability, Open, OpenState, Owner};
+use crate::state::State;
+
+pub(crate) fn reclaim(state: &mut State, fx: &mut Effects, r: &ReclaimRequest) -> Step {
+    live(state, fx, r.node, r.incarnation)?;
+    if !state.session(r.session).is_some_and(|s| s.node == r.node && s.user == r.user) {
+        return refuse(NtStatus::USER_SESSION_DELETED);
+    }
+    let open = find(state, r)?;
+    check_identity(r, &open)?;
+    // MS-SMB2 3.3.5.9.12
+    // deviation: attached elsewhere is not "not found". The handle exists; whether its node is dead is for the caller to find out.
+    if let Some(owner) = open.owner {
+        if owner.session == r.session {
+            return refuse(NtStatus::OBJECT_NAME_NOT_FOUND);
+        }
+        return Ok(Outcome::OwnerAlive { open: open.id, node: owner.node, incarnation: owner.incarnation, session: owner.session });
+    }
+    check_caching(state, r, &open)?;
+    if matches!(r.kind, ReclaimKind::V2 { persistent: true, .. }) && !open.is_persistent() {
+        return refuse(NtStatus::INVALID_PARAMETER);
+    }
+    if open.user != r.user {
+        return refuse(NtStatus::ACCESS_DENIED);
+    }
+    bump_epoch(state, &open);
+    close::attach(state, fx, open.id, Owner { node: r.node, incarnation: r.incarnation, session: r.session });
+    let mut answer = grant::answer(state, open.id);
+    answer.create_action = CreateAction::Opened;
+    Ok(Outcome::Reclaimed(answer))
+}
+
+/// By id; a persistent one also by its CreateGuid.
+fn find(state: &State, r: &ReclaimRequest) -> Step<Open> {
+    let found = state.open(r.open).or_else(|| match r.kind {
+        ReclaimKind::V2 { create_guid, persistent: true, by_create_guid: true } => {
+            state.opens_by_create_guid(create_guid).find(|o| o.is_persistent())
+        }
+        ReclaimKind::V1 | ReclaimKind::V2 { .. } => None,
+    });
+    match found {
+        Some(o) if o.share != r.share => refuse(NtStatus::OBJECT_NAME_NOT_FOUND),
+        // Its CREATE has not come to an end; the client cannot know the id yet.
+        Some(o) if o.state == OpenState::Reserved => refuse(NtStatus::FILE_NOT_AVAILABLE),
+        Some(o) => Ok(o.clone()),
+        None => refuse(NtStatus::OBJECT_NAME_NOT_FOUND),
+    }
+}
+
+/// Is it the handle that the client means?
+fn check_identity(r: &ReclaimRequest, o: &Open) -> Step<()> {
+    let named = match r.kind {
+        ReclaimKind::V1 => matches!(o.durability, Durability::V1 | Durability::Resilient),
+        ReclaimKind::V2 { create_guid, persistent, .. } => o.create_guid == Some(create_guid) && (persistent || !o.is_persistent()),
+    };
+    let client = o.lease.is_none() || o.client_guid == r.client_guid;
+    if named && client && o.durability != Durability::None { Ok(()) } else { refuse(NtStatus::OBJECT_NAME_NOT_FOUND) }
+}
+
+/// Does the client still hold what made the handle durable?
+fn check_caching(state: &State, r: &ReclaimRequest, o: &Open) -> Step<()> {
+    const NOT_FOUND: Step<()> = Err(Outcome::Refused(NtStatus::OBJECT_NAME_NOT_FOUND));
+    let needs_cache = matches!(o.durability, Durability::V1 | Durability::V2);
+    match (o.lease, r.lease) {
+        (None, None) if needs_cache && o.oplock.level != OplockLevel::Batch => NOT_FOUND,
+        (None, None) => Ok(()),
+        (None, Some(_)) | (Some(_), None) => NOT_FOUND,
+        (Some(id), Some(asked)) => {
+            let Some(lease) = state.lease(&file_of(o), id) else { return NOT_FOUND };
+            if id.key != asked.key || lease.version != asked.version {
+                return NOT_FOUND;
+            }
+            if needs_cache && !lease.state.contains(LeaseState::HANDLE) {
+                return NOT_FOUND;
+            }
+            let deleted = state.file(&file_of(o)).is_some_and(|f| f.delete_pending) || o.delete_on_close;
+            if !deleted && fold_path(&r.path) != fold_path(&lease.path) {
+                return refuse(NtStatus::INVALID_PARAMETER);
+            }
+            Ok(())
+        }
+    }
+}
+
+// MS-SMB2 3.3.5.9.12
+// windows: the response's epoch counts on, unless the state is none or has W (as the 2025 release does).
+fn bump_epoch(state: &mut State, o: &Open) {
+    let Some(id) = o.lease else { return };
+    state.edit_file(file_of(o), |f| {
+        if let Some(l) = f.leases.get_mut(&id).filter(|l| !l.breaking && !l.state.is_empty() && !l.state.contains(LeaseState::WRITE)) {
+            l.epoch = l.epoch.wrapping_add(1);
+        }
+    });
+}
