@@ -329,13 +329,10 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     async fn truncate_after(&mut self, last_log_id: Option<LogId>) -> Result<(), io::Error> {
         let from = last_log_id.map_or(0, |log_id| log_id.index + 1);
         self.job(|done| Job::Truncate { from, done }).await?;
-        let last = match last_log_id {
-            Some(_) => last_log_id,
-            None => self.inner.memory.lock().purged,
-        };
         let mut memory = self.inner.memory.lock();
         memory.tail.split_off(&from);
-        memory.last = last.max(memory.purged);
+        let kept = last_log_id.max(memory.purged);
+        memory.last = memory.last.min(kept);
         memory.flushed = memory.flushed.min(from.saturating_sub(1));
         Ok(())
     }
