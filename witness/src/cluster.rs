@@ -1,0 +1,106 @@
+//! What the witness is told of the cluster. Implemented by the node program over the replicated state.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use crate::message::Address;
+
+/// Whether clients can reach an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum InterfaceState {
+    /// Not known yet.
+    Unknown,
+    /// It serves.
+    Available,
+    /// Its node is down, or it lost the address.
+    Unavailable,
+}
+
+/// One interface of a node (MS-SWN 3.1.1: WitnessInterface).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Interface {
+    /// Whose it is.
+    pub node_id: u64,
+    /// Name of the node or of its group of interfaces.
+    pub group_name: String,
+    /// Its IPv4 address.
+    pub ipv4: Option<Ipv4Addr>,
+    /// Its IPv6 address.
+    pub ipv6: Option<Ipv6Addr>,
+    /// Whether it serves.
+    pub state: InterfaceState,
+    /// True if it is an interface of the answering node.
+    pub local: bool,
+}
+
+impl Interface {
+    /// Its addresses.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        self.ipv4.map(IpAddr::V4).into_iter().chain(self.ipv6.map(IpAddr::V6))
+    }
+}
+
+/// A share as far as registrations care.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Share {
+    /// Its name.
+    pub name: String,
+    /// True for a scale-out share (STYPE_CLUSTER_SOFS).
+    pub sofs: bool,
+}
+
+/// The cluster as this node's replica shows it. Called for every registration; must not wait.
+pub trait ClusterView: Send + Sync {
+    /// The names under which clients mount, short or full; compared without case.
+    fn net_names(&self) -> Vec<String>;
+
+    /// Interfaces of all nodes, those of dead nodes with their state. Must show a change before it is raised.
+    fn interfaces(&self) -> Vec<Interface>;
+
+    /// All shares.
+    fn shares(&self) -> Vec<Share>;
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClusterEvent {
+    /// A node died or was stopped: all its addresses are gone.
+    NodeDown {
+        /// Which.
+        node_id: u64,
+    },
+    /// A node serves (again).
+    NodeUp {
+        /// Which.
+        node_id: u64,
+    },
+    /// One address went or came while its node lives.
+    ResourceChange {
+        /// Which address.
+        address: IpAddr,
+        /// True if it serves now.
+        is_available: bool,
+    },
+    /// A client should move (balancing, draining, the administrator).
+    ClientMove {
+        /// The client computer's name.
+        client: String,
+        /// Where to.
+        destinations: Vec<Address>,
+    },
+    /// A share with one owner has moved.
+    ShareMove {
+        /// Which share.
+        share: String,
+        /// Only this client's registrations; all if `None`.
+        client: Option<String>,
+        /// Where it is now.
+        destinations: Vec<Address>,
+    },
+    /// Addresses of the cluster changed.
+    AddressChange {
+        /// Only this client's registrations; all if `None`.
+        client: Option<String>,
+        /// Gained addresses online, lost ones offline.
+        addresses: Vec<Address>,
+    },
+}
