@@ -58,7 +58,7 @@ pub struct Limits {
     pub frame_bytes_max: usize,
     /// Longest payload or answer of [`crate::RaftStore::call`].
     pub call_bytes_max: usize,
-    /// Connections served at once; more are closed at once.
+    /// Connections of members served at once; more are closed at once.
     pub connections_max: usize,
     /// Requests of one connection served at once.
     pub requests_per_connection_max: usize,

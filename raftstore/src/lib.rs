@@ -13,8 +13,9 @@
 //!   .wait_applied_on(node, index, timeout)     -> Result<(), CallError>     on another node
 //!   .call(node, payload, timeout)              -> Result<Vec<u8>, CallError>
 //!   .probe(node)                               -> Probe { Alive, Refused, Silent }
-//!   .status() .leader() .watch_leader() .applied() .watch_applied() .node_id() .local_addr()
+//!   .status() .leader() .watch_leader() .applied() .time_ms() .node_id() .cluster() .local_addr()
 //!   .add_learner(node, address) .promote(node) .remove(node) .change_address(node, address) .transfer_leader(node)
+//!   .stopped().await -> why                     resolves when the node has failed or was shut down: then end the process
 //!   .shutdown()
 //! join(token, wish, own address) -> JoinGrant { identity, members }                    before start, on a new node
 //! ```

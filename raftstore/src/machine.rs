@@ -15,7 +15,7 @@ pub trait Machine: Send + Sync + 'static {
     /// Applies one command and returns the bytes of its outcome.
     ///
     /// `time_ms` is the log time stamped by the leader; it never goes back. The result must depend on nothing but the state,
-    /// the arguments and earlier commands. A command that makes no sense is an outcome, never a panic.
+    /// the arguments and earlier commands. A command that makes no sense is an outcome. A panic stops this node for good.
     fn apply(&self, index: u64, time_ms: u64, command: &[u8]) -> Vec<u8>;
 
     /// Takes the keys that changed since the last call. They are written together with the applied index.

@@ -175,7 +175,7 @@ async fn wrong_directories_clusters_and_ports_are_refused_by_name() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn garbage_on_the_port_hurts_nobody() {
-    let cluster = Cluster::new(1).await;
+    let mut cluster = Cluster::new(1).await;
     let address = cluster.nodes[&1].address;
     let mut idle = Vec::new();
     for n in 0..200u32 {
@@ -190,7 +190,49 @@ async fn garbage_on_the_port_hurts_nobody() {
         let mut rest = Vec::new();
         let _ = tokio::time::timeout(SOON, stream.read_to_end(&mut rest)).await.unwrap();
     }
-    cluster.set(1, "still", "here").await.unwrap();
+    // A thousand that say nothing at all do not keep a member out.
+    for _ in 0..1000 {
+        idle.push(tokio::net::TcpStream::connect(address).await.unwrap());
+    }
+    cluster.start(2, None).await;
+    let own = cluster.nodes[&2].address.to_string();
+    cluster.store(1).add_learner(2, own).await.unwrap();
+    cluster.set(2, "still", "here").await.unwrap();
+}
+
+/// Breaks at a command, as a machine with a bug would.
+struct Fragile(Map);
+
+impl raftstore::Machine for Fragile {
+    fn apply(&self, index: u64, time_ms: u64, command: &[u8]) -> Vec<u8> {
+        assert_ne!(command, b"break", "an invariant is broken");
+        self.0.apply(index, time_ms, command)
+    }
+    fn take_changes(&self) -> Vec<raftstore::Change> {
+        self.0.take_changes()
+    }
+    fn load(&self, entries: &mut dyn Iterator<Item = (Vec<u8>, Vec<u8>)>) -> Result<(), String> {
+        self.0.load(entries)
+    }
+    fn applied(&self, index: u64) {
+        self.0.applied(index);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broken_machine_stops_its_node_with_a_reason() {
+    let cluster = Cluster::new(0).await;
+    let config = cluster.config(7, None);
+    let store = RaftStore::start(config, Arc::new(Fragile(Map::default()))).await.unwrap();
+    store.bootstrap().await.unwrap();
+    store.propose(b"a=1".to_vec(), Class::Persistent, SOON).await.unwrap();
+    let broken = store.propose(b"break".to_vec(), Class::Persistent, SOON).await;
+    assert_eq!(broken, Err(ProposeError::Unknown));
+    let because = tokio::time::timeout(SOON, store.stopped()).await.unwrap();
+    assert!(because.contains("an invariant is broken"), "{because}");
+    let refused = store.propose(b"b=1".to_vec(), Class::Persistent, SOON).await;
+    assert_eq!(refused, Err(ProposeError::ShuttingDown));
+    tokio::net::TcpStream::connect(store.local_addr()).await.expect("the process lives, so its port must not say that it is dead");
 }
 
 struct OneToken(parking_lot::Mutex<Option<[u8; 32]>>);

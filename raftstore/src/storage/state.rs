@@ -3,8 +3,10 @@
 //! Changes of a batch are written unsynced, together with the applied index: after a crash the log brings back what is missing. Tells
 //! waiting proposals of this node what became of them.
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -229,6 +231,11 @@ fn load(database: &Database, machine: &dyn Machine) -> Result<(), LoadError> {
     }
 }
 
+fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().cloned();
+    text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_else(|| "for an unknown reason".to_owned())
+}
+
 fn name_of(key: &[u8]) -> String {
     format!("the state's value of key {}", key.escape_ascii())
 }
@@ -282,7 +289,12 @@ impl RaftStateMachine<TypeConfig> for StateStore {
     {
         let mut batches = entries.ready_chunks(BATCH_ENTRIES_MAX);
         while let Some(batch) = batches.next().await {
-            self.inner.apply_batch(batch.into_iter().collect::<Result<_, _>>()?)?;
+            let batch = batch.into_iter().collect::<Result<_, _>>()?;
+            // A panic would end this task alone and leave a node that leads and applies nothing: it must stop the node.
+            match catch_unwind(AssertUnwindSafe(|| self.inner.apply_batch(batch))) {
+                Ok(applied) => applied?,
+                Err(panic) => return Err(io::Error::other(format!("the machine broke: {}", panic_text(panic.as_ref())))),
+            }
         }
         Ok(())
     }

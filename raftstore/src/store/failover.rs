@@ -27,7 +27,7 @@ impl Core {
         loop {
             let node = tokio::select! {
                 node = closed.recv() => node,
-                () = self.stop.cancelled() => return,
+                () = self.halted.cancelled() => return,
             };
             let Some(node) = node else { return };
             let Some(leader) = self.current_leader() else { continue };
@@ -64,6 +64,12 @@ impl Core {
         let newer = |leader: &Option<LeaderId>| leader.is_some_and(|leader| leader > dead);
         let wait = TURN * u32::try_from(turn).unwrap_or(u32::MAX);
         if timeout(wait, leaders.wait_for(newer)).await.is_ok() {
+            return;
+        }
+        // Somebody has our vote already: disturb that election only when it comes to nothing.
+        let vote = self.raft.server_metrics().borrow_watched().vote;
+        let voted = vote.leader_id > dead && vote.leader_id.node_id != self.node_id;
+        if voted && timeout(TURN * 3, leaders.wait_for(newer)).await.is_ok() {
             return;
         }
         if let Err(err) = self.raft.trigger().elect(false).await {

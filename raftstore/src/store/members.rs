@@ -62,7 +62,7 @@ impl Core {
     pub(crate) async fn change_membership(&self, change: &MembershipChange, deadline: Instant) -> Result<(), MembershipError> {
         let mut tried = false;
         loop {
-            if self.stop.is_cancelled() {
+            if self.halted.is_cancelled() {
                 return Err(MembershipError::ShuttingDown);
             }
             if Instant::now() >= deadline {
@@ -85,7 +85,7 @@ impl Core {
             }
             tokio::select! {
                 () = tokio::time::sleep(RETRY_PAUSE) => {}
-                () = self.stop.cancelled() => {}
+                () = self.halted.cancelled() => {}
             }
         }
     }
@@ -187,7 +187,7 @@ impl Core {
         let change = MembershipChange::ChangeAddress { node_id, address: address.clone() };
         let request = Request::Membership(change.clone());
         // The leader cannot reach this node, so this node does not know who leads: it asks everybody.
-        while !self.stop.is_cancelled() {
+        while !self.halted.is_cancelled() {
             for &peer in members.keys().filter(|&&peer| peer != node_id) {
                 match self.peers.request(peer, Lane::Requests, &request, TRY_MAX + RETRY_PAUSE).await {
                     Ok(Response::Done) => return,
@@ -203,7 +203,7 @@ impl Core {
             }
             tokio::select! {
                 () = tokio::time::sleep(ANNOUNCE_PAUSE) => {}
-                () = self.stop.cancelled() => {}
+                () = self.halted.cancelled() => {}
             }
         }
     }

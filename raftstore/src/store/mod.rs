@@ -71,7 +71,11 @@ pub(crate) struct Core {
     places: Semaphore,
     incoming: Mutex<BTreeMap<(u64, u64), Incoming>>,
     closed: mpsc::Sender<u64>,
+    /// The node shuts down: everything ends, the port is closed.
     stop: CancellationToken,
+    /// The core has ended, by shutdown or by a failure. The port stays open until `stop`: a refused connection would say that the whole
+    /// process is dead.
+    halted: CancellationToken,
 }
 
 impl RaftStore {
@@ -113,6 +117,7 @@ impl RaftStore {
             places: Semaphore::new(limits.proposals_max),
             incoming: Mutex::default(),
             closed,
+            halted: stop.child_token(),
             stop: stop.clone(),
             config,
         });
@@ -221,7 +226,24 @@ impl RaftStore {
         self.core.raft.trigger().snapshot().await.map_err(|_| ReadError::ShuttingDown)
     }
 
-    /// Stops the node: its port refuses connections from now on, and the data directory is free when all handles are dropped.
+    /// Waits until the node has stopped, and says why: after [`RaftStore::shutdown`], or because its disk or its machine failed.
+    ///
+    /// A node that failed answers nothing any more, but its port stays open. The program must stop serving and end.
+    pub async fn stopped(&self) -> String {
+        self.core.halted.cancelled().await;
+        match self.core.failure() {
+            Some(because) if !self.core.stop.is_cancelled() => because,
+            _ => "shut down".to_owned(),
+        }
+    }
+
+    /// The cluster.
+    pub fn cluster(&self) -> uuid::Uuid {
+        self.core.config.identity.cluster
+    }
+
+    /// Stops the node. Its port refuses connections from now on, which tells others that this process serves nothing any more: stop
+    /// serving first. The data directory is free when all handles are dropped.
     pub async fn shutdown(&self) {
         self.core.stop.cancel();
         self.core.peers.close();
@@ -255,7 +277,7 @@ impl Core {
                 Ok(Err(_)) => Err(ReadError::ShuttingDown),
                 Err(_) => Err(ReadError::Timeout),
             },
-            () = self.stop.cancelled() => Err(ReadError::ShuttingDown),
+            () = self.halted.cancelled() => Err(ReadError::ShuttingDown),
         }
     }
 
@@ -265,10 +287,24 @@ impl Core {
         loop {
             self.take_note();
             tokio::select! {
-                changed = metrics.changed() => if changed.is_err() { return },
-                () = self.stop.cancelled() => return,
+                changed = metrics.changed() => if changed.is_err() { break },
+                () = self.stop.cancelled() => break,
+            }
+            if self.failure().is_some() {
+                break;
             }
         }
+        if !self.stop.is_cancelled() {
+            tracing::error!(because = self.failure(), "replication has stopped on this node");
+        }
+        set_if_changed(&self.leader, None);
+        set_if_changed(&self.public_leader, None);
+        self.halted.cancel();
+    }
+
+    /// Why the core has ended, if it has.
+    fn failure(&self) -> Option<String> {
+        self.raft.metrics().borrow_watched().running_state.as_ref().err().map(ToString::to_string)
     }
 
     fn take_note(&self) {
@@ -315,7 +351,7 @@ impl Core {
             purged: metrics.purged.map_or(0, |log_id| log_id.index),
             time_ms: applied.time_ms,
             members: members.collect(),
-            stopped: metrics.running_state.as_ref().err().map(ToString::to_string),
+            stopped: self.failure(),
         }
     }
 }

@@ -112,7 +112,7 @@ impl RaftStore {
         let mut leaders = core.leader.subscribe();
         loop {
             let leader = *leaders.borrow_and_update();
-            if core.stop.is_cancelled() {
+            if core.halted.is_cancelled() {
                 return Err(ReadError::ShuttingDown);
             }
             if let Some(leader) = leader {
@@ -147,7 +147,7 @@ impl Core {
         loop {
             let leader = *leaders.borrow_and_update();
             let next = match (leader, doubt) {
-                _ if self.stop.is_cancelled() => Next::Stop,
+                _ if self.halted.is_cancelled() => Next::Stop,
                 (_, Some(doubted)) if leader != Some(doubted) => self.outlive(doubted, &mut waiter, deadline).await,
                 (Some(leader), _) => self.attempt(leader, &command, doubt.is_some(), &mut waiter, deadline).await,
                 (None, _) if Deadline::now() >= deadline => return Err(ProposeError::NoLeader),
@@ -155,7 +155,7 @@ impl Core {
                     tokio::select! {
                         _ = leaders.changed() => {}
                         () = tokio::time::sleep_until(deadline) => {}
-                        () = self.stop.cancelled() => {}
+                        () = self.halted.cancelled() => {}
                     }
                     continue;
                 }
@@ -190,7 +190,7 @@ impl Core {
             sent = &mut send => sent,
             _ = &mut superseded => return settle(waiter),
             () = tokio::time::sleep_until(deadline) => return Next::Unknown,
-            () = self.stop.cancelled() => return Next::Unknown,
+            () = self.halted.cancelled() => return Next::Unknown,
         };
         let patience = match sent {
             // An earlier message may still be under way to this leadership.
@@ -204,7 +204,7 @@ impl Core {
             fate = &mut waiter.fate => fate.map_or(Next::Unknown, known),
             _ = &mut superseded => settle(waiter),
             () = tokio::time::sleep_until(patience) => if patience < deadline { Next::SendAgain } else { Next::Unknown },
-            () = self.stop.cancelled() => Next::Unknown,
+            () = self.halted.cancelled() => Next::Unknown,
         }
     }
 
@@ -234,7 +234,7 @@ impl Core {
             _ = superseded => settle(waiter),
             _ = back => Next::SendAgain,
             () = tokio::time::sleep_until(deadline) => Next::Unknown,
-            () = self.stop.cancelled() => Next::Unknown,
+            () = self.halted.cancelled() => Next::Unknown,
         }
     }
 

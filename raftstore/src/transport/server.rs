@@ -2,6 +2,7 @@
 //!
 //! Nothing that arrives can do more than end its own connection. Connections, waiting handshakes and requests are limited.
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +23,9 @@ use crate::wire::{Join, Opening, OpeningReply, PROTOCOL_NEWEST, PROTOCOL_OLDEST,
 
 /// Pause after accepting failed, so that a lack of file descriptors does not become a busy loop.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
+
+/// Connections that have not said yet who they are, at most; the oldest ends first.
+const UNKNOWN_CONNECTIONS_MAX: usize = 128;
 
 /// What the node does with what arrives.
 pub(crate) trait Service: Send + Sync + 'static {
@@ -48,6 +52,7 @@ impl<S: Service> Server<S> {
     /// Accepts connections until the node stops.
     pub(crate) async fn run(self, listener: TcpListener) {
         let places = Arc::new(Semaphore::new(self.limits.connections_max));
+        let mut unknown = VecDeque::new();
         let server = Arc::new(self);
         loop {
             let accepted = tokio::select! {
@@ -62,30 +67,40 @@ impl<S: Service> Server<S> {
                     continue;
                 }
             };
-            let Ok(place) = places.clone().try_acquire_owned() else {
-                tracing::warn!(limit = server.limits.connections_max, "too many connections of peers: one is closed");
-                continue;
-            };
-            let server = server.clone();
+            // Who says nothing must make room for who comes later: members say who they are within milliseconds.
+            let patience = server.stop.child_token();
+            unknown.push_back(patience.clone());
+            if unknown.len() > UNKNOWN_CONNECTIONS_MAX
+                && let Some(oldest) = unknown.pop_front()
+            {
+                oldest.cancel();
+            }
+            let (server, places) = (server.clone(), places.clone());
             tokio::spawn(async move {
                 let stop = server.stop.clone();
                 tokio::select! {
-                    ended = server.connection(stream) => {
+                    ended = server.connection(stream, patience, places) => {
                         if let Err(err) = ended {
                             tracing::debug!(%err, "a connection of a peer ended");
                         }
                     }
                     () = stop.cancelled() => {}
                 }
-                drop(place);
             });
         }
     }
 
-    async fn connection(self: Arc<Self>, stream: TcpStream) -> io::Result<()> {
+    async fn connection(self: Arc<Self>, stream: TcpStream, patience: CancellationToken, places: Arc<Semaphore>) -> io::Result<()> {
         stream.set_nodelay(true)?;
-        let opened = tokio::time::timeout(self.limits.handshake, self.open(stream)).await;
+        let opened = tokio::select! {
+            opened = tokio::time::timeout(self.limits.handshake, self.open(stream)) => opened,
+            () = patience.cancelled() => return Err(io::ErrorKind::TimedOut.into()),
+        };
         let Some((from, stream)) = opened.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?? else {
+            return Ok(());
+        };
+        let Ok(_place) = places.try_acquire_owned() else {
+            tracing::warn!(from, limit = self.limits.connections_max, "too many connections of peers: one is closed");
             return Ok(());
         };
         let _goodbye = Goodbye { service: &*self.service, from };
