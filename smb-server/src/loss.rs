@@ -31,8 +31,8 @@ pub(crate) async fn end_session(server: &Arc<Server>, session: &Arc<Session>, wh
     for tree in session.take_trees() {
         tree.disconnect();
     }
+    quiesce(server, session).await;
     for open in session.opens() {
-        open.revoke();
         server.forget_open(session, &open);
     }
     for connection in session.channel_connections() {
@@ -50,6 +50,22 @@ pub(crate) async fn end_session(server: &Arc<Server>, session: &Arc<Session>, wh
     tell(server, command).await;
 }
 
+/// Takes a session out of service and waits until nothing of it touches a file any more: only then may its opens be given to its successor.
+// A replayed WRITE must not overtake its twin of the old session.
+pub(crate) async fn quiesce(server: &Server, session: &Session) {
+    server.remove_session(session.session_id);
+    let opens = session.opens();
+    opens.iter().for_each(|open| open.revoke());
+    let all_idle = async {
+        for open in &opens {
+            open.idle().await;
+        }
+    };
+    if tokio::time::timeout(server.config.propose_timeout, all_idle).await.is_err() {
+        tracing::warn!(session = session.session_id.0, "requests of an ended session do not end");
+    }
+}
+
 /// A tree is disconnected: all its opens are closed, whatever they were promised.
 // MS-SMB2 3.3.5.8
 pub(crate) async fn end_tree(server: &Arc<Server>, session: &Arc<Session>, tree: &Arc<TreeConnect>) {
@@ -58,6 +74,7 @@ pub(crate) async fn end_tree(server: &Arc<Server>, session: &Arc<Session>, tree:
     for open in session.opens() {
         if open.tree.tree_id == tree.tree_id {
             open.revoke();
+            open.idle().await;
             server.forget_open(session, &open);
             if open.pipe().is_none() {
                 open_ids.push(open.open_id);

@@ -136,10 +136,16 @@ impl RequestContext {
         if self.tree.as_ref().is_some_and(|tree| tree.tree_id != open.tree.tree_id) {
             return Err(Refusal::new(NtStatus::FILE_CLOSED, "the open belongs to another tree"));
         }
-        if self.dialect().is_3x() {
-            let modifies = matches!(self.header.command, Command::Write | Command::SetInfo | Command::Ioctl);
+        // Older dialects have no channel sequence; they are counted all the same, so that a take-over can wait for them.
+        let (sequence, replay) =
+            if self.dialect().is_3x() { (self.header.channel_sequence(), self.header.is_replay()) } else { (0, false) };
+        let modifies = matches!(self.header.command, Command::Write | Command::SetInfo | Command::Ioctl);
+        self.counted = None;
+        self.counted = Some(CountedRequest::begin(&open, sequence, replay, modifies)?);
+        // Whoever revokes waits for what is counted: so look again, now that this request is.
+        if open.is_revoked() {
             self.counted = None;
-            self.counted = Some(CountedRequest::begin(&open, self.header.channel_sequence(), self.header.is_replay(), modifies)?);
+            return Err(Refusal::new(NtStatus::FILE_CLOSED, "the open was taken away"));
         }
         *self.request.file_id.lock() = Some(open.file_id);
         self.chain.file_id = Some(open.file_id);
@@ -212,13 +218,11 @@ impl RequestContext {
 
     /// The session whose keys encrypt the response; None for a plain one.
     // MS-SMB2 3.3.4.1.4
-    // Answers to encrypted requests are encrypted, and everything on a session or tree that demands it.
+    // Answers to encrypted requests are encrypted. Where encryption is demanded, plain requests get no further than a plain refusal.
     pub(crate) fn seal_with(&self) -> Option<&Arc<Session>> {
-        let session = self.session.as_ref()?;
-        let security = session.security()?;
-        security.sealing.as_ref()?;
-        let demanded = security.encrypt_data || self.tree.as_ref().is_some_and(|tree| tree.encrypt_data);
-        (self.encrypted || demanded).then_some(session)
+        let session = self.session.as_ref().filter(|_| self.encrypted)?;
+        session.security()?.sealing.as_ref()?;
+        Some(session)
     }
 
     /// The connection must go: return what this gives.

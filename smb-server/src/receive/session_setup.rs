@@ -155,7 +155,15 @@ async fn open_record(ctx: &RequestContext, session: &Session, user: &User, previ
         client_address: ctx.connection.peer.to_string(),
         previous_session: (previous != 0 && previous != session.session_id.0).then_some(SessionId(previous)),
     };
-    match ctx.server.propose(command).await {
+    let earlier = ctx.server.session(SessionId(previous)).filter(|earlier| earlier.user().is_some_and(|owner| owner.sid == user.sid));
+    if let Some(earlier) = &earlier {
+        loss::quiesce(&ctx.server, earlier).await;
+    }
+    let outcome = ctx.server.propose(command).await;
+    if let Some(earlier) = earlier {
+        loss::end_session(&ctx.server, &earlier, persistence_model::DisconnectReason::Logoff).await;
+    }
+    match outcome {
         Ok(Outcome::SessionOpened { .. }) => Ok(()),
         Ok(_) => Err(Refusal::new(NtStatus::SERVER_UNAVAILABLE, "the records do not take the session")),
         Err(_) => Err(Refusal::new(NtStatus::SERVER_UNAVAILABLE, "the records cannot be reached")),

@@ -65,6 +65,12 @@ impl ChannelSequence {
         *counter -= 1;
     }
 
+    /// Tells whether no counted request is under way.
+    #[must_use]
+    pub const fn is_idle(&self) -> bool {
+        self.outstanding == 0 && self.pre_outstanding == 0
+    }
+
     fn advance(&mut self, sequence: u16) {
         self.pre_outstanding += self.outstanding;
         self.outstanding = 0;

@@ -83,6 +83,8 @@ pub struct Open {
     pub write_through: bool,
     /// Open.ChannelSequence and its counters.
     pub channel_sequence: Mutex<ChannelSequence>,
+    /// Wakes who waits for the open's requests to end.
+    idle: tokio::sync::Notify,
     /// Fires when the open is closed or taken away: whatever waits on it ends.
     pub ended: CancellationToken,
     /// Taken over by another node, or force-closed: every request gets FILE_CLOSED.
@@ -180,6 +182,7 @@ impl Open {
             is_resilient: AtomicBool::new(false),
             write_through: parts.write_through,
             channel_sequence: Mutex::new(ChannelSequence::new(parts.channel_sequence)),
+            idle: tokio::sync::Notify::new(),
             ended: CancellationToken::new(),
             revoked: AtomicBool::new(false),
             closing: AtomicBool::new(false),
@@ -240,6 +243,19 @@ impl Open {
         self.revoked.load(Ordering::Acquire)
     }
 
+    /// Waits until no request that was counted in is under way. Revoke first, or new ones keep coming.
+    pub async fn idle(&self) {
+        loop {
+            let woken = self.idle.notified();
+            tokio::pin!(woken);
+            woken.as_mut().enable();
+            if self.channel_sequence.lock().is_idle() {
+                return;
+            }
+            woken.await;
+        }
+    }
+
     /// Begins a CLOSE; true for the first caller only.
     pub fn begin_close(&self) -> bool {
         !self.closing.swap(true, Ordering::AcqRel)
@@ -289,5 +305,6 @@ impl CountedRequest {
 impl Drop for CountedRequest {
     fn drop(&mut self) {
         self.open.channel_sequence.lock().finish(self.counted);
+        self.open.idle.notify_waiters();
     }
 }
