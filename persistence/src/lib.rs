@@ -1,1 +1,45 @@
 //! The typed door to the replicated records: propose, read, watch, node leases, barriers.
+//!
+//! [`Store`] joins the pure model (`persistence-model`) with its replication (`raftstore`): a command goes in on any node and its outcome
+//! comes back when this node has applied it and every node that it concerns has too. Beside the records it answers one question for each
+//! I/O: may this node still speak for its clients ([`Store::lease_valid`])? Knows nothing of SMB messages, sockets of clients or files.
+//!
+//! ```text
+//! Store::open(StoreConfig) -> Result<Store, OpenError>      Clone; cheap. Replicates, does not serve yet
+//!   .init_cluster(net_name, server_guid)                    first node of a new cluster
+//!   .serve(NodeAddresses)                                   begin a life: NodeJoin, then lease renewals; again after a declared death
+//!   .wait_serving(timeout)   .lease_valid() .incarnation() .watch_life()
+//!   .propose(Command) -> Result<Outcome, StoreError>        committed + applied here + barrier
+//!   .with_state(|&State| R)  .read_barrier()
+//!   .subscribe() -> broadcast::Receiver<Arc<Event>>         .observe(Fn(&Event)): called inside apply, must be quick
+//!   .suspect(node)                                          have the port of a node looked at now
+//!   .status() .watch_leader() .has_leader() .create_token(ttl) .promote(node) .remove(node) .transfer_leader(node)
+//!   .shutdown()                                             hands everything over first;   .kill() as if the process died
+//! join(token, wish, own address) -> JoinGrant               before open, on a new node
+//! ```
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "tests"))]
+
+mod call;
+mod catch_up;
+mod config;
+mod engine;
+mod entry;
+mod error;
+mod fanout;
+mod fence;
+mod lease;
+mod life;
+mod membership;
+mod propose;
+mod scavenger;
+mod store;
+mod warden;
+
+pub use config::{Fence, StoreConfig};
+pub use error::{OpenError, StoreError};
+pub use lease::holder::Life;
+pub use raftstore::pki::{ClusterCa, JoinToken, NodeIdentity, PkiError};
+pub use raftstore::{
+    Faults, JoinError, JoinGrant, Leader, Limits, Member, MembershipError, Role, StartError, Status as RaftStatus, Timing, join,
+};
+pub use store::{Store, StoreStatus};

@@ -1,0 +1,58 @@
+//! What stores ask each other beside the log: renewals, suspicions.
+
+use persistence_model::{Incarnation, NodeId};
+use serde::{Deserialize, Serialize};
+
+/// Longest call or answer that is decoded.
+const CALL_BYTES_MAX: usize = 4096;
+
+/// A question to another node. New ones are added at the end: the position is part of the format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Call {
+    /// A node asks for its lease.
+    Renew { node: NodeId, incarnation: Incarnation },
+    /// Somebody believes that a node is dead: look at its port now.
+    Suspect { node: NodeId },
+    /// Answered after a while, and cut off when the process dies.
+    Attend,
+}
+
+/// The answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Answer {
+    /// The lease runs from the moment at which it was asked for.
+    Renewed,
+    /// That life is over: stop serving and begin a new one.
+    Over,
+    /// Ask whoever leads, or ask again.
+    NotMine,
+    /// It will be, or was, done.
+    Done,
+    /// The call makes no sense.
+    Nonsense,
+}
+
+pub(crate) fn encode<T: Serialize>(value: &T) -> Vec<u8> {
+    bincode::serde::encode_to_vec(value, bincode::config::standard()).expect("writing to memory, and the types have no unsupported shape")
+}
+
+pub(crate) fn decode<T: for<'de> Deserialize<'de>>(bytes: &[u8]) -> Option<T> {
+    let config = bincode::config::standard().with_limit::<CALL_BYTES_MAX>();
+    let (value, used) = bincode::serde::decode_from_slice(bytes, config).ok()?;
+    (used == bytes.len()).then_some(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calls_read_back_and_nonsense_is_refused() {
+        let call = Call::Renew { node: NodeId(3), incarnation: Incarnation(70_000) };
+        assert_eq!(decode::<Call>(&encode(&call)), Some(call));
+        assert_eq!(decode::<Answer>(&encode(&Answer::Over)), Some(Answer::Over));
+        for bad in [&[][..], &[9], &[0], &[2, 0], &[255; 40]] {
+            assert_eq!(decode::<Call>(bad), None, "{bad:?}");
+        }
+    }
+}

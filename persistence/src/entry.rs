@@ -1,0 +1,130 @@
+//! What stands in the log: a command of the model, perhaps under a condition, or the taking of authority.
+//!
+//! Authority is the right to say which node is dead. It is taken by a log entry and known by that entry's index; a declaration of death
+//! carries the index, and is void when somebody else has taken authority before it in the log. So a former leader, however late its
+//! declaration arrives, cannot kill a node whose lease the present one has renewed.
+//!
+//! ```text
+//! entry:    tag u8 | 1: command | 2: authority u64le, command | 3: node u64le
+//! outcome:  tag u8 | 0: applied (codec of the model, without events) | 1 void | 2 authority taken | 3 not understood
+//! ```
+
+use persistence_model::codec::{self, DecodeError};
+use persistence_model::{Applied, Command, NodeId};
+
+const PLAIN: u8 = 1;
+const GUARDED: u8 = 2;
+const TAKE: u8 = 3;
+
+const APPLIED: u8 = 0;
+const VOID: u8 = 1;
+const TAKEN: u8 = 2;
+const NONSENSE: u8 = 3;
+
+/// One entry of the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Entry {
+    /// A command.
+    Plain(Command),
+    /// A command that counts only under this authority.
+    Guarded { authority: u64, command: Command },
+    /// A node takes authority.
+    TakeAuthority { node: NodeId },
+}
+
+impl Entry {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        match self {
+            Self::Plain(command) => [&[PLAIN][..], &codec::encode_command(command)].concat(),
+            Self::Guarded { authority, command } => [&[GUARDED][..], &authority.to_le_bytes(), &codec::encode_command(command)].concat(),
+            Self::TakeAuthority { node } => [&[TAKE][..], &node.0.to_le_bytes()].concat(),
+        }
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let (tag, rest) = bytes.split_first().ok_or(DecodeError::Truncated)?;
+        match *tag {
+            PLAIN => Ok(Self::Plain(codec::decode_command(rest)?)),
+            GUARDED => {
+                let (authority, rest) = rest.split_first_chunk::<8>().ok_or(DecodeError::Truncated)?;
+                Ok(Self::Guarded { authority: u64::from_le_bytes(*authority), command: codec::decode_command(rest)? })
+            }
+            TAKE => {
+                let node = <[u8; 8]>::try_from(rest).map_err(|_| DecodeError::Truncated)?;
+                Ok(Self::TakeAuthority { node: NodeId(u64::from_le_bytes(node)) })
+            }
+            tag => Err(DecodeError::Version(u16::from(tag))),
+        }
+    }
+}
+
+/// What an entry came to, as its proposer learns it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum EntryOutcome {
+    /// The model's answer; events are left out, they went another way.
+    Applied(Applied),
+    /// The condition did not hold.
+    Void,
+    /// Authority was taken.
+    Taken,
+    /// The bytes were no entry.
+    Nonsense,
+}
+
+impl EntryOutcome {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        match self {
+            Self::Applied(applied) => [&[APPLIED][..], &codec::encode_applied(applied)].concat(),
+            Self::Void => vec![VOID],
+            Self::Taken => vec![TAKEN],
+            Self::Nonsense => vec![NONSENSE],
+        }
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let (tag, rest) = bytes.split_first().ok_or(DecodeError::Truncated)?;
+        match *tag {
+            APPLIED => Ok(Self::Applied(codec::decode_applied(rest)?)),
+            VOID => Ok(Self::Void),
+            TAKEN => Ok(Self::Taken),
+            NONSENSE => Ok(Self::Nonsense),
+            tag => Err(DecodeError::Version(u16::from(tag))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use persistence_model::Outcome;
+
+    use super::*;
+
+    #[test]
+    fn entries_and_results_read_back() {
+        let entries = [
+            Entry::Plain(Command::Expire),
+            Entry::Guarded { authority: 0x0102_0304_0506_0708, command: Command::NodeRemove { node: NodeId(3) } },
+            Entry::TakeAuthority { node: NodeId(9) },
+        ];
+        for entry in entries {
+            let bytes = entry.encode();
+            assert_eq!(Entry::decode(&bytes), Ok(entry));
+            for cut in 0..bytes.len() {
+                assert!(Entry::decode(&bytes[..cut]).is_err());
+            }
+        }
+        let applied = Applied { outcome: Outcome::Done, events: Vec::new(), interested: vec![NodeId(2)] };
+        for result in [EntryOutcome::Applied(applied), EntryOutcome::Void, EntryOutcome::Taken, EntryOutcome::Nonsense] {
+            assert_eq!(EntryOutcome::decode(&result.encode()), Ok(result));
+        }
+        assert!(Entry::decode(&[77, 1]).is_err());
+    }
+
+    #[test]
+    fn the_bytes_of_version_one_stay() {
+        assert_eq!(Entry::TakeAuthority { node: NodeId(2) }.encode(), [3, 2, 0, 0, 0, 0, 0, 0, 0]);
+        let guarded = Entry::Guarded { authority: 5, command: Command::Expire }.encode();
+        assert_eq!(guarded[..9], [2, 5, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(guarded[9..], Entry::Plain(Command::Expire).encode()[1..]);
+    }
+}

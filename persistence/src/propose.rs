@@ -1,0 +1,100 @@
+//! The way of a command: into the log, applied here, and then everywhere where it takes something away.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::join_all;
+use persistence_model::{Applied, Class, Command, NodeId, Outcome, Rejection};
+use raftstore::CallError;
+use tokio::time::Instant;
+
+use crate::entry::{Entry, EntryOutcome};
+use crate::error::StoreError;
+use crate::store::{Inner, Store};
+
+/// One try to have another node's replica confirmed.
+const CONFIRM_TRY: Duration = Duration::from_millis(1000);
+/// Pause after a node could not be asked.
+const CONFIRM_PAUSE: Duration = Duration::from_millis(10);
+
+impl Store {
+    /// Proposes a command. Its outcome comes back when it is committed in its class, applied here, and, if it took rights from opens on
+    /// other nodes, applied on each of them that is alive. A node that does not answer is waited for until it is declared dead.
+    pub async fn propose(&self, command: Command) -> Result<Outcome, StoreError> {
+        self.propose_within(command, self.inner.config.proposal_timeout).await
+    }
+
+    /// As [`Store::propose`], with a limit of one's own.
+    pub async fn propose_within(&self, command: Command, timeout: Duration) -> Result<Outcome, StoreError> {
+        self.inner.propose(Entry::Plain(command), timeout).await
+    }
+}
+
+impl Inner {
+    /// Proposes an entry that holds a command. A condition that does not hold is `StaleIncarnation`: the proposer's time is over.
+    pub(crate) async fn propose(self: &Arc<Self>, entry: Entry, timeout: Duration) -> Result<Outcome, StoreError> {
+        let deadline = Instant::now() + timeout;
+        let class = match &entry {
+            Entry::Plain(command) | Entry::Guarded { command, .. } => self.engine.with_state(|state| command.class(state)),
+            Entry::TakeAuthority { .. } => Class::Persistent,
+        };
+        let applied = self.raft().propose(entry.encode(), raft_class(class), timeout).await?;
+        match EntryOutcome::decode(&applied.outcome) {
+            Ok(EntryOutcome::Applied(Applied { outcome, interested, .. })) => {
+                self.barrier(applied.index, interested, deadline).await?;
+                Ok(outcome)
+            }
+            Ok(EntryOutcome::Void) => Ok(Outcome::Rejected(Rejection::StaleIncarnation)),
+            Ok(EntryOutcome::Taken) => Ok(Outcome::Done),
+            Ok(EntryOutcome::Nonsense) => Err(StoreError::NotApplied("the command made no sense".to_owned())),
+            Err(error) => panic!("this process cannot read what it wrote a moment ago: {error}"),
+        }
+    }
+
+    /// Takes authority and returns the index under which it is known.
+    pub(crate) async fn take_authority(&self, timeout: Duration) -> Result<u64, StoreError> {
+        let entry = Entry::TakeAuthority { node: self.node };
+        Ok(self.raft().propose(entry.encode(), raftstore::Class::Persistent, timeout).await?.index)
+    }
+
+    /// Waits until each of these nodes has applied `index`, or is dead.
+    async fn barrier(self: &Arc<Self>, index: u64, interested: Vec<NodeId>, deadline: Instant) -> Result<(), StoreError> {
+        let others = interested.into_iter().filter(|node| *node != self.node);
+        let all = join_all(others.map(|node| self.applied_or_dead(node, index)));
+        tokio::select! {
+            waited = tokio::time::timeout_at(deadline, all) => waited.map(drop).map_err(|_| StoreError::Unknown),
+            () = self.stop.cancelled() => Err(StoreError::Unknown),
+        }
+    }
+
+    async fn applied_or_dead(self: &Arc<Self>, node: NodeId, index: u64) {
+        let mut lives = self.engine.watch_lives();
+        let life = || self.engine.with_state(|state| state.node(node).filter(|node| node.is_live()).map(|node| node.incarnation));
+        let Some(asked) = life() else { return };
+        loop {
+            lives.mark_unchanged();
+            if life() != Some(asked) {
+                return;
+            }
+            tokio::select! {
+                confirmed = self.raft().wait_applied_on(node.0, index, CONFIRM_TRY) => match confirmed {
+                    Ok(()) => return,
+                    Err(CallError::Refused { .. } | CallError::Lost { .. }) => tokio::select! {
+                        () = self.report(node) => tokio::time::sleep(CONFIRM_PAUSE).await,
+                        _ = lives.changed() => {}
+                    },
+                    Err(_) => tokio::time::sleep(CONFIRM_PAUSE).await,
+                },
+                _ = lives.changed() => {}
+            }
+        }
+    }
+}
+
+fn raft_class(class: Class) -> raftstore::Class {
+    match class {
+        Class::Volatile => raftstore::Class::Volatile,
+        Class::Durable => raftstore::Class::Durable,
+        Class::Persistent => raftstore::Class::Persistent,
+    }
+}
