@@ -66,7 +66,11 @@ pub(crate) fn arbitrate(state: &mut State, fx: &mut Effects, r: &OpenRequest, ke
         Verdict::Clear => {}
         other => return other,
     }
-    if break_caches(state, fx, r, key, own) { Verdict::Wait } else { Verdict::Clear }
+    if break_caches(state, fx, r, key, own) {
+        return Verdict::Wait;
+    }
+    // Closing a durable open on the way may have been what the file's deletion waited for.
+    if close::is_delete_pending(state, key) { Verdict::Refuse(NtStatus::DELETE_PENDING) } else { Verdict::Clear }
 }
 
 fn others(state: &State, key: FileKey, own: Option<OpenId>) -> impl Iterator<Item = &Open> {

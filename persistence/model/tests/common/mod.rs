@@ -23,7 +23,7 @@ pub struct World {
     pub state: State,
     pub now: u64,
     pub last: Applied,
-    next_session: u32,
+    pub next_session: u32,
 }
 
 pub fn guid(n: u8) -> Guid {

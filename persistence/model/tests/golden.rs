@@ -1,0 +1,110 @@
+//! Format version 1, as it was released: commands of a small story and the records they leave. The bytes in `golden/` are never changed; a new format gets new ones.
+//! (`HOLDFAST_BLESS=1` writes them, for the first time of a new version.)
+#![allow(clippy::unwrap_used, reason = "a failing test may panic")]
+
+mod common;
+use common::*;
+use persistence_model::*;
+use smb_types::{AccessMask, CreateOptions, OplockLevel, ShareAccess};
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+fn unhex(text: &str) -> Vec<u8> {
+    (0..text.len()).step_by(2).map(|i| u8::from_str_radix(&text[i..i + 2], 16).unwrap()).collect()
+}
+
+/// One record of every kind, most variants of commands.
+fn story() -> Vec<Command> {
+    let (node, incarnation, by) = (NodeId(1), Incarnation(1), Incarnation(1));
+    let session = SessionId::of(incarnation, 1);
+    let at = At { client: 1, node, incarnation, session };
+    let join = |n: u64| Command::NodeJoin { node: NodeId(n), name: format!("n{n}"), addresses: addresses(), boot_id: "boot".into() };
+    let open = |n: u64| OpenId(0x2_0000_0000 + n);
+    let mut gone = request(at).of(13, "gone").access(AccessMask::DELETE, ShareAccess::ALL);
+    gone.create_options = CreateOptions::DELETE_ON_CLOSE;
+    let app = OpenRequest {
+        app_instance: Some(AppInstance { id: guid(9), version: Some((1, 2)) }),
+        ..request(at).of(12, "c").oplock(OplockLevel::Batch).durable(3)
+    };
+    vec![
+        Command::ClusterInit { net_name: "HOLDFAST".into(), server_guid: guid(0xC1) },
+        join(1),
+        join(2),
+        Command::NodeDrain { node: NodeId(2), on: true },
+        Command::ShareAdd { name: "ca".into(), settings: settings(true, false) },
+        Command::UserAdd { name: "anna".into(), nt_hash: [7; 16], sid: None },
+        Command::TokenAdd { hash: [8; 32], ttl_ms: 60_000 },
+        Command::SessionOpen {
+            session,
+            node,
+            incarnation,
+            client_guid: guid(1),
+            user: user(1),
+            user_name: "anna".into(),
+            client_address: "127.0.0.1:50000".into(),
+            previous_session: Some(SessionId(9)),
+        },
+        Command::OpenFile(Box::new(request(at).leased(1, RWH).persistent(1))),
+        Command::ReserveOpen(Box::new(OpenRequest { file: None, ..request(at).of(11, "new").persistent(2) })),
+        Command::OpenFile(Box::new(app)),
+        Command::OpenFile(Box::new(gone)),
+        Command::Lock {
+            open: open(1),
+            elements: vec![ByteRangeLock { offset: 0, length: 10, exclusive: true }],
+            fail_immediately: true,
+            sequence: Some(LockSequence { index: 1, number: 2 }),
+            by,
+        },
+        Command::RenameIntent { open: open(1), new_path: "b.txt".into(), replace: false, target: None, by },
+        Command::CloseOpen { open: open(4), by },
+        Command::BreakForIo { file: file(10), by_open: None, kind: IoKind::Security },
+        Command::EndReplay { open: open(3), by },
+        Command::Expire,
+    ]
+}
+
+fn compare(name: &str, text: &str) -> String {
+    let path = format!("{}/tests/golden/{name}", env!("CARGO_MANIFEST_DIR"));
+    if std::env::var_os("HOLDFAST_BLESS").is_some() {
+        std::fs::write(&path, text).unwrap();
+    }
+    std::fs::read_to_string(&path).unwrap()
+}
+
+#[test]
+fn version_1_is_read_and_written() {
+    let mut w = World {
+        state: State::new(),
+        now: 0,
+        last: Applied { outcome: Outcome::Done, events: vec![], interested: vec![] },
+        next_session: 1,
+    };
+    let mut lines = String::new();
+    for command in story() {
+        w.now += 10;
+        let outcome = w.run(command.clone());
+        assert!(!matches!(outcome, Outcome::Rejected(_) | Outcome::Refused(_)), "{command:?}: {outcome:?}");
+        lines += &format!("{} {}\n", hex(&codec::encode_command(&command)), hex(&codec::encode_applied(&w.last)));
+    }
+    let records: String = w.state.all_records().iter().map(|(k, v)| format!("{} {}\n", hex(k), hex(v))).collect();
+    assert_eq!(compare("commands-v1.hex", &lines), lines);
+    assert_eq!(compare("records-v1.hex", &records), records);
+    let read = |name| compare(name, "").lines().map(|l| l.split_once(' ').map(|(k, v)| (unhex(k), unhex(v))).unwrap()).collect::<Vec<_>>();
+    if std::env::var_os("HOLDFAST_BLESS").is_some() {
+        compare("commands-v1.hex", &lines);
+        compare("records-v1.hex", &records);
+        return;
+    }
+    assert_eq!(State::load(read("records-v1.hex")).unwrap(), w.state);
+    let mut again = State::new();
+    for (i, (command, applied)) in read("commands-v1.hex").into_iter().enumerate() {
+        let command = codec::decode_command(&command).unwrap();
+        let now = LogTime(10 * (i as u64 + 1));
+        assert_eq!(again.apply(now, &command), codec::decode_applied(&applied).unwrap());
+    }
+    assert_eq!(again, w.state);
+    let kinds: std::collections::BTreeSet<u8> = w.state.all_records().iter().map(|(k, _)| k[0]).collect();
+    assert_eq!(kinds, (1..=9).collect(), "the story leaves a record of every kind");
+}
