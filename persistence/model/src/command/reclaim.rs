@@ -83,7 +83,9 @@ fn check_caching(state: &State, r: &ReclaimRequest, o: &Open) -> Step<()> {
                 return NOT_FOUND;
             }
             let deleted = state.file(&file_of(o)).is_some_and(|f| f.delete_pending) || o.delete_on_close;
-            if !deleted && fold_path(&r.path) != fold_path(&lease.path) {
+            // The lease's name, or the one under which this very handle was opened: they differ for hard links.
+            let asked = fold_path(&r.path);
+            if !deleted && asked != fold_path(&lease.path) && asked != fold_path(&o.path) {
                 return refuse(NtStatus::INVALID_PARAMETER);
             }
             Ok(())
