@@ -63,7 +63,8 @@ enum Job {
 
 impl LogStore {
     /// Reads the log, checks every entry, and starts the writing thread.
-    pub(crate) fn open(database: Arc<Database>, clock: Arc<LogClock>) -> Result<Self, StartError> {
+    /// The receiver is closed when the thread has ended, which it does when the last handle of the log is gone.
+    pub(crate) fn open(database: Arc<Database>, clock: Arc<LogClock>) -> Result<(Self, oneshot::Receiver<()>), StartError> {
         let mut memory = Memory {
             vote: database.read_start(Kind::Vote, key::VOTE, "the vote")?,
             purged: database.read_start(Kind::LogId, key::PURGED, "the purge mark")?,
@@ -72,13 +73,18 @@ impl LogStore {
         };
         scan(&database, &clock, &mut memory).map_err(|err| database.start_error("the log", &err))?;
         let (jobs, requests) = mpsc::channel();
+        let (alive, ended) = oneshot::channel();
         let inner = Arc::new(Inner { database, clock, memory: Mutex::new(memory), jobs });
         let writer = Writer { database: inner.database.clone(), log: Arc::downgrade(&inner) };
         std::thread::Builder::new()
             .name("log-writer".to_owned())
-            .spawn(move || writer.run(&requests))
+            .spawn(move || {
+                writer.run(&requests);
+                drop(writer);
+                drop(alive);
+            })
             .map_err(|err| StartError::Core(format!("the log thread did not start: {err}")))?;
-        Ok(Self { inner })
+        Ok((Self { inner }, ended))
     }
 
     async fn job(&self, make: impl FnOnce(oneshot::Sender<io::Result<()>>) -> Job) -> io::Result<()> {

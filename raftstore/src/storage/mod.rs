@@ -88,6 +88,11 @@ impl Database {
         }
     }
 
+    /// Ends the database's own threads. Reading still works; nothing is lost.
+    pub(crate) fn rest(&self) {
+        self.db.cancel_all_background_work(true);
+    }
+
     pub(crate) fn dir(&self) -> &Path {
         &self.dir
     }

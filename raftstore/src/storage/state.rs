@@ -7,7 +7,7 @@ use std::any::Any;
 use std::collections::BTreeMap;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 
 use futures::{Stream, StreamExt};
@@ -186,7 +186,7 @@ impl Inner {
 }
 
 /// Replaces the state by a snapshot file and removes the installation mark. Can be repeated.
-fn fill(database: &Database, path: &PathBuf) -> io::Result<Progress> {
+fn fill(database: &Database, path: &Path) -> io::Result<Progress> {
     let (mut reader, head) = SnapshotReader::open(path)?;
     let family = database.family(STATE);
     let mut batch = WriteBatch::default();
@@ -243,15 +243,14 @@ fn name_of(key: &[u8]) -> String {
 /// Writes one snapshot.
 pub(crate) struct Builder {
     inner: Arc<Inner>,
-    written: oneshot::Receiver<io::Result<(SnapshotFile, SnapshotMeta)>>,
+    written: tokio::task::JoinHandle<io::Result<(SnapshotFile, SnapshotMeta)>>,
 }
 
 impl RaftSnapshotBuilder<TypeConfig> for Builder {
     type SnapshotData = SnapshotFile;
 
     async fn build_snapshot(&mut self) -> Result<Snapshot<SnapshotFile>, io::Error> {
-        let written = (&mut self.written).await.map_err(|_| io::Error::other("the snapshot's thread has stopped"))?;
-        let (file, meta) = written?;
+        let (file, meta) = (&mut self.written).await.map_err(io::Error::other)??;
         snapshot::remove_others(&self.inner.database, &file.path);
         *self.inner.current.lock() = Some((file.clone(), meta.clone()));
         Ok(Snapshot { meta, snapshot: file })
@@ -309,9 +308,8 @@ impl RaftStateMachine<TypeConfig> for StateStore {
             }
         };
         let (ready, taken) = oneshot::channel();
-        let (done, written) = oneshot::channel();
         let worker = inner.clone();
-        tokio::task::spawn_blocking(move || done.send(write_snapshot(&worker, &head, ready)));
+        let written = tokio::task::spawn_blocking(move || write_snapshot(&worker, &head, ready));
         // No entry is applied before the view is taken. An error here shows up in build_snapshot.
         drop(taken.await);
         Builder { inner, written }

@@ -37,7 +37,7 @@ impl Machine for Nothing {
 fn open(dir: &Path) -> Result<(LogStore, StateStore), StartError> {
     let (clock, database) = (Arc::new(LogClock::new()), Database::open(dir, Uuid::nil(), 1)?);
     let state = StateStore::open(database.clone(), Arc::new(Nothing), clock.clone(), Arc::new(Waiters::default()))?;
-    Ok((LogStore::open(database, clock)?, state))
+    Ok((LogStore::open(database, clock)?.0, state))
 }
 
 struct Builder;

@@ -21,7 +21,7 @@ use openraft::errors::{InitializeError, RaftError};
 use openraft::{ServerState, SnapshotPolicy};
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::LogClock;
@@ -44,6 +44,8 @@ pub(crate) type Raft = openraft::Raft<TypeConfig, StateStore>;
 
 /// Ended connections that wait to be looked at; more are forgotten, because one is enough.
 const CLOSED_QUEUE_MAX: usize = 64;
+/// Longest wait for the log's thread at a shutdown.
+const LOG_END_MAX: Duration = Duration::from_secs(3);
 /// What another node may take longer than it was asked to wait.
 const ANSWER_GRACE: Duration = Duration::from_millis(200);
 
@@ -71,6 +73,7 @@ pub(crate) struct Core {
     places: Semaphore,
     incoming: Mutex<BTreeMap<(u64, u64), Incoming>>,
     closed: mpsc::Sender<u64>,
+    log_ended: tokio::sync::Mutex<oneshot::Receiver<()>>,
     /// The node shuts down: everything ends, the port is closed.
     stop: CancellationToken,
     /// The core has ended, by shutdown or by a failure. The port stays open until `stop`: a refused connection would say that the whole
@@ -87,7 +90,7 @@ impl RaftStore {
         let local_addr = listener.local_addr().map_err(|source| StartError::Listen { address: config.listen, source })?;
         let clock = Arc::new(LogClock::new());
         let waiters = Arc::new(waiters::Waiters::default());
-        let (log, state) = open(&config, machine, clock.clone(), waiters.clone()).await?;
+        let (log, log_ended, state) = open(&config, machine, clock.clone(), waiters.clone()).await?;
         let stop = CancellationToken::new();
         let connector = tls::connector(&config.identity)?;
         let acceptor = tls::acceptor(&config.identity)?;
@@ -117,6 +120,7 @@ impl RaftStore {
             places: Semaphore::new(limits.proposals_max),
             incoming: Mutex::default(),
             closed,
+            log_ended: tokio::sync::Mutex::new(log_ended),
             halted: stop.child_token(),
             stop: stop.clone(),
             config,
@@ -250,6 +254,14 @@ impl RaftStore {
         if let Err(err) = self.core.raft.shutdown().await {
             tracing::warn!(%err, "the replication core did not stop cleanly");
         }
+        // No thread may touch the database when the program ends.
+        let mut log_ended = self.core.log_ended.lock().await;
+        if !log_ended.is_terminated() && tokio::time::timeout(LOG_END_MAX, &mut *log_ended).await.is_err() {
+            tracing::warn!("the log's thread did not end in time");
+        }
+        let database = self.core.state.database().clone();
+        // It cannot fail: the closure does not panic.
+        let _ = tokio::task::spawn_blocking(move || database.rest()).await;
     }
 }
 
@@ -381,13 +393,13 @@ async fn open(
     machine: Arc<dyn Machine>,
     clock: Arc<LogClock>,
     waiters: Arc<waiters::Waiters>,
-) -> Result<(LogStore, StateStore), StartError> {
+) -> Result<(LogStore, oneshot::Receiver<()>, StateStore), StartError> {
     let (dir, cluster, node_id) = (config.data_dir.clone(), config.identity.cluster, config.identity.node_id);
     let opened = tokio::task::spawn_blocking(move || {
         let database = Database::open(&dir, cluster, node_id)?;
         let state = StateStore::open(database.clone(), machine, clock.clone(), waiters)?;
-        let log = LogStore::open(database, clock)?;
-        Ok((log, state))
+        let (log, ended) = LogStore::open(database, clock)?;
+        Ok((log, ended, state))
     });
     opened.await.map_err(|err| StartError::Core(format!("opening the store failed: {err}")))?
 }
