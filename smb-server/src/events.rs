@@ -6,7 +6,10 @@ use persistence_model::{DisconnectReason, Event};
 use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 
-use crate::{deletion, loss, metrics as names, send::breaks, state::Server, store::StoreExt as _};
+use crate::{deletion, loss, metrics as names, send::breaks,
+    state::{Open, Server},
+    store::StoreExt as _,
+};
 
 /// Listens until `stop` fires. Start it before the first connection is accepted.
 pub async fn run(server: Arc<Server>, stop: CancellationToken) {
@@ -40,13 +43,14 @@ fn handle(server: &Arc<Server>, event: &Event) {
                     new: *new,
                     epoch: *epoch,
                     ack_required: *ack_required,
+                    only_here: nodes.len() == 1,
                 };
                 tokio::spawn(breaks::lease_break(Arc::clone(server), notice));
             }
         }
-        Event::OplockBreak { open, node: owner, session, level, ack_required } => {
+        Event::OplockBreak { open, node: owner, session, level, .. } => {
             if *owner == node {
-                tokio::spawn(breaks::oplock_break(Arc::clone(server), *open, *session, *level, *ack_required));
+                tokio::spawn(breaks::oplock_break(Arc::clone(server), *open, *session, *level));
             }
         }
         Event::OpenTaken { open, node: owner, incarnation } => {
@@ -70,8 +74,12 @@ fn handle(server: &Arc<Server>, event: &Event) {
         }
         Event::ShareChanged { share } => server.forget_share(*share),
         Event::OpensExpired { opens } => opens.iter().for_each(|open| forget(server, *open)),
+        Event::NodeDown { node: dead, incarnation } => {
+            if *dead == node && *incarnation == server.store.incarnation() {
+                stand_down(server);
+            }
+        }
         Event::NodeUp { .. }
-        | Event::NodeDown { .. }
         | Event::NodeDraining { .. }
         | Event::FileChanged { .. }
         | Event::UserChanged { .. }
@@ -79,26 +87,48 @@ fn handle(server: &Arc<Server>, event: &Event) {
     }
 }
 
+/// An open was closed or taken by somebody else. Events may be late: one that has come back to this very session since stays.
 fn forget(server: &Server, open: persistence_model::OpenId) {
-    if let Some(open) = server.open(open) {
+    let Some(open) = server.open(open) else { return };
+    if !is_ours(server, &open) {
         open.revoke();
         server.remove_open(&open);
     }
 }
 
+/// Tells whether the records still give an open to the session that has it here.
+fn is_ours(server: &Server, open: &Open) -> bool {
+    let (node, incarnation) = (server.store.node(), server.store.incarnation());
+    server.store.with_state(|state| {
+        let owner = state.open(open.open_id).and_then(|record| record.owner);
+        owner.is_some_and(|owner| owner.node == node && owner.incarnation == incarnation && owner.session == open.session_id)
+    })
+}
+
+/// The others have declared this node dead: whatever it has open belongs to them. Nothing is answered any more.
+fn stand_down(server: &Arc<Server>) {
+    tracing::error!("this node has been declared dead; its clients are cut off");
+    for open in server.opens() {
+        open.revoke();
+        server.remove_open(&open);
+    }
+    for connection in server.connections() {
+        connection.disconnect(crate::Disconnect::because("this node has been declared dead"));
+    }
+}
+
 /// After missed events: whatever the records no longer give to this node is taken away, and deletions that are due are done.
 fn resynchronise(server: &Arc<Server>) {
-    let (node, incarnation) = (server.store.node(), server.store.incarnation());
+    let node = server.store.node();
     metrics::counter!(names::EVENTS_MISSED).increment(1);
     for open in server.opens().into_iter().filter(|open| open.pipe().is_none()) {
-        let ours = server.store.with_state(|state| {
-            state
-                .open(open.open_id)
-                .and_then(|record| record.owner)
-                .is_some_and(|owner| owner.node == node && owner.incarnation == incarnation)
-        });
-        if !ours {
-            forget(server, open.open_id);
+        forget(server, open.open_id);
+    }
+    for session in server.sessions() {
+        let known = session.security().is_none() || server.store.with_state(|state| state.session(session.session_id).is_some());
+        if !known && server.remove_session(session.session_id).is_some() {
+            let server = Arc::clone(server);
+            tokio::spawn(async move { loss::end_session(&server, &session, DisconnectReason::Logoff).await });
         }
     }
     let due: Vec<_> = server.store.with_state(|state| state.pending_deletes().filter(|delete| delete.node == node).cloned().collect());

@@ -1,11 +1,92 @@
-//! Close (MS-SMB2 3.3.5).
+//! CLOSE: the end of an open (MS-SMB2 3.3.5.10). Final even for persistent opens; what it was to delete is deleted before the answer.
 
+use std::{sync::Arc, time::Duration};
+
+use persistence_model::{Command, OpenId, Outcome};
+use smb_proto::message::close::{CLOSE_FLAG_POSTQUERY_ATTRIB, CloseRequest, CloseResponse};
 use smb_types::NtStatus;
 
-use super::RequestContext;
-use crate::{error::Refusal, send::Response};
+use super::{RequestContext, parent_lease};
+use crate::{
+    blocking::blocking,
+    deletion,
+    error::Refusal,
+    send::Response,
+    state::{Open, OpenKind, Server},
+};
+
+/// Pause between two tries to tell the records of a close.
+const RETRY_PAUSE: Duration = Duration::from_millis(200);
 
 /// Answers the request.
-pub(crate) async fn handle(_ctx: &mut RequestContext) -> Result<Response, Refusal> {
-    Err(Refusal::new(NtStatus::NOT_SUPPORTED, "not served yet"))
+// MS-SMB2 3.3.5.10
+// A CLOSE does not fail because the record is gone already, nor because the store cannot take it now.
+pub(crate) async fn handle(ctx: &mut RequestContext) -> Result<Response, Refusal> {
+    let request = CloseRequest::decode(&ctx.message)?;
+    let open = ctx.open(request.file_id)?;
+    if !open.begin_close() {
+        return Err(Refusal::new(NtStatus::FILE_CLOSED, "a CLOSE of this open is under way"));
+    }
+    // Before the file may be deleted; the answer tells of it as it was.
+    let response = if request.wants_attributes() { attributes(&open) } else { CloseResponse::default() };
+    // Requests that wait on it end, new ones do not find it.
+    open.end();
+    ctx.server.remove_open(&open);
+    if let OpenKind::File(_) = &open.kind {
+        close_record(&ctx.server, &open).await;
+    }
+    Ok(Response::success(|out| response.encode(out)))
+}
+
+/// Tells the records, and deletes what is to be deleted now.
+async fn close_record(server: &Arc<Server>, open: &Arc<Open>) {
+    match propose_close(server, open.open_id).await {
+        Ok(outcome) => finish(server, open, outcome).await,
+        Err(_) => {
+            // Others would meet the share modes of an open that nobody has: it is told as soon as somebody listens.
+            let (server, open) = (Arc::clone(server), Arc::clone(open));
+            tokio::spawn(async move {
+                loop {
+                    tokio::time::sleep(RETRY_PAUSE).await;
+                    match server.store.propose(close_command(&server, open.open_id)).await {
+                        Ok(outcome) => return finish(&server, &open, outcome).await,
+                        Err(crate::StoreError::Stopping) => return,
+                        Err(crate::StoreError::NoLeader | crate::StoreError::Unknown) => {}
+                    }
+                }
+            });
+        }
+    }
+}
+
+fn close_command(server: &Server, open: OpenId) -> Command {
+    Command::CloseOpen { open, by: server.store.incarnation() }
+}
+
+async fn propose_close(server: &Server, open: OpenId) -> Result<Outcome, Refusal> {
+    server.propose(close_command(server, open)).await
+}
+
+async fn finish(server: &Arc<Server>, open: &Open, outcome: Outcome) {
+    let Outcome::Closed { delete: Some(delete) } = outcome else { return };
+    deletion::perform(server, &delete).await;
+    let by = open.parent_lease_key.map(|key| persistence_model::LeaseId { client_guid: open.client_guid, key });
+    let path = open.path.read().clone();
+    parent_lease::entry_changed(server, &open.tree.share, &path, by);
+}
+
+/// What POSTQUERY_ATTRIB asks for; zeros when the file cannot tell any more.
+fn attributes(open: &Open) -> CloseResponse {
+    let OpenKind::File(file) = &open.kind else { return CloseResponse::default() };
+    let Ok(metadata) = blocking(|| file.metadata()) else { return CloseResponse::default() };
+    CloseResponse {
+        flags: CLOSE_FLAG_POSTQUERY_ATTRIB,
+        creation_time: metadata.creation,
+        last_access_time: metadata.last_access,
+        last_write_time: metadata.last_write,
+        change_time: metadata.change,
+        allocation_size: metadata.allocation,
+        end_of_file: metadata.size,
+        file_attributes: metadata.attributes,
+    }
 }

@@ -9,14 +9,15 @@ use super::{
 };
 use crate::state::{Connection, Session, connection::Gone};
 
-/// Sends a notification whose body `encode` appends. Never signed; encrypted when the session encrypts everything.
+/// Sends a notification whose body `encode` appends. Never signed; encrypted when the session encrypts everything. `session_id` is 0 for
+/// lease breaks.
 ///
 /// # Errors
 /// [`Gone`] when the connection has ended: try another channel.
-pub async fn notify(connection: &Connection, session: Option<&Session>, encode: impl FnOnce(&mut Vec<u8>)) -> Result<(), Gone> {
+pub async fn notify(connection: &Connection, session: Option<&Session>, session_id: u64, encode: impl FnOnce(&mut Vec<u8>)) -> Result<(), Gone> {
     // MS-SMB2 3.3.4.6
     // No tree, no session for leases, all bits of the message id set.
-    let mut header = Header::notification(0);
+    let mut header = Header::notification(session_id);
     header.routing = Routing::Sync { process_id: 0, tree_id: 0 };
     let seal = session.filter(|session| session.security().is_some_and(|security| security.encrypt_data && security.sealing.is_some()));
     let outgoing = Outgoing { header, response: Response::encode(NtStatus::SUCCESS, encode), key: None };

@@ -63,7 +63,7 @@ pub(crate) fn maximal(descriptor: Option<&SecurityDescriptor>, user: &Sid) -> Ac
     };
     let (mut allowed, mut denied) = (AccessMask::NONE, AccessMask::NONE);
     let mut owner_limited = false;
-    for ace in list.aces.iter().filter(|ace| !ace.flags.contains(AceFlags::INHERIT_ONLY)) {
+    for ace in list.entries.iter().filter(|ace| !ace.flags.contains(AceFlags::INHERIT_ONLY)) {
         match &ace.kind {
             AceKind::Allowed { mask, sid } if concerns(sid) => allowed |= map_generic(*mask).without(denied),
             AceKind::Denied { mask, sid } if concerns(sid) => denied |= map_generic(*mask).without(allowed),
@@ -100,7 +100,7 @@ pub(crate) fn grant(asked: AccessMask, maximal: AccessMask) -> Result<AccessMask
 pub(crate) fn inherit(parent: Option<&SecurityDescriptor>, creator: &Sid, is_directory: bool) -> Option<SecurityDescriptor> {
     let list = parent?.dacl.as_ref()?;
     let mut aces = Vec::new();
-    for ace in &list.aces {
+    for ace in &list.entries {
         let (to_files, to_directories) = (ace.flags.contains(AceFlags::OBJECT_INHERIT), ace.flags.contains(AceFlags::CONTAINER_INHERIT));
         let hands_on = is_directory && (to_directories || to_files) && !ace.flags.contains(AceFlags::NO_PROPAGATE_INHERIT);
         let effective = if is_directory { to_directories } else { to_files };
@@ -184,11 +184,11 @@ mod tests {
             ],
             boss.clone(),
         );
-        let file = inherit(Some(&parent), &creator, false).unwrap().dacl.unwrap().aces;
+        let file = inherit(Some(&parent), &creator, false).unwrap().dacl.unwrap().entries;
         assert_eq!(file.len(), 2);
         assert_eq!(file[1].kind, AceKind::Allowed { mask: AccessMask::FILE_ALL, sid: creator.clone() });
         assert_eq!(file[0].flags, AceFlags::INHERITED);
-        let directory = inherit(Some(&parent), &creator, true).unwrap().dacl.unwrap().aces;
+        let directory = inherit(Some(&parent), &creator, true).unwrap().dacl.unwrap().entries;
         assert_eq!(directory[0].flags, both | AceFlags::INHERITED);
         assert!(directory[1].flags.contains(AceFlags::INHERIT_ONLY), "an entry for files only passes through");
         assert_eq!(inherit(None, &creator, true), None);
