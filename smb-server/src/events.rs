@@ -11,21 +11,25 @@ use crate::{deletion, loss, metrics as names, send::breaks,
     store::StoreExt as _,
 };
 
-/// Listens until `stop` fires. Start it before the first connection is accepted.
-pub async fn run(server: Arc<Server>, stop: CancellationToken) {
+/// Listens until `stop` fires. Events count from the call of this function, not from the first poll of what it returns: call it before
+/// the first connection is accepted. Begins with the deletions that fell to this node while it did not listen.
+pub fn run(server: Arc<Server>, stop: CancellationToken) -> impl Future<Output = ()> + Send {
     let mut events = server.store.subscribe();
-    loop {
-        let event = tokio::select! {
-            () = stop.cancelled() => return,
-            event = events.recv() => event,
-        };
-        match event {
-            Ok(event) => handle(&server, &event),
-            Err(RecvError::Lagged(missed)) => {
-                tracing::error!(missed, "events were missed; looking at all records instead");
-                resynchronise(&server);
+    async move {
+        start_due_deletions(&server);
+        loop {
+            let event = tokio::select! {
+                () = stop.cancelled() => return,
+                event = events.recv() => event,
+            };
+            match event {
+                Ok(event) => handle(&server, &event),
+                Err(RecvError::Lagged(missed)) => {
+                    tracing::error!(missed, "events were missed; looking at all records instead");
+                    resynchronise(&server);
+                }
+                Err(RecvError::Closed) => return,
             }
-            Err(RecvError::Closed) => return,
         }
     }
 }
@@ -119,7 +123,6 @@ fn stand_down(server: &Arc<Server>) {
 
 /// After missed events: whatever the records no longer give to this node is taken away, and deletions that are due are done.
 fn resynchronise(server: &Arc<Server>) {
-    let node = server.store.node();
     metrics::counter!(names::EVENTS_MISSED).increment(1);
     for open in server.opens().into_iter().filter(|open| open.pipe().is_none()) {
         forget(server, open.open_id);
@@ -131,6 +134,12 @@ fn resynchronise(server: &Arc<Server>) {
             tokio::spawn(async move { loss::end_session(&server, &session, DisconnectReason::Logoff).await });
         }
     }
+    start_due_deletions(server);
+}
+
+/// Does what the records want this node to delete.
+fn start_due_deletions(server: &Arc<Server>) {
+    let node = server.store.node();
     let due: Vec<_> = server.store.with_state(|state| state.pending_deletes().filter(|delete| delete.node == node).cloned().collect());
     for delete in due {
         let server = Arc::clone(server);

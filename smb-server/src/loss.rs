@@ -6,7 +6,7 @@ use persistence_model::{Command, DisconnectReason, OpenId, Outcome};
 
 use crate::{
     deletion, metrics as names,
-    state::{Connection, Server, Session, TreeConnect},
+    state::{Connection, Open, Server, Session, TreeConnect},
 };
 
 /// Pause between two tries to tell the store that opens have lost their session.
@@ -56,6 +56,7 @@ pub(crate) async fn quiesce(server: &Server, session: &Session) {
     server.remove_session(session.session_id);
     let opens = session.opens();
     opens.iter().for_each(|open| open.revoke());
+    cancel_waiting(server, session, &opens);
     let all_idle = async {
         for open in &opens {
             open.idle().await;
@@ -66,19 +67,31 @@ pub(crate) async fn quiesce(server: &Server, session: &Session) {
     }
 }
 
+/// Ends the requests that wait on these opens, whatever they wait for.
+fn cancel_waiting(server: &Server, session: &Session, opens: &[Arc<Open>]) {
+    for connection in session.channel_connections().into_iter().filter_map(|id| server.connection(id)) {
+        for request in connection.requests() {
+            let file_id = *request.file_id.lock();
+            if opens.iter().any(|open| Some(open.file_id) == file_id && open.session_id == session.session_id) {
+                request.cancel.cancel();
+            }
+        }
+    }
+}
+
 /// A tree is disconnected: all its opens are closed, whatever they were promised.
 // MS-SMB2 3.3.5.8
 pub(crate) async fn end_tree(server: &Arc<Server>, session: &Arc<Session>, tree: &Arc<TreeConnect>) {
     tree.disconnect();
+    let opens: Vec<Arc<Open>> = session.opens().into_iter().filter(|open| open.tree.tree_id == tree.tree_id).collect();
+    opens.iter().for_each(|open| open.revoke());
+    cancel_waiting(server, session, &opens);
     let mut open_ids: Vec<OpenId> = Vec::new();
-    for open in session.opens() {
-        if open.tree.tree_id == tree.tree_id {
-            open.revoke();
-            open.idle().await;
-            server.forget_open(session, &open);
-            if open.pipe().is_none() {
-                open_ids.push(open.open_id);
-            }
+    for open in opens {
+        open.idle().await;
+        server.forget_open(session, &open);
+        if open.pipe().is_none() {
+            open_ids.push(open.open_id);
         }
     }
     if !open_ids.is_empty() {
