@@ -13,8 +13,8 @@ use dcerpc_rs::pdu::{Bind, ContextElement, FaultBody, Frame, PacketType, Request
 use dcerpc_rs::pipe::PipeConfig;
 use dcerpc_rs::syntax::NDR20;
 use dcerpc_rs::{
-    CallContext, CallFuture, Client, ClientError, EndpointMap, Fault, Identity, Interface, InterfaceSet, Limits, PipeAssociation,
-    SyntaxId, Uuid, serve,
+    CallContext, CallFuture, Client, ClientError, EndpointMap, Fault, Identity, Interface, InterfaceSet, Limits, PipeAssociation, SyntaxId,
+    Uuid, serve,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};

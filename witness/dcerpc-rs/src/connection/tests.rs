@@ -5,9 +5,7 @@ use uuid::uuid;
 
 use super::*;
 use crate::interface::{CallContext, CallFuture};
-use crate::pdu::{
-    Bind, BindAck, BindNak, ContextElement, FaultBody, NakReason, Reason, Request, Response, ResultCode, encode, flags,
-};
+use crate::pdu::{Bind, BindAck, BindNak, ContextElement, FaultBody, NakReason, Reason, Request, Response, ResultCode, encode, flags};
 use crate::syntax::{NDR20, NDR64, SyntaxId};
 
 const ECHO: SyntaxId = SyntaxId::new(uuid!("11111111-2222-3333-4444-555555555555"), 1, 1);

@@ -155,7 +155,8 @@ impl EndpointMapper {
             None
         };
         let version_option = reader.u32()?;
-        let _handle = reader.context_handle()?;
+        let handle = reader.context_handle()?;
+        let start = position_of(&handle).ok_or(Fault::CONTEXT_MISMATCH)?;
         let max_entries = reader.u32()?;
         let by_interface = matches!(inquiry, 1 | 3);
         let by_object = matches!(inquiry, 2 | 3);
@@ -165,9 +166,11 @@ impl EndpointMapper {
             let fits = interface.is_none_or(|wanted| version_fits(&endpoint.interface, &wanted, version_option));
             (!by_interface || fits) && (!by_object || object.is_nil())
         });
+        entries.drain(..start.min(entries.len()));
         entries.truncate(room);
         let mut out = NdrWriter::new();
-        out.context_handle(ContextHandle::NULL);
+        // Clients ask on with the handle until nothing is left; it then comes back null.
+        out.context_handle(if entries.is_empty() { ContextHandle::NULL } else { handle_at(start + entries.len()) });
         out.count(entries.len());
         out.u32(max_entries);
         out.u32(0);
@@ -199,6 +202,22 @@ impl Interface for EndpointMapper {
         let result = self.dispatch(opnum, &stub, context.local);
         std::future::ready(result).boxed()
     }
+}
+
+/// The upper half of a lookup handle; the lower half is the position, so that a lookup keeps nothing with us.
+const LOOKUP_HANDLE: u64 = 0x6570_745f_6c6f_6f6b;
+
+fn handle_at(position: usize) -> ContextHandle {
+    let position = u64::try_from(position).expect("positions are small");
+    ContextHandle { attributes: 0, uuid: Uuid::from_u64_pair(LOOKUP_HANDLE, position) }
+}
+
+fn position_of(handle: &ContextHandle) -> Option<usize> {
+    if handle.is_null() {
+        return Some(0);
+    }
+    let (kind, position) = handle.uuid.as_u64_pair();
+    if kind == LOOKUP_HANDLE { usize::try_from(position).ok() } else { None }
 }
 
 fn write_tower(out: &mut NdrWriter, tower: &Tower) {
