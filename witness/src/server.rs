@@ -120,27 +120,28 @@ fn registration(handle: &ContextHandle, context: &CallContext) -> Result<Uuid, S
     if context.association.holds(handle) { Ok(handle.uuid) } else { Err(Status::NOT_FOUND) }
 }
 
-fn close(service: &WitnessService, handle: &ContextHandle, context: &CallContext) -> Result<(), Status> {
-    let id = registration(handle, context)?;
-    context.association.close_handle(handle);
-    service.unregister(id)
+// MS-SWN 3.1.4.3: an unknown handle is INVALID_PARAMETER here, while AsyncNotify says NOT_FOUND.
+fn close(service: &WitnessService, handle: &ContextHandle, context: &CallContext) -> Status {
+    let closed = registration(handle, context).and_then(|id| {
+        context.association.close_handle(handle);
+        service.unregister(id)
+    });
+    match closed {
+        Ok(()) => Status::SUCCESS,
+        Err(Status::NOT_FOUND) => Status::INVALID_PARAMETER,
+        Err(status) => status,
+    }
 }
 
-// MS-SWN 3.1.4.3
 fn unregister(service: &WitnessService, stub: &[u8], context: &CallContext) -> Result<Vec<u8>, Fault> {
     let handle = read_handle(stub)?;
-    // windows: an unknown handle is NOT_FOUND from Server 2012 on; the text says INVALID_PARAMETER.
-    Ok(write_status(close(service, &handle, context).err().unwrap_or(Status::SUCCESS)))
+    Ok(write_status(close(service, &handle, context)))
 }
 
 // MS-SWN 3.1.4.6
 fn unregister_ex(service: &WitnessService, stub: &[u8], context: &CallContext) -> Result<Vec<u8>, Fault> {
     let handle = read_handle(stub)?;
-    let status = match close(service, &handle, context) {
-        Ok(()) => Status::SUCCESS,
-        Err(Status::NOT_FOUND) => Status::INVALID_PARAMETER,
-        Err(status) => status,
-    };
+    let status = close(service, &handle, context);
     let left = if status == Status::SUCCESS { ContextHandle::NULL } else { handle };
     Ok(write_handle_answer(left, status))
 }

@@ -184,12 +184,12 @@ async fn unregister_gets_through_beside_a_waiting_call() {
     client.unregister(handle).await.unwrap();
     assert_eq!(status(notification(pending).await), Status::NOT_FOUND);
     assert_eq!(status(client.async_notify(handle).await), Status::NOT_FOUND);
-    assert_eq!(status(client.unregister(handle).await), Status::NOT_FOUND);
+    assert_eq!(status(client.unregister(handle).await), Status::INVALID_PARAMETER);
     assert_eq!(status(client.unregister_ex(handle).await), Status::INVALID_PARAMETER);
     let handle = client.register("fs1", A, "CLIENT1").await.unwrap();
     // Another association cannot use it.
     let stranger = connect(&fixture).await;
-    assert_eq!(status(stranger.unregister(handle).await), Status::NOT_FOUND);
+    assert_eq!(status(stranger.unregister(handle).await), Status::INVALID_PARAMETER);
     assert_eq!(client.unregister_ex(handle).await.unwrap(), ContextHandle::NULL);
     assert!(fixture.service.registrations().is_empty());
 }
