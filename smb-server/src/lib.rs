@@ -14,6 +14,8 @@ pub mod error;
 pub mod events;
 pub mod loss;
 pub mod metrics;
+pub mod notify;
+pub mod pipe;
 pub mod receive;
 pub mod send;
 pub mod state;

@@ -1,11 +1,27 @@
-//! Flush (MS-SMB2 3.3.5).
+//! FLUSH (MS-SMB2 3.3.5.11).
 
-use smb_types::NtStatus;
+use persistence_model::IoKind;
+use smb_proto::message::flush::{FlushRequest, FlushResponse};
+use smb_types::AccessMask;
 
-use super::RequestContext;
-use crate::{error::Refusal, send::Response};
+use super::{RequestContext, io};
+use crate::{blocking::blocking, error::Refusal, send::Response};
 
 /// Answers the request.
-pub(crate) async fn handle(_ctx: &mut RequestContext) -> Result<Response, Refusal> {
-    Err(Refusal::new(NtStatus::NOT_SUPPORTED, "not served yet"))
+pub(crate) async fn handle(ctx: &mut RequestContext) -> Result<Response, Refusal> {
+    let request = FlushRequest::decode(&ctx.message)?;
+    let open = ctx.open(request.file_id)?;
+    let done = || Ok(Response::success(|out| FlushResponse.encode(out)));
+    if open.pipe().is_some() {
+        return done();
+    }
+    open.require_any(AccessMask::WRITE_DATA | AccessMask::APPEND_DATA)?;
+    io::clear(ctx, &open, IoKind::Read, None).await?;
+    // Whatever went through a write-through open is on disk already.
+    if !open.write_through {
+        let file = open.backend_file()?;
+        blocking(|| file.flush())?;
+    }
+    io::still_ours(ctx, &open)?;
+    done()
 }

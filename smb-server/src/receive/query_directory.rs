@@ -1,11 +1,192 @@
-//! QueryDirectory (MS-SMB2 3.3.5).
+//! QUERY_DIRECTORY (MS-SMB2 3.3.5.18): lists a directory.
 
-use smb_types::NtStatus;
+use std::sync::Arc;
 
-use super::RequestContext;
-use crate::{error::Refusal, send::Response};
+use smb_backend::{Backend, BackendFile, DirCursor, DirEntry, Metadata, RelPath};
+use smb_proto::{
+    info::{DirectoryClass, DirectoryEntry, EntryWriter, Pushed},
+    message::query_directory::{QueryDirectoryFlags, QueryDirectoryRequest, QueryDirectoryResponse},
+    wildcard::Pattern,
+};
+use smb_types::{AccessMask, NtStatus};
+
+use super::{RequestContext, io};
+use crate::{
+    blocking::blocking,
+    error::Refusal,
+    send::Response,
+    state::{
+        Enumeration, Open,
+        enumeration::Source,
+    },
+};
+
+/// "." and "..", in the order in which they come.
+const DOTS: [&str; 2] = [".", ".."];
 
 /// Answers the request.
-pub(crate) async fn handle(_ctx: &mut RequestContext) -> Result<Response, Refusal> {
-    Err(Refusal::new(NtStatus::NOT_SUPPORTED, "not served yet"))
+pub(crate) async fn handle(ctx: &mut RequestContext) -> Result<Response, Refusal> {
+    let request = QueryDirectoryRequest::decode(&ctx.message)?;
+    if request.output_buffer_length > ctx.negotiated().transact_bytes_max {
+        return Err(Refusal::invalid("longer than MaxTransactSize"));
+    }
+    ctx.check_charge(0, u64::from(request.output_buffer_length))?;
+    let open = ctx.open(request.file_id)?;
+    let Some(class) = DirectoryClass::from_wire(request.information_class) else {
+        return Err(Refusal::new(NtStatus::INVALID_INFO_CLASS, "no class of directories"));
+    };
+    if !open.is_directory {
+        return Err(Refusal::invalid("not a directory"));
+    }
+    open.require_any(AccessMask::READ_DATA)?;
+    if request.pattern.is_empty() || request.pattern.contains(['\\', '/']) {
+        return Err(Refusal::new(NtStatus::OBJECT_NAME_INVALID, "no search pattern"));
+    }
+    let backend = open.tree.share.backend().ok_or(Refusal::invalid("not a directory"))?;
+    let path = io::current_path(&ctx.server, &open);
+    let listing = Listing { open: &open, directory: open.backend_file()?, backend, path: &path };
+    let (output, status) = blocking(|| listing.list(&request, class))?;
+    let response = QueryDirectoryResponse::new(output);
+    Ok(Response::encode(status, |out| response.encode(out)))
+}
+
+/// One call's view of the directory.
+struct Listing<'a> {
+    open: &'a Open,
+    directory: &'a Arc<dyn BackendFile>,
+    backend: &'a Arc<dyn Backend>,
+    path: &'a RelPath,
+}
+
+impl Listing<'_> {
+    fn list(&self, request: &QueryDirectoryRequest, class: DirectoryClass) -> Result<(Vec<u8>, NtStatus), Refusal> {
+        let restart = request.flags.intersects(QueryDirectoryFlags::RESTART_SCANS | QueryDirectoryFlags::REOPEN);
+        let mut slot = self.open.enumeration.lock();
+        // MS-SMB2 3.3.5.18
+        // The pattern of the first call stays until the client starts anew.
+        if restart || slot.is_none() {
+            *slot = Some(self.begin(&request.pattern)?);
+        }
+        let enumeration = slot.as_mut().expect("made above");
+        let single = request.flags.contains(QueryDirectoryFlags::RETURN_SINGLE_ENTRY);
+        let mut list = EntryWriter::new(request.output_buffer_length, 8);
+        let mut status = NtStatus::SUCCESS;
+        while !(single && !list.is_empty()) {
+            let mark = enumeration.clone_place();
+            let Some(entry) = self.next(enumeration)? else { break };
+            match wire_entry(&entry).write(class, &mut list) {
+                Pushed::Fits => enumeration.found = true,
+                Pushed::Full => {
+                    enumeration.go_back(mark);
+                    break;
+                }
+                Pushed::Cut => {
+                    enumeration.go_back(mark);
+                    status = NtStatus::BUFFER_OVERFLOW;
+                    break;
+                }
+                Pushed::TooSmall => {
+                    enumeration.go_back(mark);
+                    return Err(Refusal::new(NtStatus::INFO_LENGTH_MISMATCH, "the buffer is too small for one entry"));
+                }
+            }
+        }
+        if list.is_empty() {
+            let status = if enumeration.found { NtStatus::NO_MORE_FILES } else { NtStatus::NO_SUCH_FILE };
+            enumeration.found = true;
+            return Err(Refusal::new(status, "nothing (more) matches"));
+        }
+        Ok((list.finish(), status))
+    }
+
+    fn begin(&self, text: &str) -> Result<Enumeration, Refusal> {
+        let pattern = Pattern::new(text);
+        let source = if pattern.has_wildcards() {
+            Source::All(DirCursor::new(self.directory.as_ref())?)
+        } else {
+            // One look instead of a snapshot of what may be a large directory.
+            let entry = self.path.join(text).ok().and_then(|path| self.backend.lookup(&path).ok());
+            Source::One(entry.and_then(|entry| {
+                let name = entry.path.file_name()?.to_owned();
+                Some(Box::new(DirEntry { name, metadata: entry.metadata }))
+            }))
+        };
+        let dots_given = if pattern.has_wildcards() { 0 } else { 2 };
+        Ok(Enumeration { pattern, source, dots_given, found: false })
+    }
+
+    fn next(&self, enumeration: &mut Enumeration) -> Result<Option<DirEntry>, Refusal> {
+        while let Some(name) = DOTS.get(usize::from(enumeration.dots_given)) {
+            enumeration.dots_given += 1;
+            if enumeration.pattern.matches(name) {
+                return Ok(Some(DirEntry { name: (*name).to_owned(), metadata: self.dot(name)? }));
+            }
+        }
+        let pattern = &enumeration.pattern;
+        match &mut enumeration.source {
+            Source::One(entry) => Ok(entry.take().map(|entry| *entry)),
+            Source::All(cursor) => Ok(cursor.next_matching(self.directory.as_ref(), |name| pattern.matches(name)).transpose()?),
+        }
+    }
+
+    /// Metadata of the directory, or of the one above; the root is its own parent.
+    fn dot(&self, name: &str) -> Result<Metadata, Refusal> {
+        let above = if name == ".." { self.path.parent() } else { None };
+        if let Some(entry) = above.and_then(|above| self.backend.lookup(&above).ok()) {
+            return Ok(entry.metadata);
+        }
+        Ok(self.directory.metadata()?)
+    }
+}
+
+/// A place in an enumeration to go back to.
+struct Place {
+    dots_given: u8,
+    source: PlaceInSource,
+}
+
+enum PlaceInSource {
+    At(usize),
+    One(Option<Box<DirEntry>>),
+}
+
+impl Enumeration {
+    fn clone_place(&self) -> Place {
+        let source = match &self.source {
+            Source::All(cursor) => PlaceInSource::At(cursor.position()),
+            Source::One(entry) => PlaceInSource::One(entry.clone()),
+        };
+        Place { dots_given: self.dots_given, source }
+    }
+
+    fn go_back(&mut self, place: Place) {
+        self.dots_given = place.dots_given;
+        match (&mut self.source, place.source) {
+            (Source::All(cursor), PlaceInSource::At(position)) => cursor.seek(position),
+            (Source::One(entry), PlaceInSource::One(before)) => *entry = before,
+            (Source::All(_), PlaceInSource::One(_)) | (Source::One(_), PlaceInSource::At(_)) => {}
+        }
+    }
+}
+
+fn wire_entry(entry: &DirEntry) -> DirectoryEntry {
+    let metadata = &entry.metadata;
+    let mut file_id_128 = [0; 16];
+    file_id_128[..8].copy_from_slice(&metadata.key.inode.to_le_bytes());
+    DirectoryEntry {
+        file_index: 0,
+        creation_time: metadata.creation,
+        last_access_time: metadata.last_access,
+        last_write_time: metadata.last_write,
+        change_time: metadata.change,
+        end_of_file: metadata.size,
+        allocation_size: metadata.allocation,
+        file_attributes: metadata.attributes,
+        ea_size: 0,
+        reparse_tag: 0,
+        short_name: String::new(),
+        file_id: metadata.key.inode,
+        file_id_128,
+        file_name: entry.name.clone(),
+    }
 }

@@ -11,6 +11,10 @@ pub struct NotifyState {
     pub events: VecDeque<(u32, String)>,
     /// Too much happened: the next request gets NOTIFY_ENUM_DIR.
     pub overflow: bool,
+    /// Bytes that `events` would take in a reply.
+    pub kept_bytes: usize,
+    /// Message ids of the requests that wait, in the order they came.
+    pub waiting: VecDeque<u64>,
     /// The open is closed: waiting requests get NOTIFY_CLEANUP.
     pub closed: bool,
 }

@@ -4,7 +4,7 @@ use std::{
     fmt,
     sync::{
         Arc, Weak,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
 };
 
@@ -23,6 +23,10 @@ use super::{
     tree_connect::TreeConnect,
 };
 use crate::error::Refusal;
+
+/// The create options that FileModeInformation tells.
+// MS-FSCC 2.4.31
+pub const MODE_OPTIONS: CreateOptions = CreateOptions(0x103E);
 
 /// What is open.
 #[derive(Debug, Clone)]
@@ -99,6 +103,8 @@ pub struct Open {
     pub notify_wake: tokio::sync::Notify,
     /// CurrentByteOffset (FilePositionInformation).
     pub position: AtomicU64,
+    /// FileModeInformation: options that can be changed after the CREATE.
+    pub mode: AtomicU32,
     /// Times frozen by this open (−1 in FileBasicInformation), as bits 1 creation, 2 access, 4 write, 8 change.
     pub frozen_times: AtomicU64,
 }
@@ -190,6 +196,7 @@ impl Open {
             notify: Mutex::new(NotifyState::default()),
             notify_wake: tokio::sync::Notify::new(),
             position: AtomicU64::new(0),
+            mode: AtomicU32::new((parts.create_options & MODE_OPTIONS).0),
             frozen_times: AtomicU64::new(0),
         }
     }

@@ -1,27 +1,28 @@
-//! A named pipe opened over IPC$: messages in, messages out.
+//! A named pipe opened over IPC$. What is behind it is made when it is first used: see `crate::pipe`.
 
-use std::collections::VecDeque;
+use std::{fmt, sync::OnceLock};
 
-use parking_lot::Mutex;
-use tokio::sync::Notify;
+use dcerpc_rs::PipeAssociation;
 
-/// One open pipe instance. The RPC server behind it is chosen by `name`.
-#[derive(Debug, Default)]
+/// One open pipe instance. The RPC service behind it is chosen by `name`.
+#[derive(Default)]
 pub struct Pipe {
     /// `srvsvc`, `wkssvc`.
     pub name: String,
-    /// Bytes that the service has answered and the client has not read; one entry per message.
-    pub output: Mutex<VecDeque<Vec<u8>>>,
-    /// Wakes a READ that waits for `output`.
-    pub readable: Notify,
-    /// Bytes of a request that is not complete yet.
-    pub input: Mutex<Vec<u8>>,
+    /// Bytes in, bytes out.
+    pub(crate) association: OnceLock<PipeAssociation>,
 }
 
 impl Pipe {
     /// A fresh instance.
     #[must_use]
     pub fn new(name: &str) -> Self {
-        Self { name: name.to_owned(), ..Self::default() }
+        Self { name: name.to_owned(), association: OnceLock::new() }
+    }
+}
+
+impl fmt::Debug for Pipe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pipe").field("name", &self.name).finish_non_exhaustive()
     }
 }

@@ -26,6 +26,7 @@ use crate::{
     clock::Clock,
     config::{BackendFactory, ServerConfig},
     error::Refusal,
+    notify::NotifyRegistry,
     store::{Store, StoreError, StoreExt},
 };
 
@@ -44,6 +45,8 @@ pub struct Server {
     pub clock: Arc<dyn Clock>,
     /// GlobalClientTable.
     pub clients: ClientTable,
+    /// Who watches directories.
+    pub notify: NotifyRegistry,
     backends: Arc<dyn BackendFactory>,
     connections: RwLock<BTreeMap<ConnectionId, Arc<Connection>>>,
     sessions: RwLock<BTreeMap<SessionId, Arc<Session>>>,
@@ -83,6 +86,7 @@ impl Server {
             store,
             clock,
             clients: ClientTable::default(),
+            notify: NotifyRegistry::default(),
             backends,
             connections: RwLock::new(BTreeMap::new()),
             sessions: RwLock::new(BTreeMap::new()),

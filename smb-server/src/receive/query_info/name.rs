@@ -1,0 +1,35 @@
+//! The classes that are a name (MS-FSCC 2.4.32, 2.4.36).
+
+use smb_proto::{info::FileNameInformation, message::query_info::QueryInfoRequest};
+
+use super::{Reply, fit};
+use crate::{
+    error::Refusal,
+    receive::{RequestContext, create::target::record_path, io},
+    state::Open,
+};
+
+/// The path from the share's root, with its backslash.
+pub(super) fn rooted(ctx: &RequestContext, open: &Open) -> String {
+    format!("\\{}", relative(ctx, open))
+}
+
+fn relative(ctx: &RequestContext, open: &Open) -> String {
+    record_path(&io::current_path(&ctx.server, open), open.stream.as_deref())
+}
+
+/// FileNameInformation.
+pub(super) fn full(ctx: &RequestContext, open: &Open, request: &QueryInfoRequest) -> Result<Reply, Refusal> {
+    reply(rooted(ctx, open), request)
+}
+
+/// FileNormalizedNameInformation: relative to the share, without a leading backslash.
+pub(super) fn normalized(ctx: &RequestContext, open: &Open, request: &QueryInfoRequest) -> Result<Reply, Refusal> {
+    reply(relative(ctx, open), request)
+}
+
+fn reply(file_name: String, request: &QueryInfoRequest) -> Result<Reply, Refusal> {
+    let mut bytes = Vec::new();
+    FileNameInformation { file_name }.encode(&mut bytes);
+    fit(bytes, FileNameInformation::FIXED, request)
+}
