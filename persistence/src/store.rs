@@ -111,6 +111,7 @@ impl Store {
         inner.tasks.spawn(inner.clone().live());
         inner.tasks.spawn(inner.clone().guard());
         inner.tasks.spawn(inner.clone().scavenge());
+        inner.tasks.spawn(inner.clone().heed_failure());
         Ok(Self { inner })
     }
 
@@ -229,6 +230,11 @@ impl Store {
         self.inner.raft().local_addr()
     }
 
+    /// Waits until the store has stopped, and says why: after a shutdown, or because its disk failed. The program must end then.
+    pub async fn stopped(&self) -> String {
+        self.inner.raft().stopped().await
+    }
+
     /// Stops cleanly: serves nobody any more, has that declared, hands the lead over, then ends.
     pub async fn shutdown(&self) {
         let incarnation = self.inner.holder.incarnation();
@@ -257,6 +263,16 @@ impl Inner {
     /// The replication under the store.
     pub(crate) fn raft(&self) -> &RaftStore {
         self.raft.get().expect("set before anything that could ask for it was started")
+    }
+
+    /// A node whose replication has failed serves nobody.
+    async fn heed_failure(self: Arc<Self>) {
+        let why = self.raft().stopped().await;
+        self.holder.end();
+        if !self.stop.is_cancelled() {
+            tracing::error!(node = self.node.0, why, "the replication of this node has failed");
+            self.addresses.send_replace(None);
+        }
     }
 
     /// Monotonic time of this process.

@@ -28,7 +28,7 @@ const DECLARE_MAX: Duration = Duration::from_secs(5);
 /// Pause before something that failed is tried again.
 const RETRY_PAUSE: Duration = Duration::from_millis(25);
 /// Pause before a fence that failed is tried again.
-const FENCE_PAUSE: Duration = Duration::from_secs(5);
+const FENCE_PAUSE: Duration = Duration::from_secs(2);
 /// An attending call is answered after this time, and asked again.
 const ATTEND: Duration = Duration::from_secs(8);
 const ATTEND_MAX: Duration = Duration::from_secs(10);
