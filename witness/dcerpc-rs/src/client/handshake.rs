@@ -6,8 +6,8 @@ use tokio::net::TcpStream;
 use super::{ClientError, ClientSecurity};
 use crate::limits::{FRAGMENT_BYTES_MIN, FRAGMENT_BYTES_TCP};
 use crate::pdu::{
-    Bind, BindAck, BindNak, ContextElement, DecodeError, FaultBody, Frame, HEADER_BYTES, PacketType, ResultCode, encode, flags,
-    frame_length,
+    AuthTrailer, Bind, BindAck, BindNak, ContextElement, DecodeError, FaultBody, Frame, HEADER_BYTES, PacketType, ResultCode, encode,
+    flags, frame_length,
 };
 use crate::security::{Protection, Step, auth_type};
 use crate::syntax::{NDR20, SyntaxId};
@@ -41,7 +41,7 @@ pub(super) async fn bind(stream: &mut TcpStream, interface: SyntaxId, security: 
     };
     let first_token = first.as_ref().map(token_of);
     let pfc_flags = flags::WHOLE | flags::CONC_MPX | if protection.is_some() { flags::SUPPORT_HEADER_SIGN } else { 0 };
-    send(stream, PacketType::Bind, pfc_flags, call_id, &body.encode(), &protection, first_token).await?;
+    send(stream, PacketType::Bind, pfc_flags, call_id, &body.encode(), trailer_of(&protection), first_token).await?;
     let answer = receive(stream).await?;
     let ack = acknowledged(&answer, PacketType::BindAck)?;
     if let Some(protection) = &mut protection {
@@ -83,10 +83,10 @@ async fn finish_security(
         *call_id += 1;
         if done && current.auth_type != auth_type::SPNEGO {
             // The last leg needs no answer: auth3, whose body is four bytes of padding.
-            send(stream, PacketType::Auth3, flags::WHOLE, *call_id, &[0; 4], protection, Some(token)).await?;
+            send(stream, PacketType::Auth3, flags::WHOLE, *call_id, &[0; 4], trailer_of(protection), Some(token)).await?;
             return Ok(());
         }
-        send(stream, PacketType::AlterContext, flags::WHOLE, *call_id, &body.encode(), protection, Some(token)).await?;
+        send(stream, PacketType::AlterContext, flags::WHOLE, *call_id, &body.encode(), trailer_of(protection), Some(token)).await?;
         answer = receive(stream).await?;
         acknowledged(&answer, PacketType::AlterContextResponse)?;
         if done {
@@ -102,19 +102,21 @@ fn token_of(step: &Step) -> Vec<u8> {
     }
 }
 
+/// Taken before the first await: a security context may be sent between threads, but not shared.
+fn trailer_of(protection: &Option<Protection>) -> Option<AuthTrailer> {
+    protection.as_ref().map(Protection::trailer)
+}
+
 async fn send(
     stream: &mut TcpStream,
     packet_type: PacketType,
     pfc_flags: u8,
     call_id: u32,
     body: &[u8],
-    protection: &Option<Protection>,
+    trailer: Option<AuthTrailer>,
     token: Option<Vec<u8>>,
 ) -> Result<(), ClientError> {
-    let auth = match (protection, &token) {
-        (Some(protection), Some(token)) => Some((protection.trailer(), token.as_slice())),
-        _ => None,
-    };
+    let auth = trailer.zip(token.as_deref());
     let pdu = encode(packet_type, pfc_flags, call_id, body, auth).map_err(|DecodeError(because)| ClientError::Protocol(because))?;
     stream.write_all(&pdu).await.map_err(ClientError::Handshake)
 }
