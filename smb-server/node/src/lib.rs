@@ -1,1 +1,22 @@
-//! The Holdfast program: daemon, demo cluster, operator's commands, admin HTTP.
+//! The Holdfast program as a library: daemon, demo cluster, operator's commands, admin HTTP.
+//!
+//! Binds the rooms together: records (`persistence`), SMB service (`smb-server`), witness, file systems. Decides nothing about opens, locks or leases.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "tests"))]
+
+pub mod admin;
+pub mod bind;
+pub mod cli;
+pub mod client;
+pub mod cluster_view;
+pub mod command;
+pub mod config;
+pub mod daemon;
+pub mod demo;
+pub mod failure;
+pub mod identity;
+pub mod life;
+pub mod store_adapter;
+pub mod words;
+
+pub use failure::Failure;

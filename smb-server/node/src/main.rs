@@ -1,2 +1,77 @@
 //! The `holdfast` program.
-fn main() {}
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use holdfast::{
+    Failure,
+    cli::{Cli, Command},
+    command::{self, say},
+    config::Config,
+    daemon, demo,
+    failure::USAGE,
+};
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are not errors.
+            let code = if error.use_stderr() { USAGE } else { 0 };
+            let _ = error.print();
+            return ExitCode::from(code);
+        }
+    };
+    match run(&cli.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            use std::io::Write as _;
+            let _ = writeln!(std::io::stderr(), "holdfast: {failure}");
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+fn run(command: &Command) -> Result<(), Failure> {
+    match command {
+        Command::Demo(args) => block_on(demo::run(args)),
+        Command::Init(args) => {
+            let config = Config::read(&args.at.config)?;
+            let beginning = command::init::Beginning { net_name: &args.net_name, users: &args.users, shares: &args.shares };
+            block_on(command::init::run(&config, &beginning))?;
+            say(&format!("cluster {} is created; start this node with `holdfast serve`", args.net_name));
+            Ok(())
+        }
+        Command::Join(args) => {
+            let id = block_on(command::join::run(&Config::read(&args.at.config)?, &args.token))?;
+            say(&format!("this is node {id} now; start it with `holdfast serve`"));
+            Ok(())
+        }
+        Command::Serve(args) => {
+            log_to_stderr();
+            block_on(daemon::serve_file(&args.at.config, args.exit_with_stdin))
+        }
+        Command::Status(args) => command::look::status(args),
+        Command::Handles(args) => command::look::handles(args),
+        Command::Witness(args) => command::look::witness(args),
+        Command::User(command) => command::user::run(command),
+        Command::Share(command) => command::share::run(command),
+        Command::Node(command) => command::node::run(command),
+        Command::Token(args) => command::node::token(args),
+    }
+}
+
+fn block_on<T>(future: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let threads = std::thread::available_parallelism().map_or(2, usize::from).clamp(2, 8);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build();
+    let runtime = runtime.map_err(|e| Failure::new(holdfast::failure::UNAVAILABLE, format!("no threads can be started: {e}")))?;
+    let result = runtime.block_on(future);
+    // A read of standard input may never end; nothing else is left.
+    runtime.shutdown_background();
+    result
+}
+
+fn log_to_stderr() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("HOLDFAST_LOG").unwrap_or_else(|_| "info,openraft=warn".into());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
+}

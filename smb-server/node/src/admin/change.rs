@@ -1,0 +1,164 @@
+//! What operators can change. Every change is a command in the log; it holds on every node when the answer comes.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use axum::{Json, extract::State, http::StatusCode};
+use persistence::StoreError;
+use persistence_model::{Command, NodeId, Outcome, Rejection, ShareSettings};
+use serde::{Deserialize, Serialize};
+use smb_auth::NtHash;
+
+use super::{Admin, Problem, view::ShareView};
+
+/// Longest life of a join token, s.
+const TOKEN_SECONDS_MAX: u64 = 7 * 24 * 3600;
+
+/// A user with a password.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct UserChange {
+    /// Name.
+    pub name: String,
+    /// NT hash as hex: the password itself does not travel.
+    pub nt_hash: String,
+}
+
+/// A user is allowed to log on, or not.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct UserEnable {
+    /// Name.
+    pub name: String,
+    /// Allowed.
+    pub enabled: bool,
+}
+
+/// Something by its name.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Named {
+    /// The name.
+    pub name: String,
+}
+
+/// A node by its id.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct NodeWord {
+    /// The id.
+    pub id: u64,
+}
+
+/// Start or end of draining.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Drain {
+    /// The node.
+    pub id: u64,
+    /// Drain, or serve again.
+    pub on: bool,
+}
+
+/// A wish for a join token.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct TokenWish {
+    /// Good for this long, s.
+    pub seconds: u64,
+}
+
+/// A join token.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Token {
+    /// Its text.
+    pub token: String,
+}
+
+/// The answer when there is nothing more to say.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Done {
+    /// Always true: failures are errors.
+    pub done: bool,
+}
+
+type Answer<T> = Result<Json<T>, Problem>;
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        let status = if matches!(error, StoreError::Refused(_)) { StatusCode::CONFLICT } else { StatusCode::SERVICE_UNAVAILABLE };
+        Self::new(status, error.to_string())
+    }
+}
+
+async fn carry_out(admin: &Admin, command: Command) -> Answer<Done> {
+    match admin.store.propose(command).await? {
+        Outcome::Rejected(Rejection::NoSuchUser) => Err(Problem::new(StatusCode::NOT_FOUND, "there is no user of that name")),
+        Outcome::Rejected(Rejection::NoSuchShare) => Err(Problem::new(StatusCode::NOT_FOUND, "there is no share of that name")),
+        Outcome::Rejected(rejection) => Err(Problem::new(StatusCode::CONFLICT, rejection.to_string())),
+        _ => Ok(Json(Done { done: true })),
+    }
+}
+
+fn hash(text: &str) -> Result<[u8; 16], Problem> {
+    let bad = || Problem::new(StatusCode::BAD_REQUEST, "nt_hash must be 32 hexadecimal digits");
+    NtHash::from_hex(text).map(|hash| *hash.expose()).ok_or_else(bad)
+}
+
+pub(super) async fn user_add(State(admin): State<Arc<Admin>>, Json(user): Json<UserChange>) -> Answer<Done> {
+    carry_out(&admin, Command::UserAdd { nt_hash: hash(&user.nt_hash)?, name: user.name, sid: None }).await
+}
+
+pub(super) async fn user_password(State(admin): State<Arc<Admin>>, Json(user): Json<UserChange>) -> Answer<Done> {
+    carry_out(&admin, Command::UserSetPassword { nt_hash: hash(&user.nt_hash)?, name: user.name }).await
+}
+
+pub(super) async fn user_enable(State(admin): State<Arc<Admin>>, Json(user): Json<UserEnable>) -> Answer<Done> {
+    carry_out(&admin, Command::UserEnable { name: user.name, enabled: user.enabled }).await
+}
+
+pub(super) async fn user_remove(State(admin): State<Arc<Admin>>, Json(user): Json<Named>) -> Answer<Done> {
+    carry_out(&admin, Command::UserRemove { name: user.name }).await
+}
+
+pub(super) async fn share_add(State(admin): State<Arc<Admin>>, Json(share): Json<ShareView>) -> Answer<Done> {
+    let path = Path::new(&share.path);
+    if !path.is_absolute() || !path.is_dir() {
+        let error =
+            format!("{} is not a directory of this node; make it on every node first, and name it by its absolute path", share.path);
+        return Err(Problem::new(StatusCode::BAD_REQUEST, error));
+    }
+    if share.name.eq_ignore_ascii_case("IPC$") {
+        return Err(Problem::new(StatusCode::BAD_REQUEST, "IPC$ is the server's own share"));
+    }
+    let settings = ShareSettings {
+        path: share.path,
+        comment: share.comment,
+        ca: share.ca,
+        scaleout: share.scaleout,
+        encrypt: share.encrypt,
+        ca_timeout_ms: 0,
+    };
+    carry_out(&admin, Command::ShareAdd { name: share.name, settings }).await
+}
+
+pub(super) async fn share_remove(State(admin): State<Arc<Admin>>, Json(share): Json<Named>) -> Answer<Done> {
+    let id = admin.store.with_state(|state| state.share_by_name(&share.name).map(|share| share.id));
+    let share = id.ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, format!("there is no share {:?}", share.name)))?;
+    carry_out(&admin, Command::ShareRemove { share }).await
+}
+
+pub(super) async fn token_create(State(admin): State<Arc<Admin>>, Json(wish): Json<TokenWish>) -> Answer<Token> {
+    if wish.seconds == 0 || wish.seconds > TOKEN_SECONDS_MAX {
+        return Err(Problem::new(StatusCode::BAD_REQUEST, format!("seconds must be 1 to {TOKEN_SECONDS_MAX}")));
+    }
+    let token = admin.store.create_token(Duration::from_secs(wish.seconds)).await?;
+    Ok(Json(Token { token: token.to_string() }))
+}
+
+pub(super) async fn node_drain(State(admin): State<Arc<Admin>>, Json(drain): Json<Drain>) -> Answer<Done> {
+    carry_out(&admin, Command::NodeDrain { node: NodeId(drain.id), on: drain.on }).await
+}
+
+pub(super) async fn node_remove(State(admin): State<Arc<Admin>>, Json(node): Json<NodeWord>) -> Answer<Done> {
+    admin.store.remove(NodeId(node.id)).await?;
+    Ok(Json(Done { done: true }))
+}
+
+pub(super) async fn node_lead(State(admin): State<Arc<Admin>>, Json(node): Json<NodeWord>) -> Answer<Done> {
+    admin.store.transfer_leader(NodeId(node.id)).await?;
+    Ok(Json(Done { done: true }))
+}

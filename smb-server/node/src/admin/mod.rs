@@ -1,0 +1,130 @@
+//! The operator's HTTP: health, metrics and status for everybody who reaches the port; changes only with the node's admin token.
+
+pub mod change;
+pub mod view;
+
+use std::sync::Arc;
+
+use axum::{
+    Json, Router,
+    extract::{Request, State},
+    http::{StatusCode, header},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use metrics_exporter_prometheus::PrometheusHandle;
+use persistence::Store;
+use serde::{Deserialize, Serialize};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use witness::WitnessService;
+
+use crate::{config::Config, life};
+
+/// What the admin API looks at.
+pub struct Admin {
+    pub(crate) config: Arc<Config>,
+    pub(crate) store: Store,
+    pub(crate) witness: Arc<WitnessService>,
+    pub(crate) current: life::Current,
+    metrics: PrometheusHandle,
+    token: String,
+}
+
+impl Admin {
+    /// Over a running node.
+    #[must_use]
+    pub fn new(
+        config: Arc<Config>,
+        store: Store,
+        witness: Arc<WitnessService>,
+        current: life::Current,
+        metrics: PrometheusHandle,
+        token: String,
+    ) -> Arc<Self> {
+        Arc::new(Self { config, store, witness, current, metrics, token })
+    }
+}
+
+/// Serves until cancelled.
+pub async fn serve(admin: Arc<Admin>, listener: TcpListener, stop: CancellationToken) {
+    let guarded = Router::new()
+        .route("/api/v1/handles", get(view::handles))
+        .route("/api/v1/users", get(view::users).post(change::user_add))
+        .route("/api/v1/users/password", post(change::user_password))
+        .route("/api/v1/users/enable", post(change::user_enable))
+        .route("/api/v1/users/remove", post(change::user_remove))
+        .route("/api/v1/shares", post(change::share_add))
+        .route("/api/v1/shares/remove", post(change::share_remove))
+        .route("/api/v1/tokens", post(change::token_create))
+        .route("/api/v1/nodes/drain", post(change::node_drain))
+        .route("/api/v1/nodes/remove", post(change::node_remove))
+        .route("/api/v1/nodes/lead", post(change::node_lead))
+        .route_layer(middleware::from_fn_with_state(Arc::clone(&admin), require_token));
+    let app = Router::new()
+        .route("/healthz", get(health))
+        .route("/metrics", get(metrics))
+        .route("/api/v1/status", get(view::status))
+        .route("/api/v1/shares", get(view::shares))
+        .route("/api/v1/witness", get(view::witness))
+        .merge(guarded)
+        .with_state(admin);
+    let served = axum::serve(listener, app).with_graceful_shutdown(async move { stop.cancelled().await }).await;
+    if let Err(error) = served {
+        tracing::error!(%error, "the admin API ended");
+    }
+}
+
+/// 200 while the node may answer clients, else 503.
+async fn health(State(admin): State<Arc<Admin>>) -> Response {
+    if admin.store.lease_valid() {
+        (StatusCode::OK, "serving\n").into_response()
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "not serving\n").into_response()
+    }
+}
+
+async fn metrics(State(admin): State<Arc<Admin>>) -> String {
+    metrics::gauge!("holdfast_lease_valid").set(if admin.store.lease_valid() { 1.0 } else { 0.0 });
+    let (opens, sessions) = admin.store.with_state(|state| (state.opens().count(), state.sessions().count()));
+    #[expect(clippy::cast_precision_loss, reason = "gauges are floating point")]
+    {
+        metrics::gauge!("holdfast_opens").set(opens as f64);
+        metrics::gauge!("holdfast_sessions").set(sessions as f64);
+        metrics::gauge!("holdfast_applied_index").set(admin.store.status().raft.applied as f64);
+    }
+    admin.metrics.render()
+}
+
+async fn require_token(State(admin): State<Arc<Admin>>, request: Request, next: Next) -> Response {
+    let shown = request.headers().get(header::AUTHORIZATION).and_then(|v| v.to_str().ok()).and_then(|v| v.strip_prefix("Bearer "));
+    let matches =
+        shown.is_some_and(|shown| aws_lc_rs::constant_time::verify_slices_are_equal(shown.as_bytes(), admin.token.as_bytes()).is_ok());
+    if matches {
+        return next.run(request).await;
+    }
+    Problem::new(StatusCode::UNAUTHORIZED, "this needs the node's admin token (admin.token in its data directory)").into_response()
+}
+
+/// An answer that is an error.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Problem {
+    /// What was wrong and what to do.
+    pub error: String,
+    #[serde(skip)]
+    status: StatusCode,
+}
+
+impl Problem {
+    /// Makes one.
+    pub fn new(status: StatusCode, error: impl Into<String>) -> Self {
+        Self { error: error.into(), status }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        (self.status, Json(self)).into_response()
+    }
+}

@@ -1,0 +1,226 @@
+//! What operators can see. The shapes here are the JSON of the API and of `--json`.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use axum::{Json, extract::State};
+use persistence_model::NodeState;
+use serde::{Deserialize, Serialize};
+
+use super::Admin;
+
+/// GET /api/v1/status.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// The answering node.
+    pub node: u64,
+    /// The cluster's name.
+    pub net_name: String,
+    /// It may answer clients.
+    pub serving: bool,
+    /// Its life.
+    pub incarnation: Option<u64>,
+    /// The Raft leader it knows.
+    pub leader: Option<u64>,
+    /// Raft term.
+    pub term: u64,
+    /// Its role: Leader, Follower, …
+    pub role: String,
+    /// Last log index that this node has applied.
+    pub applied: u64,
+    /// Log time, ms with a leader.
+    pub log_time_ms: u64,
+    /// All nodes.
+    pub nodes: Vec<NodeView>,
+    /// Session records of the cluster.
+    pub sessions: usize,
+    /// Open records of the cluster.
+    pub opens: usize,
+    /// Those without a client at the moment.
+    pub disconnected_opens: usize,
+    /// SMB connections of this node.
+    pub connections: usize,
+    /// Witness registrations at this node.
+    pub registrations: usize,
+}
+
+/// One node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeView {
+    /// Id.
+    pub id: u64,
+    /// Name.
+    pub name: String,
+    /// up, draining or down.
+    pub state: String,
+    /// Its life.
+    pub incarnation: u64,
+    /// SMB addresses.
+    pub smb: Vec<SocketAddr>,
+    /// Operator's HTTP.
+    pub admin: SocketAddr,
+    /// Opens attached to it.
+    pub opens: usize,
+    /// It votes.
+    pub voter: bool,
+}
+
+/// One open handle.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HandleView {
+    /// Persistent file id.
+    pub id: String,
+    /// Share.
+    pub share: String,
+    /// Path in it.
+    pub path: String,
+    /// The node that serves it; none while its client is away.
+    pub node: Option<u64>,
+    /// volatile, durable or persistent.
+    pub class: String,
+    /// SID of the user.
+    pub user: String,
+    /// Granted access mask.
+    pub access: String,
+    /// Share access mask.
+    pub share_access: String,
+    /// Byte-range locks held.
+    pub locks: usize,
+}
+
+/// One share.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShareView {
+    /// Name.
+    pub name: String,
+    /// Directory.
+    pub path: String,
+    /// Comment.
+    pub comment: String,
+    /// Continuously available.
+    pub ca: bool,
+    /// Scale-out.
+    pub scaleout: bool,
+    /// Encrypted.
+    pub encrypt: bool,
+}
+
+/// One user.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserView {
+    /// Name.
+    pub name: String,
+    /// SID.
+    pub sid: String,
+    /// May not log on.
+    pub disabled: bool,
+}
+
+/// One witness registration at this node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RegistrationView {
+    /// Client computer.
+    pub client: String,
+    /// NetName.
+    pub net_name: String,
+    /// Address it asks about.
+    pub address: String,
+    /// Share it asks about.
+    pub share: Option<String>,
+    /// An AsyncNotify waits.
+    pub waiting: bool,
+    /// Notifications sent.
+    pub sent: u64,
+    /// Messages kept.
+    pub queued: usize,
+}
+
+pub(super) async fn status(State(admin): State<Arc<Admin>>) -> Json<Status> {
+    let own = admin.store.status();
+    let connections = admin.current.read().as_ref().map_or(0, |server| server.connections().len());
+    Json(admin.store.with_state(|state| {
+        Status {
+            node: admin.store.node().0,
+            net_name: state.cluster().map(|c| c.net_name.clone()).unwrap_or_default(),
+            serving: own.lease_valid,
+            incarnation: own.incarnation.map(|i| i.0),
+            leader: own.raft.leader.map(|l| l.node_id),
+            term: own.raft.term,
+            role: format!("{:?}", own.raft.role),
+            applied: own.raft.applied,
+            log_time_ms: own.raft.time_ms,
+            nodes: state
+                .nodes()
+                .map(|node| NodeView {
+                    id: node.id.0,
+                    name: node.name.clone(),
+                    state: match node.state {
+                        NodeState::Up => "up",
+                        NodeState::Draining => "draining",
+                        NodeState::Down => "down",
+                    }
+                    .to_owned(),
+                    incarnation: node.incarnation.0,
+                    smb: node.addresses.smb.clone(),
+                    admin: node.addresses.admin,
+                    opens: state.opens_of_node(node.id).count(),
+                    voter: own.raft.members.get(&node.id.0).is_some_and(|m| m.voter),
+                })
+                .collect(),
+            sessions: state.sessions().count(),
+            opens: state.opens().count(),
+            disconnected_opens: state.opens().filter(|open| open.owner.is_none()).count(),
+            connections,
+            registrations: admin.witness.registrations().len(),
+        }
+    }))
+}
+
+pub(super) async fn handles(State(admin): State<Arc<Admin>>) -> Json<Vec<HandleView>> {
+    Json(admin.store.with_state(|state| {
+        let view = |open: &persistence_model::Open| HandleView {
+            id: format!("{:#x}", open.id.0),
+            share: state.share(open.share).map(|s| s.name.clone()).unwrap_or_default(),
+            path: open.path.clone(),
+            node: open.owner.as_ref().map(|owner| owner.node.0),
+            class: format!("{:?}", open.class).to_lowercase(),
+            user: open.user.to_string(),
+            access: format!("{:#010x}", open.granted_access.0),
+            share_access: format!("{:#x}", open.share_access.0),
+            locks: open.locks.len(),
+        };
+        state.opens().map(view).collect()
+    }))
+}
+
+pub(super) async fn shares(State(admin): State<Arc<Admin>>) -> Json<Vec<ShareView>> {
+    Json(admin.store.with_state(|state| {
+        let view = |share: &persistence_model::Share| ShareView {
+            name: share.name.clone(),
+            path: share.settings.path.clone(),
+            comment: share.settings.comment.clone(),
+            ca: share.settings.ca,
+            scaleout: share.settings.scaleout,
+            encrypt: share.settings.encrypt,
+        };
+        state.shares().map(view).collect()
+    }))
+}
+
+pub(super) async fn users(State(admin): State<Arc<Admin>>) -> Json<Vec<UserView>> {
+    Json(admin.store.with_state(|state| {
+        state.users().map(|user| UserView { name: user.name.clone(), sid: user.sid.to_string(), disabled: user.disabled }).collect()
+    }))
+}
+
+pub(super) async fn witness(State(admin): State<Arc<Admin>>) -> Json<Vec<RegistrationView>> {
+    let view = |r: witness::table::RegistrationView| RegistrationView {
+        client: r.client_name,
+        net_name: r.net_name,
+        address: r.ip_address,
+        share: r.share_name,
+        waiting: r.is_waiting,
+        sent: r.sent,
+        queued: r.queued,
+    };
+    Json(admin.witness.registrations().into_iter().map(view).collect())
+}

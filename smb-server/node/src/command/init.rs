@@ -1,0 +1,102 @@
+//! `holdfast init`: a new cluster of one node, with its authority, first users and shares.
+
+use std::time::Duration;
+
+use persistence::{ClusterCa, Store};
+use persistence_model::{Command, Outcome, Rejection, ShareSettings};
+use smb_auth::NtHash;
+use smb_types::Guid;
+
+use crate::{
+    config::Config,
+    daemon,
+    failure::{CANNOT_CREATE, CONFIG, DATA, Failure, UNAVAILABLE},
+    identity,
+    words::{ShareWord, UserWord},
+};
+
+/// What a new cluster begins with.
+pub struct Beginning<'a> {
+    /// The name under which clients see all nodes as one server.
+    pub net_name: &'a str,
+    /// First users.
+    pub users: &'a [UserWord],
+    /// First shares; every one has a directory.
+    pub shares: &'a [ShareWord],
+}
+
+/// Creates the cluster in the node's data directory. The node does not serve yet.
+///
+/// # Errors
+/// The node belongs to a cluster already, a name or directory is not usable, or the disk.
+pub async fn run(config: &Config, beginning: &Beginning<'_>) -> Result<(), Failure> {
+    if identity::exists(&config.data_dir) {
+        let message = format!(
+            "{} belongs to a cluster already; choose another data_dir, or delete it if that cluster is gone",
+            config.data_dir.display()
+        );
+        return Err(Failure::new(CANNOT_CREATE, message));
+    }
+    check_net_name(beginning.net_name)?;
+    let shares = beginning.shares.iter().map(settings).collect::<Result<Vec<_>, _>>()?;
+    identity::make_data_dir(&config.data_dir)?;
+    let unusable = |e: persistence::PkiError| Failure::new(DATA, e.to_string());
+    let authority = ClusterCa::create().map_err(unusable)?;
+    identity::save_authority(&config.data_dir, &authority)?;
+    identity::save(&config.data_dir, &authority.issue(1).map_err(unusable)?)?;
+    let store = Store::open(daemon::store_config(config)?).await?;
+    let filled = fill(&store, beginning, shares).await;
+    store.shutdown().await;
+    filled
+}
+
+async fn fill(store: &Store, beginning: &Beginning<'_>, shares: Vec<(String, ShareSettings)>) -> Result<(), Failure> {
+    let unavailable = |e: persistence::StoreError| Failure::new(UNAVAILABLE, format!("the new cluster does not answer: {e}"));
+    let server_guid = Guid(*uuid::Uuid::new_v4().as_bytes());
+    store.init_cluster(beginning.net_name, server_guid).await.map_err(unavailable)?;
+    let users = beginning.users.iter().map(|user| Command::UserAdd {
+        name: user.name.clone(),
+        nt_hash: *NtHash::of_password(&user.password).expose(),
+        sid: None,
+    });
+    let shares = shares.into_iter().map(|(name, settings)| Command::ShareAdd { name, settings });
+    for command in users.chain(shares).collect::<Vec<_>>() {
+        let what = match &command {
+            Command::UserAdd { name, .. } => format!("user {name:?}"),
+            Command::ShareAdd { name, .. } => format!("share {name:?}"),
+            _ => String::new(),
+        };
+        let answered = tokio::time::timeout(Duration::from_secs(10), store.propose(command)).await;
+        match answered.map_err(|_| Failure::new(UNAVAILABLE, "the new cluster does not answer"))?.map_err(unavailable)? {
+            Outcome::Rejected(Rejection::Exists) => return Err(Failure::new(DATA, format!("{what} is given twice"))),
+            Outcome::Rejected(rejection) => return Err(Failure::new(DATA, format!("{what}: {rejection}"))),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn check_net_name(name: &str) -> Result<(), Failure> {
+    let is_good = !name.is_empty() && name.len() <= 15 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    if is_good {
+        return Ok(());
+    }
+    Err(Failure::new(CONFIG, format!("{name:?} is no name for a cluster: use 1 to 15 letters, digits and dashes")))
+}
+
+/// The share as a record.
+///
+/// # Errors
+/// It has no directory, or that is none.
+pub fn settings(share: &ShareWord) -> Result<(String, ShareSettings), Failure> {
+    let Some(dir) = &share.dir else {
+        return Err(Failure::new(DATA, format!("share {:?} has no directory: write {}=DIR", share.name, share.name)));
+    };
+    let dir = dir.canonicalize().map_err(|e| Failure::file("use the share's directory", dir, &e))?;
+    if !dir.is_dir() {
+        return Err(Failure::new(DATA, format!("{} is not a directory", dir.display())));
+    }
+    let path = dir.to_str().ok_or_else(|| Failure::new(DATA, format!("{} is not UTF-8", dir.display())))?.to_owned();
+    let (ca, scaleout, encrypt) = (share.ca, share.scaleout, share.encrypt);
+    Ok((share.name.clone(), ShareSettings { path, comment: String::new(), ca, scaleout, encrypt, ca_timeout_ms: 0 }))
+}

@@ -1,0 +1,64 @@
+//! `status`, `handles`, `witness`: what a node sees.
+
+use super::{say, say_json};
+use crate::{
+    admin::view::{HandleView, RegistrationView, Status},
+    cli::LookArgs,
+    client::AdminClient,
+    failure::{Failure, UNAVAILABLE},
+};
+
+/// `holdfast status`. Exit code 69 when the node does not serve.
+///
+/// # Errors
+/// The node cannot be asked.
+pub fn status(args: &LookArgs) -> Result<(), Failure> {
+    let status: Status = AdminClient::of_config(&args.at.config)?.get("/api/v1/status")?;
+    if args.json {
+        say_json(&status)?;
+    } else {
+        let leader = status.leader.map_or("none".to_owned(), |id| id.to_string());
+        say(&format!("cluster {}   node {}   {}", status.net_name, status.node, if status.serving { "serving" } else { "NOT serving" }));
+        say(&format!("leader {leader}   term {}   applied {}", status.term, status.applied));
+        say(&format!("sessions {}   opens {} ({} without their client)", status.sessions, status.opens, status.disconnected_opens));
+        for node in &status.nodes {
+            let smb = node.smb.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+            say(&format!("  node {} {:<12} {:<9} {smb}   opens {}", node.id, node.name, node.state, node.opens));
+        }
+    }
+    if status.serving { Ok(()) } else { Err(Failure::new(UNAVAILABLE, format!("node {} does not serve at the moment", status.node))) }
+}
+
+/// `holdfast handles`.
+///
+/// # Errors
+/// The node cannot be asked.
+pub fn handles(args: &LookArgs) -> Result<(), Failure> {
+    let handles: Vec<HandleView> = AdminClient::of_config(&args.at.config)?.get("/api/v1/handles")?;
+    if args.json {
+        return say_json(&handles);
+    }
+    for h in &handles {
+        let node = h.node.map_or("away".to_owned(), |id| format!("node {id}"));
+        say(&format!("{:<14} {:<10} {:<8} {}\\{}   locks {}   {}", h.id, h.class, node, h.share, h.path, h.locks, h.user));
+    }
+    say(&format!("{} handles", handles.len()));
+    Ok(())
+}
+
+/// `holdfast witness`.
+///
+/// # Errors
+/// The node cannot be asked.
+pub fn witness(args: &LookArgs) -> Result<(), Failure> {
+    let registrations: Vec<RegistrationView> = AdminClient::of_config(&args.at.config)?.get("/api/v1/witness")?;
+    if args.json {
+        return say_json(&registrations);
+    }
+    for r in &registrations {
+        let waits = if r.waiting { "waiting" } else { "away" };
+        say(&format!("{:<16} asks about {:<16} {:<8} sent {} kept {}", r.client, r.address, waits, r.sent, r.queued));
+    }
+    say(&format!("{} registrations", registrations.len()));
+    Ok(())
+}

@@ -1,0 +1,26 @@
+//! One file per command.
+
+pub mod init;
+pub mod join;
+pub mod look;
+pub mod node;
+pub mod share;
+pub mod user;
+
+use crate::failure::Failure;
+
+/// Prints a line to standard output; a reader that went away is not an error.
+pub fn say(line: &str) {
+    use std::io::Write as _;
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+/// Prints anything as one line of JSON.
+///
+/// # Errors
+/// It cannot be JSON.
+pub fn say_json(value: &impl serde::Serialize) -> Result<(), Failure> {
+    let text = serde_json::to_string(value).map_err(|e| Failure::new(crate::failure::DATA, e.to_string()))?;
+    say(&text);
+    Ok(())
+}

@@ -1,0 +1,256 @@
+//! The configuration file of one node (TOML). Shares and users are not in it: they are records of the cluster.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use persistence::Fence;
+use serde::{Deserialize, Serialize};
+
+use crate::failure::{CONFIG, Failure};
+
+/// Shortest lease that ordinary delays of a machine do not break.
+const LEASE_MS_MIN: u64 = 500;
+/// Longest lease: nobody wants to wait longer for a dead host.
+const LEASE_MS_MAX: u64 = 60_000;
+
+/// One node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Name of the node, for people and for the witness's interface list.
+    pub name: String,
+    /// Where log, records and identity are kept; nobody else may use it.
+    pub data_dir: PathBuf,
+    /// Where to listen.
+    pub listen: Listen,
+    /// The SMB service.
+    #[serde(default)]
+    pub smb: Smb,
+    /// When another node may take over.
+    #[serde(default)]
+    pub takeover: Takeover,
+}
+
+/// Addresses and ports.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Listen {
+    /// SMB: the addresses that clients use. Windows wants port 445.
+    pub smb: Vec<SocketAddr>,
+    /// Endpoint mapper. Windows wants port 135.
+    pub mapper: SocketAddr,
+    /// Witness service; clients find its port through the mapper.
+    pub witness: SocketAddr,
+    /// Operator's HTTP. Keep it on an address that only operators reach.
+    pub admin: SocketAddr,
+    /// The other nodes.
+    pub raft: SocketAddr,
+}
+
+/// The SMB service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Smb {
+    /// Domain or workgroup told in NTLM.
+    pub workgroup: String,
+    /// Every session must sign.
+    pub signing_required: bool,
+    /// Every session must encrypt.
+    pub encryption_required: bool,
+    /// Further names under which clients mount; the cluster's own is always one.
+    pub aliases: Vec<String>,
+}
+
+impl Default for Smb {
+    fn default() -> Self {
+        Self { workgroup: "WORKGROUP".to_owned(), signing_required: false, encryption_required: false, aliases: Vec::new() }
+    }
+}
+
+/// When another node may take over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Takeover {
+    /// How long a node may answer clients after its last renewal, ms.
+    pub lease_ms: u64,
+    /// What must have happened to a silent node before.
+    pub fence: FenceConfig,
+}
+
+impl Default for Takeover {
+    fn default() -> Self {
+        Self { lease_ms: 2000, fence: FenceConfig::None }
+    }
+}
+
+/// See docs/operations/fencing.md.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, tag = "kind", rename_all = "lowercase")]
+pub enum FenceConfig {
+    /// The lease alone.
+    #[default]
+    None,
+    /// A command that must succeed.
+    Command {
+        /// The program.
+        program: PathBuf,
+        /// Its arguments.
+        #[serde(default)]
+        args: Vec<String>,
+        /// Killed after this time, ms.
+        timeout_ms: u64,
+    },
+    /// A hardware watchdog on every node.
+    Watchdog {
+        /// The device.
+        device: PathBuf,
+        /// After which it resets the machine, ms.
+        timeout_ms: u64,
+    },
+}
+
+impl Config {
+    /// Reads and checks a file.
+    ///
+    /// # Errors
+    /// Names the file, the line and what to do.
+    pub fn read(path: &Path) -> Result<Self, Failure> {
+        let text = std::fs::read_to_string(path).map_err(|e| Failure::file("read the configuration", path, &e))?;
+        Self::parse(&text).map_err(|because| Failure::new(CONFIG, format!("{}: {because}", path.display())))
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let config: Self = toml::from_str(text).map_err(|e| e.to_string())?;
+        config.check()?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        if self.name.is_empty() || self.name.len() > 63 {
+            return Err("name must have 1 to 63 characters".to_owned());
+        }
+        if self.listen.smb.is_empty() {
+            return Err("listen.smb must name at least one address, like \"192.0.2.1:445\"".to_owned());
+        }
+        let all = self.listen.smb.iter().chain([&self.listen.mapper, &self.listen.witness, &self.listen.admin, &self.listen.raft]);
+        let mut seen = Vec::new();
+        for address in all {
+            if address.port() == 0 {
+                return Err(format!("{address} under [listen] has port 0; name the port, the other nodes and clients must find it"));
+            }
+            if seen.contains(&address) {
+                return Err(format!("{address} stands twice under [listen]; give each service its own port"));
+            }
+            seen.push(address);
+        }
+        for address in self.listen.smb.iter().chain([&self.listen.raft]) {
+            if address.ip().is_unspecified() {
+                return Err(format!("{address} under [listen] is no address that others can connect to; name a real one"));
+            }
+        }
+        if !(LEASE_MS_MIN..=LEASE_MS_MAX).contains(&self.takeover.lease_ms) {
+            return Err(format!("takeover.lease_ms must be {LEASE_MS_MIN} to {LEASE_MS_MAX}"));
+        }
+        Ok(())
+    }
+
+    /// Writes the file, for the demo.
+    ///
+    /// # Errors
+    /// The disk.
+    pub fn write(&self, path: &Path) -> Result<(), Failure> {
+        let text = toml::to_string_pretty(self).map_err(|e| Failure::new(CONFIG, e.to_string()))?;
+        std::fs::write(path, text).map_err(|e| Failure::file("write", path, &e))
+    }
+
+    /// The lease.
+    #[must_use]
+    pub fn lease(&self) -> Duration {
+        Duration::from_millis(self.takeover.lease_ms)
+    }
+
+    /// The fence as the store wants it.
+    #[must_use]
+    pub fn fence(&self) -> Fence {
+        match &self.takeover.fence {
+            FenceConfig::None => Fence::None,
+            FenceConfig::Command { program, args, timeout_ms } => {
+                Fence::Command { program: program.clone(), args: args.clone(), timeout: Duration::from_millis(*timeout_ms) }
+            }
+            FenceConfig::Watchdog { device, timeout_ms } => {
+                Fence::Watchdog { device: device.clone(), timeout: Duration::from_millis(*timeout_ms) }
+            }
+        }
+    }
+
+    /// A node with every service on one address.
+    #[must_use]
+    pub fn on_address(name: String, data_dir: PathBuf, ip: IpAddr, ports: Ports) -> Self {
+        let at = |port| SocketAddr::new(ip, port);
+        let listen = Listen {
+            smb: vec![at(ports.smb)],
+            mapper: at(ports.mapper),
+            witness: at(ports.witness),
+            admin: at(ports.admin),
+            raft: at(ports.raft),
+        };
+        Self { name, data_dir, listen, smb: Smb::default(), takeover: Takeover::default() }
+    }
+}
+
+/// One port for each service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ports {
+    /// SMB.
+    pub smb: u16,
+    /// Endpoint mapper.
+    pub mapper: u16,
+    /// Witness.
+    pub witness: u16,
+    /// Operator's HTTP.
+    pub admin: u16,
+    /// The other nodes.
+    pub raft: u16,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn good() -> Config {
+        let ports = Ports { smb: 4450, mapper: 13500, witness: 13501, admin: 8450, raft: 7450 };
+        Config::on_address("node-1".to_owned(), "data".into(), [127, 0, 0, 11].into(), ports)
+    }
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let text = toml::to_string_pretty(&good()).unwrap();
+        assert_eq!(Config::parse(&text), Ok(good()));
+    }
+
+    #[test]
+    fn a_bad_line_is_named() {
+        let text = toml::to_string_pretty(&good()).unwrap().replace("lease_ms", "lease_msec");
+        let error = Config::parse(&text).unwrap_err();
+        assert!(error.contains("lease_msec") && error.contains("line"), "{error}");
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        let mut config = good();
+        config.listen.witness = config.listen.mapper;
+        assert!(config.check().unwrap_err().contains("twice"));
+        let mut config = good();
+        config.takeover.lease_ms = 5;
+        assert!(config.check().unwrap_err().contains("lease_ms"));
+        let mut config = good();
+        config.listen.smb.clear();
+        assert!(config.check().unwrap_err().contains("listen.smb"));
+        let mut config = good();
+        config.listen.raft.set_ip([0, 0, 0, 0].into());
+        assert!(config.check().unwrap_err().contains("real one"));
+    }
+}

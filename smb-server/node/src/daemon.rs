@@ -1,0 +1,159 @@
+//! `holdfast serve`: one node, until it is told to stop.
+
+use std::{path::Path, sync::Arc};
+
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use parking_lot::RwLock;
+use persistence::{Store, StoreConfig};
+use persistence_model::{NodeAddresses, State};
+use smb_auth::{AcceptorConfig, Account, NtHash, ServerNames};
+use tokio::{io::AsyncReadExt as _, signal::unix::SignalKind};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use witness::{NtlmSecurity, WitnessService};
+
+use crate::{
+    admin::{self, Admin},
+    bind::bind,
+    cluster_view::{self, Records},
+    config::Config,
+    failure::{CONFIG, Failure, NO_INPUT, UNAVAILABLE},
+    identity, life,
+};
+
+/// Runs a node until SIGTERM, SIGINT, or the end of standard input if `watch_stdin`.
+///
+/// # Errors
+/// It could not start, or the replication stopped by itself (disk full, damaged files).
+pub async fn serve(config: Config, watch_stdin: bool) -> Result<(), Failure> {
+    let config = Arc::new(config);
+    if !config.data_dir.is_dir() {
+        let message =
+            format!("the data directory {} does not exist; run `holdfast init` or `holdfast join` first", config.data_dir.display());
+        return Err(Failure::new(NO_INPUT, message));
+    }
+    let metrics = install_metrics()?;
+    // Every port is taken before anything is started: a collision must not cost the cluster an election.
+    let mut smb = Vec::new();
+    for address in &config.listen.smb {
+        smb.push(bind("SMB", *address).await?);
+    }
+    let mapper = bind("the endpoint mapper", config.listen.mapper).await?;
+    let witness_listener = bind("the witness", config.listen.witness).await?;
+    let admin_listener = bind("the admin API", config.listen.admin).await?;
+
+    let store = Store::open(store_config(&config)?).await?;
+    let stop = CancellationToken::new();
+    let tasks = TaskTracker::new();
+
+    let current = life::Current::new(RwLock::new(None));
+    let view = Records::new(store.clone(), config.smb.workgroup.clone(), config.smb.aliases.clone());
+    let service = WitnessService::new(view);
+    tasks.spawn(cluster_view::carry(store.clone(), Arc::clone(&service), stop.clone()));
+    let endpoints = dcerpc_rs::EndpointMap::new();
+    witness::server::announce(&endpoints, config.listen.witness.port());
+    let limits = dcerpc_rs::Limits::default();
+    tasks.spawn(witness::serve(Arc::clone(&service), witness_listener, security(&config, &store), limits.clone(), stop.clone()));
+    tasks.spawn(witness::serve_mapper(mapper, endpoints, limits, stop.clone()));
+    tasks.spawn(life::run(Arc::clone(&config), store.clone(), Arc::clone(&current), smb, stop.clone()));
+    let admin = Admin::new(Arc::clone(&config), store.clone(), service, current, metrics, identity::admin_token(&config.data_dir)?);
+    tasks.spawn(admin::serve(admin, admin_listener, stop.clone()));
+
+    store.serve(addresses(&config));
+    tracing::info!(node = store.node().0, data_dir = %config.data_dir.display(), "the node runs");
+    let why = wait_for_end(&store, watch_stdin).await;
+    // Clients are let go first, so that they move while this node can still say where to.
+    stop.cancel();
+    tasks.close();
+    let drained = tokio::time::timeout(std::time::Duration::from_secs(5), tasks.wait()).await;
+    if drained.is_err() {
+        tracing::warn!("some connections did not end in time");
+    }
+    store.shutdown().await;
+    why
+}
+
+/// What `Store::open` wants, for this node.
+///
+/// # Errors
+/// The node has no identity, or its files are damaged.
+pub fn store_config(config: &Config) -> Result<StoreConfig, Failure> {
+    let identity = identity::load(&config.data_dir)?;
+    let mut options = StoreConfig::new(identity, records_dir(config), config.listen.raft);
+    options.ca = identity::load_authority(&config.data_dir)?;
+    options.name.clone_from(&config.name);
+    options.lease = config.lease();
+    options.margin = config.lease() / 10;
+    options.fence = config.fence();
+    Ok(options)
+}
+
+/// Where the replication keeps its files.
+#[must_use]
+pub fn records_dir(config: &Config) -> std::path::PathBuf {
+    config.data_dir.join("records")
+}
+
+/// Where this node is reached.
+#[must_use]
+pub fn addresses(config: &Config) -> NodeAddresses {
+    let listen = &config.listen;
+    NodeAddresses { smb: listen.smb.clone(), witness: listen.witness, mapper: listen.mapper, admin: listen.admin, raft: listen.raft }
+}
+
+fn install_metrics() -> Result<PrometheusHandle, Failure> {
+    PrometheusBuilder::new().install_recorder().map_err(|e| Failure::new(CONFIG, format!("metrics cannot be recorded: {e}")))
+}
+
+fn security(config: &Config, store: &Store) -> Arc<NtlmSecurity> {
+    let net_name = store.with_state(|state| state.cluster().map(|c| c.net_name.clone())).unwrap_or_else(|| config.name.clone());
+    let names = ServerNames {
+        nb_computer: net_name.to_uppercase(),
+        nb_domain: config.smb.workgroup.to_uppercase(),
+        dns_computer: net_name.to_lowercase(),
+        dns_domain: config.smb.workgroup.to_lowercase(),
+    };
+    let acceptor = Arc::new(AcceptorConfig { names, anonymous_allowed: false, guest_allowed: false });
+    let store = store.clone();
+    Arc::new(NtlmSecurity::new(acceptor, Arc::new(move |user: &str, _domain: &str| store.with_state(|state| account(state, user)))))
+}
+
+fn account(state: &State, user: &str) -> Option<Account> {
+    state.user_by_name(user).map(|user| Account { nt_hash: NtHash::from_bytes(user.nt_hash), disabled: user.disabled })
+}
+
+async fn wait_for_end(store: &Store, watch_stdin: bool) -> Result<(), Failure> {
+    let unavailable = |e: std::io::Error| Failure::new(UNAVAILABLE, format!("signals cannot be received: {e}"));
+    let mut term = tokio::signal::unix::signal(SignalKind::terminate()).map_err(unavailable)?;
+    let mut interrupt = tokio::signal::unix::signal(SignalKind::interrupt()).map_err(unavailable)?;
+    let stdin_ends = async {
+        if !watch_stdin {
+            return std::future::pending().await;
+        }
+        let mut stdin = tokio::io::stdin();
+        let mut buffer = [0; 64];
+        while matches!(stdin.read(&mut buffer).await, Ok(n) if n > 0) {}
+    };
+    let stopped = async {
+        let mut every = tokio::time::interval(std::time::Duration::from_millis(500));
+        loop {
+            every.tick().await;
+            if let Some(because) = store.status().raft.stopped {
+                return because;
+            }
+        }
+    };
+    tokio::select! {
+        _ = term.recv() => Ok(()),
+        _ = interrupt.recv() => Ok(()),
+        () = stdin_ends => Ok(()),
+        because = stopped => Err(Failure::new(crate::failure::IO, format!("the replication stopped: {because}"))),
+    }
+}
+
+/// Reads a configuration and runs its node.
+///
+/// # Errors
+/// As [`serve`].
+pub async fn serve_file(path: &Path, watch_stdin: bool) -> Result<(), Failure> {
+    serve(Config::read(path)?, watch_stdin).await
+}

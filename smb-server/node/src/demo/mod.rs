@@ -1,0 +1,272 @@
+//! `holdfast demo`: a cluster of real processes on loopback addresses, until Ctrl-C.
+//!
+//! It does what an operator would do by hand: `init` on the first node, a token and `join` for each other one, `serve` everywhere.
+
+mod children;
+mod layout;
+mod show;
+
+use std::{
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::{
+    admin::{
+        change::{Token, TokenWish},
+        view::{ShareView, Status, UserView},
+    },
+    cli::DemoArgs,
+    client::AdminClient,
+    command::{self, init::Beginning, say_json},
+    failure::{CANNOT_CREATE, CONFIG, Failure, UNAVAILABLE},
+    identity,
+    words::{ShareWord, UserWord},
+};
+
+use children::Children;
+use layout::NodePlan;
+
+/// Longest wait for one node to serve.
+const READY_MAX: Duration = Duration::from_secs(60);
+/// Pause between two looks at a starting node.
+const LOOK_PAUSE: Duration = Duration::from_millis(20);
+/// How long a join token of the demo is good.
+const TOKEN_SECONDS: u64 = 300;
+
+/// A directory that is removed at the end if it was ours.
+enum Place {
+    Kept(PathBuf),
+    Temporary(tempfile::TempDir),
+}
+
+impl Place {
+    fn path(&self) -> &Path {
+        match self {
+            Self::Kept(path) => path,
+            Self::Temporary(dir) => dir.path(),
+        }
+    }
+}
+
+/// Runs the demo.
+///
+/// # Errors
+/// A node did not start; the message is the node's own.
+pub async fn run(args: &DemoArgs) -> Result<(), Failure> {
+    let mut stop = Stop::new()?;
+    let place = place(args)?;
+    let dir = place.path();
+    let mut progress = show::Progress::new(args.json);
+    let (plans, is_new) = layout::plan(args, dir)?;
+    let users = if args.users.is_empty() {
+        vec![UserWord { name: "demo".to_owned(), password: "Holdfast1!".to_owned() }]
+    } else {
+        args.users.clone()
+    };
+    if is_new {
+        progress.step("creating the cluster");
+        create(args, dir, &plans[0], &users).await?;
+    } else if !args.users.is_empty() || !args.shares.is_empty() {
+        progress.step("the directory holds a cluster already: its users and shares stay as they are");
+    }
+    let mut children = Children::new(dir);
+    let result = tokio::select! {
+        started = start(&plans, &mut children, &mut progress) => started,
+        () = stop.wait() => Err(Failure::new(0, "stopped before the cluster was ready")),
+    };
+    if let Err(failure) = result {
+        children.stop().await;
+        return if failure.code == 0 { Ok(()) } else { Err(failure) };
+    }
+    let ready = Ready::look(&plans, &children, if is_new { &users } else { &[] })?;
+    if args.json {
+        say_json(&ready)?;
+    } else {
+        show::banner(&ready, dir);
+    }
+    show::live(args.json, &plans, &mut children, &mut stop).await;
+    progress.step("stopping");
+    children.stop().await;
+    if let Place::Temporary(dir) = place {
+        dir.close().map_err(|e| Failure::new(crate::failure::IO, format!("the temporary directory could not be removed: {e}")))?;
+    }
+    Ok(())
+}
+
+/// Ctrl-C or SIGTERM.
+pub(crate) struct Stop {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+}
+
+impl Stop {
+    fn new() -> Result<Self, Failure> {
+        let failed = |e: std::io::Error| Failure::new(UNAVAILABLE, format!("signals cannot be received: {e}"));
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt()).map_err(failed)?,
+            terminate: signal(SignalKind::terminate()).map_err(failed)?,
+        })
+    }
+
+    pub(crate) async fn wait(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+fn place(args: &DemoArgs) -> Result<Place, Failure> {
+    match &args.dir {
+        Some(dir) => {
+            std::fs::create_dir_all(dir).map_err(|e| Failure::new(CANNOT_CREATE, format!("cannot make {}: {e}", dir.display())))?;
+            let dir = dir.canonicalize().map_err(|e| Failure::file("use", dir, &e))?;
+            Ok(Place::Kept(dir))
+        }
+        None => {
+            let dir = tempfile::Builder::new().prefix("holdfast-demo-").tempdir();
+            dir.map(Place::Temporary)
+                .map_err(|e| Failure::new(CANNOT_CREATE, format!("cannot make a temporary directory: {e}; name one with --dir")))
+        }
+    }
+}
+
+async fn create(args: &DemoArgs, dir: &Path, first: &NodePlan, users: &[UserWord]) -> Result<(), Failure> {
+    let mut shares = args.shares.clone();
+    if shares.is_empty() {
+        let share = |name: &str, ca| ShareWord { name: name.to_owned(), dir: None, ca, scaleout: false, encrypt: false };
+        shares = vec![share("share", true), share("plain", false)];
+    }
+    for share in &mut shares {
+        if share.dir.is_none() {
+            let own = dir.join("shares").join(&share.name);
+            std::fs::create_dir_all(&own).map_err(|e| Failure::new(CANNOT_CREATE, format!("cannot make {}: {e}", own.display())))?;
+            share.dir = Some(own);
+        }
+    }
+    command::init::run(&first.config, &Beginning { net_name: &args.net_name, users, shares: &shares }).await
+}
+
+/// Starts all nodes; those without an identity join first, through node 1.
+async fn start(plans: &[NodePlan], children: &mut Children, progress: &mut show::Progress) -> Result<(), Failure> {
+    let known: Vec<bool> = plans.iter().map(|plan| identity::exists(&plan.config.data_dir)).collect();
+    for (plan, _) in plans.iter().zip(&known).filter(|(_, known)| **known) {
+        progress.step(&format!("starting node {}", plan.number));
+        children.start(plan)?;
+    }
+    for (plan, _) in plans.iter().zip(&known).filter(|(_, known)| **known) {
+        wait_ready(plan, children).await?;
+    }
+    for (plan, _) in plans.iter().zip(&known).filter(|(_, known)| !**known) {
+        progress.step(&format!("node {} joins", plan.number));
+        let first = &plans[0];
+        let client = AdminClient::new(first.config.listen.admin, Some(identity::admin_token(&first.config.data_dir)?));
+        let token = tokio::task::block_in_place(|| client.post::<Token>("/api/v1/tokens", &TokenWish { seconds: TOKEN_SECONDS }))?;
+        command::join::run(&plan.config, &token.token).await?;
+        children.start(plan)?;
+        wait_ready(plan, children).await?;
+    }
+    let voters = |status: &Status| status.nodes.iter().filter(|n| n.voter && n.state == "up").count() == plans.len();
+    let deadline = Instant::now() + READY_MAX;
+    progress.step("waiting until every node votes");
+    for plan in plans {
+        loop {
+            children.check()?;
+            let status = tokio::task::block_in_place(|| AdminClient::impatient(plan.config.listen.admin).get::<Status>("/api/v1/status"));
+            if status.is_ok_and(|s| s.serving && voters(&s)) {
+                break;
+            }
+            if Instant::now() > deadline {
+                return Err(Failure::new(
+                    UNAVAILABLE,
+                    format!("node {} did not become a full member; see {}", plan.number, plan.log.display()),
+                ));
+            }
+            tokio::time::sleep(LOOK_PAUSE).await;
+        }
+    }
+    Ok(())
+}
+
+async fn wait_ready(plan: &NodePlan, children: &mut Children) -> Result<(), Failure> {
+    let deadline = Instant::now() + READY_MAX;
+    let client = AdminClient::impatient(plan.config.listen.admin);
+    loop {
+        children.check()?;
+        let status = tokio::task::block_in_place(|| client.get::<Status>("/api/v1/status"));
+        if status.is_ok_and(|status| status.serving) {
+            return Ok(());
+        }
+        if Instant::now() > deadline {
+            return Err(Failure::new(UNAVAILABLE, format!("node {} does not serve; see {}", plan.number, plan.log.display())));
+        }
+        tokio::time::sleep(LOOK_PAUSE).await;
+    }
+}
+
+/// What `--json` prints.
+#[derive(Debug, serde::Serialize)]
+pub(crate) struct Ready {
+    pub(crate) net_name: String,
+    pub(crate) nodes: Vec<ReadyNode>,
+    pub(crate) users: Vec<ReadyUser>,
+    pub(crate) shares: Vec<ShareView>,
+}
+
+#[derive(Debug, serde::Serialize)]
+pub(crate) struct ReadyNode {
+    pub(crate) id: u64,
+    pub(crate) name: String,
+    pub(crate) address: std::net::IpAddr,
+    pub(crate) smb_port: u16,
+    pub(crate) mapper_port: u16,
+    pub(crate) witness_port: u16,
+    pub(crate) admin_port: u16,
+    pub(crate) pid: u32,
+    pub(crate) config: PathBuf,
+}
+
+#[derive(Debug, serde::Serialize)]
+pub(crate) struct ReadyUser {
+    pub(crate) name: String,
+    /// Only of users that this run of the demo made: the cluster keeps no passwords.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) password: Option<String>,
+}
+
+impl Ready {
+    fn look(plans: &[NodePlan], children: &Children, made: &[UserWord]) -> Result<Self, Failure> {
+        let first = plans.first().ok_or_else(|| Failure::new(CONFIG, "a demo has at least one node"))?;
+        let client = AdminClient::new(first.config.listen.admin, Some(identity::admin_token(&first.config.data_dir)?));
+        tokio::task::block_in_place(|| {
+            let status: Status = client.get("/api/v1/status")?;
+            let users: Vec<UserView> = client.get("/api/v1/users")?;
+            let shares: Vec<ShareView> = client.get("/api/v1/shares")?;
+            let password = |name: &str| made.iter().find(|user| user.name == name).map(|user| user.password.clone());
+            Ok(Self {
+                net_name: status.net_name,
+                nodes: plans.iter().map(|plan| ready_node(plan, children)).collect::<Result<_, _>>()?,
+                users: users.into_iter().map(|user| ReadyUser { password: password(&user.name), name: user.name }).collect(),
+                shares,
+            })
+        })
+    }
+}
+
+fn ready_node(plan: &NodePlan, children: &Children) -> Result<ReadyNode, Failure> {
+    let listen = &plan.config.listen;
+    Ok(ReadyNode {
+        id: identity::load(&plan.config.data_dir)?.node_id,
+        name: plan.config.name.clone(),
+        address: listen.admin.ip(),
+        smb_port: listen.smb[0].port(),
+        mapper_port: listen.mapper.port(),
+        witness_port: listen.witness.port(),
+        admin_port: listen.admin.port(),
+        pid: children.pid(plan.number).unwrap_or_default(),
+        config: plan.file.clone(),
+    })
+}

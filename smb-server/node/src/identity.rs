@@ -1,0 +1,148 @@
+//! Who this node is: files in the data directory that `init` and `join` write and `serve` reads.
+
+use std::{
+    io::Write as _,
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+};
+
+use persistence::{ClusterCa, NodeIdentity};
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::failure::{CANNOT_CREATE, DATA, Failure, NO_INPUT};
+
+const IDENTITY: &str = "identity.toml";
+const AUTHORITY: &str = "authority.toml";
+const ADMIN_TOKEN: &str = "admin.token";
+
+/// The node's identity.
+///
+/// # Errors
+/// The node has none yet, or the file is damaged.
+pub fn load(data_dir: &Path) -> Result<NodeIdentity, Failure> {
+    let path = data_dir.join(IDENTITY);
+    if !path.exists() {
+        let message =
+            format!("{} does not exist: run `holdfast init` (new cluster) or `holdfast join` (existing one) first", path.display());
+        return Err(Failure::new(NO_INPUT, message));
+    }
+    read(&path)
+}
+
+/// Tells whether the node belongs to a cluster already.
+#[must_use]
+pub fn exists(data_dir: &Path) -> bool {
+    data_dir.join(IDENTITY).exists()
+}
+
+/// The cluster's authority, on nodes that hold it.
+///
+/// # Errors
+/// The file is damaged.
+pub fn load_authority(data_dir: &Path) -> Result<Option<ClusterCa>, Failure> {
+    let path = data_dir.join(AUTHORITY);
+    if path.exists() { read(&path).map(Some) } else { Ok(None) }
+}
+
+/// Keeps the identity.
+///
+/// # Errors
+/// The disk.
+pub fn save(data_dir: &Path, identity: &NodeIdentity) -> Result<(), Failure> {
+    write(&data_dir.join(IDENTITY), identity)
+}
+
+/// Keeps the authority.
+///
+/// # Errors
+/// The disk.
+pub fn save_authority(data_dir: &Path, authority: &ClusterCa) -> Result<(), Failure> {
+    write(&data_dir.join(AUTHORITY), authority)
+}
+
+/// Makes the data directory, readable by its owner only.
+///
+/// # Errors
+/// The disk.
+pub fn make_data_dir(data_dir: &Path) -> Result<(), Failure> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(data_dir);
+    made.map_err(|e| Failure::new(CANNOT_CREATE, format!("cannot make the data directory {}: {e}", data_dir.display())))
+}
+
+/// The secret that operators' commands show to the admin API; made on first use.
+///
+/// # Errors
+/// The disk, or no randomness.
+pub fn admin_token(data_dir: &Path) -> Result<String, Failure> {
+    let path = admin_token_path(data_dir);
+    match std::fs::read_to_string(&path) {
+        Ok(token) if !token.trim().is_empty() => Ok(token.trim().to_owned()),
+        Ok(_) => Err(Failure::new(DATA, format!("{} is empty; delete it and start the node again", path.display()))),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+            let token = uuid::Uuid::new_v4().simple().to_string() + &uuid::Uuid::new_v4().simple().to_string();
+            write_private(&path, token.as_bytes())?;
+            Ok(token)
+        }
+        Err(e) => Err(Failure::file("read", &path, &e)),
+    }
+}
+
+/// Where that secret is.
+#[must_use]
+pub fn admin_token_path(data_dir: &Path) -> PathBuf {
+    data_dir.join(ADMIN_TOKEN)
+}
+
+fn read<T: DeserializeOwned>(path: &Path) -> Result<T, Failure> {
+    let text = std::fs::read_to_string(path).map_err(|e| Failure::file("read", path, &e))?;
+    toml::from_str(&text).map_err(|e| Failure::new(DATA, format!("{} is damaged: {e}", path.display())))
+}
+
+fn write<T: Serialize>(path: &Path, value: &T) -> Result<(), Failure> {
+    let text = toml::to_string(value).map_err(|e| Failure::new(DATA, e.to_string()))?;
+    write_private(path, text.as_bytes())
+}
+
+/// Writes whole or not at all, synced, readable by its owner only.
+fn write_private(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    let staged = path.with_extension("new");
+    let io = |e: std::io::Error| Failure::file("write", path, &e);
+    let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&staged).map_err(io)?;
+    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(io)?;
+    std::fs::rename(&staged, path).map_err(io)?;
+    if let Some(directory) = path.parent() {
+        std::fs::File::open(directory).and_then(|d| d.sync_all()).map_err(io)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn identity_and_authority_come_back() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(load(dir.path()).unwrap_err().code, NO_INPUT);
+        let authority = ClusterCa::create().unwrap();
+        let identity = authority.issue(3).unwrap();
+        save(dir.path(), &identity).unwrap();
+        save_authority(dir.path(), &authority).unwrap();
+        let loaded = load(dir.path()).unwrap();
+        assert_eq!((loaded.node_id, loaded.cluster, loaded.key_pem), (3, identity.cluster, identity.key_pem));
+        assert_eq!(load_authority(dir.path()).unwrap().unwrap().key_pem, authority.key_pem);
+        std::fs::write(dir.path().join(IDENTITY), "node_id = ").unwrap();
+        assert_eq!(load(dir.path()).unwrap_err().code, DATA);
+    }
+
+    #[test]
+    fn the_admin_token_is_private_and_stays() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let dir = tempfile::tempdir().unwrap();
+        let token = admin_token(dir.path()).unwrap();
+        assert_eq!(admin_token(dir.path()).unwrap(), token);
+        let mode = std::fs::metadata(admin_token_path(dir.path())).unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "others must not read it");
+    }
+}

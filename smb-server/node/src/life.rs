@@ -1,0 +1,123 @@
+//! The SMB service of each life of this node: a fresh `Server` when the node begins to serve, closed when it is declared dead or stops.
+//!
+//! A node between two lives refuses connections: clients then look for another node instead of waiting for this one.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use parking_lot::RwLock;
+use persistence::Store;
+use persistence_model::{Event, Incarnation, Share as ShareRecord};
+use smb_backend::{Backend, BackendError, PosixBackend};
+use smb_server::{Server, ServerConfig, SystemClock};
+use smb_types::Guid;
+use tokio::net::TcpListener;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{bind::bind, config::Config, store_adapter::LifeStore};
+
+/// Pause before an address that is still taken is tried again.
+const BIND_PAUSE: Duration = Duration::from_millis(100);
+
+/// The present life's service, for those who look from outside.
+pub type Current = Arc<RwLock<Option<Arc<Server>>>>;
+
+/// Serves life after life until cancelled. `listeners` serve the first one; they are bound anew for each later one.
+pub async fn run(config: Arc<Config>, store: Store, current: Current, listeners: Vec<TcpListener>, stop: CancellationToken) {
+    let watched = Arc::clone(&current);
+    let own = store.node();
+    store.observe(move |event| {
+        // Seen before any other node's barrier passes: whoever took the open may rely on it.
+        if let Event::OpenTaken { open, node, .. } = event
+            && *node == own
+            && let Some(server) = watched.read().as_ref()
+            && let Some(open) = server.open(*open)
+        {
+            open.revoke();
+        }
+    });
+    let mut life = store.watch_life();
+    let mut listeners = Some(listeners);
+    loop {
+        let begun = tokio::select! {
+            () = stop.cancelled() => return,
+            begun = life.wait_for(|life| life.serving) => begun.map(|life| life.incarnation),
+        };
+        let Ok(Some(incarnation)) = begun else { return };
+        let listeners = match listeners.take() {
+            Some(listeners) => listeners,
+            None => match rebind(&config, &stop).await {
+                Some(listeners) => listeners,
+                None => return,
+            },
+        };
+        let ended = stop.child_token();
+        let serving = serve_life(&config, &store, &current, incarnation, listeners, ended.clone());
+        let over = async {
+            // An error means that the store stops.
+            let _ = life.wait_for(|life| life.incarnation != Some(incarnation)).await;
+            ended.cancel();
+        };
+        tokio::join!(serving, async {
+            tokio::select! {
+                () = over => {}
+                () = ended.cancelled() => {}
+            }
+        });
+        *current.write() = None;
+    }
+}
+
+async fn serve_life(
+    config: &Config,
+    store: &Store,
+    current: &Current,
+    incarnation: Incarnation,
+    listeners: Vec<TcpListener>,
+    ended: CancellationToken,
+) {
+    let (net_name, server_guid) = store
+        .with_state(|state| state.cluster().map(|cluster| (cluster.net_name.clone(), cluster.server_guid)))
+        .unwrap_or_else(|| ("HOLDFAST".to_owned(), Guid::ZERO));
+    let options = ServerConfig {
+        signing_required: config.smb.signing_required,
+        encryption_required: config.smb.encryption_required,
+        server_name: net_name,
+        domain_name: config.smb.workgroup.clone(),
+        ..ServerConfig::default()
+    };
+    let records = LifeStore::new(store.clone(), incarnation);
+    let server = Server::new(options, server_guid, records, Arc::new(SystemClock), Arc::new(open_backend));
+    *current.write() = Some(Arc::clone(&server));
+    tracing::info!(incarnation = incarnation.0, "serving SMB");
+    let tasks = TaskTracker::new();
+    tasks.spawn(smb_server::events::run(Arc::clone(&server), ended.clone()));
+    for listener in listeners {
+        tasks.spawn(smb_server::listen(Arc::clone(&server), listener, ended.clone()));
+    }
+    tasks.close();
+    tasks.wait().await;
+}
+
+async fn rebind(config: &Config, stop: &CancellationToken) -> Option<Vec<TcpListener>> {
+    let mut listeners = Vec::new();
+    for address in &config.listen.smb {
+        loop {
+            match bind("SMB", *address).await {
+                Ok(listener) => {
+                    listeners.push(listener);
+                    break;
+                }
+                Err(failure) => tracing::warn!(%failure, "trying again"),
+            }
+            tokio::select! {
+                () = stop.cancelled() => return None,
+                () = tokio::time::sleep(BIND_PAUSE) => {}
+            }
+        }
+    }
+    Some(listeners)
+}
+
+fn open_backend(share: &ShareRecord) -> Result<Arc<dyn Backend>, BackendError> {
+    Ok(Arc::new(PosixBackend::open_root(Path::new(&share.settings.path))?))
+}
