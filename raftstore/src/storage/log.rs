@@ -9,6 +9,7 @@ use std::io;
 use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
 use std::sync::mpsc;
+use std::thread::JoinHandle;
 
 use openraft::entry::RaftEntry;
 use openraft::storage::{IOFlushed, RaftLogStorage};
@@ -37,8 +38,26 @@ pub(crate) struct LogStore {
 struct Inner {
     database: Arc<Database>,
     clock: Arc<LogClock>,
-    memory: Mutex<Memory>,
-    jobs: mpsc::Sender<Job>,
+    memory: Arc<Mutex<Memory>>,
+    /// Both are set until the drop.
+    jobs: Option<mpsc::Sender<Job>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Inner {
+    fn send(&self, job: Job) -> io::Result<()> {
+        self.jobs.as_ref().ok_or_else(stopped)?.send(job).map_err(|_| stopped())
+    }
+}
+
+impl Drop for Inner {
+    /// Ends the thread and waits for it: no thread may hold the database when the program ends.
+    fn drop(&mut self) {
+        self.jobs = None;
+        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!("the log's thread broke");
+        }
+    }
 }
 
 /// What is known without reading: always ahead of the disk.
@@ -74,9 +93,9 @@ impl LogStore {
         scan(&database, &clock, &mut memory).map_err(|err| database.start_error("the log", &err))?;
         let (jobs, requests) = mpsc::channel();
         let (alive, ended) = oneshot::channel();
-        let inner = Arc::new(Inner { database, clock, memory: Mutex::new(memory), jobs });
-        let writer = Writer { database: inner.database.clone(), log: Arc::downgrade(&inner) };
-        std::thread::Builder::new()
+        let memory = Arc::new(Mutex::new(memory));
+        let writer = Writer { database: database.clone(), memory: memory.clone() };
+        let thread = std::thread::Builder::new()
             .name("log-writer".to_owned())
             .spawn(move || {
                 writer.run(&requests);
@@ -84,12 +103,13 @@ impl LogStore {
                 drop(alive);
             })
             .map_err(|err| StartError::Core(format!("the log thread did not start: {err}")))?;
+        let inner = Arc::new(Inner { database, clock, memory, jobs: Some(jobs), thread: Some(thread) });
         Ok((Self { inner }, ended))
     }
 
     async fn job(&self, make: impl FnOnce(oneshot::Sender<io::Result<()>>) -> Job) -> io::Result<()> {
         let (done, wait) = oneshot::channel();
-        self.inner.jobs.send(make(done)).map_err(|_| stopped())?;
+        self.inner.send(make(done))?;
         wait.await.map_err(|_| stopped())?
     }
 
@@ -178,7 +198,7 @@ fn encoded<T: serde::Serialize>(kind: Kind, value: &T) -> io::Result<Vec<u8>> {
 /// The thread that writes.
 struct Writer {
     database: Arc<Database>,
-    log: std::sync::Weak<Inner>,
+    memory: Arc<Mutex<Memory>>,
 }
 
 impl Writer {
@@ -223,15 +243,13 @@ impl Writer {
                 }
             }
         }
-        let inner = self.log.upgrade();
-        if let Some(committed) = inner.as_ref().and_then(|inner| inner.memory.lock().committed)
-            && let Ok(bytes) = encoded(Kind::LogId, &committed)
-        {
+        let committed = self.memory.lock().committed;
+        if let Some(bytes) = committed.and_then(|committed| encoded(Kind::LogId, &committed).ok()) {
             batch.put_cf(meta, key::COMMITTED, bytes);
         }
         let result = self.database.write(batch, sync);
-        if let (Ok(()), Some(index), Some(inner)) = (&result, flushed, &inner) {
-            inner.memory.lock().trim(index);
+        if let (Ok(()), Some(index)) = (&result, flushed) {
+            self.memory.lock().trim(index);
         }
         for job in group {
             let answer = match &result {
@@ -329,7 +347,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
                 memory.tail.insert(entry.log_id.index, entry);
             }
         }
-        self.inner.jobs.send(Job::Append { puts, flushed: callback }).map_err(|_| stopped())
+        self.inner.send(Job::Append { puts, flushed: callback })
     }
 
     async fn truncate_after(&mut self, last_log_id: Option<LogId>) -> Result<(), io::Error> {
