@@ -126,11 +126,17 @@ impl Peers {
             return Probe::Silent;
         }
         let Some(address) = self.addresses.read().get(&node).cloned() else { return Probe::Silent };
-        match tokio::time::timeout(PROBE_MAX, TcpStream::connect(&address)).await {
-            Ok(Ok(_)) => Probe::Alive,
-            Ok(Err(err)) if err.kind() == io::ErrorKind::ConnectionRefused => Probe::Refused,
-            Ok(Err(_)) | Err(_) => Probe::Silent,
-        }
+        let connect = async {
+            loop {
+                match TcpStream::connect(&address).await {
+                    Ok(_) => return Probe::Alive,
+                    Err(err) if err.kind() == io::ErrorKind::ConnectionRefused => return Probe::Refused,
+                    // A reset is a port in the middle of closing: look again.
+                    Err(_) => tokio::time::sleep(RECONNECT_PAUSE / 4).await,
+                }
+            }
+        };
+        tokio::time::timeout(PROBE_MAX, connect).await.unwrap_or(Probe::Silent)
     }
 
     /// Closes every connection.
