@@ -5,7 +5,8 @@ use std::sync::Arc;
 use dcerpc_rs::{
     Identity,
     interface::srvsvc::{
-        SHARE_FLAG_CONTINUOUS_AVAILABILITY, SHARE_FLAG_ENCRYPT_DATA, SHARE_TYPE_DISK, SHARE_TYPE_IPC, ServerIdentity, ShareInfo, ShareProvider,
+        SHARE_FLAG_CONTINUOUS_AVAILABILITY, SHARE_FLAG_ENCRYPT_DATA, SHARE_TYPE_DISK, SHARE_TYPE_IPC, ServerIdentity, ShareInfo,
+        ShareProvider,
     },
 };
 

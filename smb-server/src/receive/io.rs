@@ -127,7 +127,11 @@ pub(crate) fn settle(open: &Open, file: &Arc<dyn BackendFile>) -> Result<(), Ref
 /// What `change` says, or the file system.
 // MS-FSA 2.1.4.17
 // A time that an open has set, or frozen with −1, is not touched by what goes on through that open.
-pub(crate) fn keeping_times<R>(open: &Open, file: &Arc<dyn BackendFile>, change: impl FnOnce() -> Result<R, Refusal>) -> Result<R, Refusal> {
+pub(crate) fn keeping_times<R>(
+    open: &Open,
+    file: &Arc<dyn BackendFile>,
+    change: impl FnOnce() -> Result<R, Refusal>,
+) -> Result<R, Refusal> {
     let bits = open.frozen_times.load(std::sync::atomic::Ordering::Acquire);
     if bits & (frozen::WRITE | frozen::ACCESS) == 0 {
         return change();

@@ -15,10 +15,7 @@ use crate::{
     blocking::blocking,
     error::Refusal,
     send::Response,
-    state::{
-        Enumeration, Open,
-        enumeration::Source,
-    },
+    state::{Enumeration, Open, enumeration::Source},
 };
 
 /// "." and "..", in the order in which they come.

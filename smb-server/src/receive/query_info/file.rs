@@ -6,8 +6,8 @@ use smb_backend::Metadata;
 use smb_proto::{
     info::{
         FileAccessInformation, FileAlignmentInformation, FileAllInformation, FileAttributeTagInformation, FileBasicInformation, FileClass,
-        FileCompressionInformation, FileEaInformation, FileIdInformation, FileInternalInformation, FileModeInformation, FileNameInformation,
-        FileNetworkOpenInformation, FilePositionInformation, FileStandardInformation,
+        FileCompressionInformation, FileEaInformation, FileIdInformation, FileInternalInformation, FileModeInformation,
+        FileNameInformation, FileNetworkOpenInformation, FilePositionInformation, FileStandardInformation,
     },
     message::query_info::QueryInfoRequest,
 };
@@ -75,7 +75,9 @@ pub(super) fn query(ctx: &RequestContext, open: &Arc<Open>, class: FileClass, re
 // MS-SMB2 3.3.5.20.1
 fn check_access(open: &Open, class: FileClass) -> Result<(), Refusal> {
     match class {
-        FileClass::Basic | FileClass::All | FileClass::NetworkOpen | FileClass::AttributeTag => open.require_any(AccessMask::READ_ATTRIBUTES),
+        FileClass::Basic | FileClass::All | FileClass::NetworkOpen | FileClass::AttributeTag => {
+            open.require_any(AccessMask::READ_ATTRIBUTES)
+        }
         FileClass::FullEa => open.require_any(AccessMask::READ_EA),
         _ => Ok(()),
     }

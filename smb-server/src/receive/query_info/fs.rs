@@ -3,8 +3,8 @@
 use smb_backend::VolumeInfo;
 use smb_proto::{
     info::fs::{
-        self, FileFsAttributeInformation, FileFsControlInformation, FileFsDeviceInformation, FileFsFullSizeInformation, FileFsObjectIdInformation,
-        FileFsSectorSizeInformation, FileFsSizeInformation, FileFsVolumeInformation, FsAttributes,
+        self, FileFsAttributeInformation, FileFsControlInformation, FileFsDeviceInformation, FileFsFullSizeInformation,
+        FileFsObjectIdInformation, FileFsSectorSizeInformation, FileFsSizeInformation, FileFsVolumeInformation, FsAttributes,
     },
     message::query_info::QueryInfoRequest,
 };

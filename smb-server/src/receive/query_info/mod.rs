@@ -25,7 +25,9 @@ type Reply = (Vec<u8>, NtStatus);
 /// Answers the request.
 pub(crate) async fn handle(ctx: &mut RequestContext) -> Result<Response, Refusal> {
     let request = QueryInfoRequest::decode(&ctx.message)?;
-    if request.output_buffer_length > ctx.negotiated().transact_bytes_max || request.input.len() as u64 > u64::from(ctx.negotiated().transact_bytes_max) {
+    if request.output_buffer_length > ctx.negotiated().transact_bytes_max
+        || request.input.len() as u64 > u64::from(ctx.negotiated().transact_bytes_max)
+    {
         return Err(Refusal::invalid("longer than MaxTransactSize"));
     }
     ctx.check_charge(request.input.len() as u64, u64::from(request.output_buffer_length))?;

@@ -69,7 +69,12 @@ pub(super) async fn set(ctx: &mut RequestContext, open: &Arc<Open>, class: FileC
 
 /// What is at the new name must be replaceable; tells its key.
 // MS-FSA 2.1.5.15.12
-fn check_place(open: &Open, backend: &dyn Backend, target: &Target, flags: RenameFlags) -> Result<Option<persistence_model::FileKey>, Refusal> {
+fn check_place(
+    open: &Open,
+    backend: &dyn Backend,
+    target: &Target,
+    flags: RenameFlags,
+) -> Result<Option<persistence_model::FileKey>, Refusal> {
     let place = place::look(backend, target.path.clone())?;
     let Some(occupant) = place.occupant else { return Ok(None) };
     // The same file in another spelling, or another name of it.
@@ -129,7 +134,8 @@ fn renamed(ctx: &RequestContext, open: &Open, from: &RelPath, to: &RelPath) {
     let server = &ctx.server;
     let share = open.tree.share.share_id;
     for other in server.opens() {
-        if other.tree.share.share_id == share && other.pipe().is_none() && (other.file == open.file || other.path.read().starts_with(from)) {
+        if other.tree.share.share_id == share && other.pipe().is_none() && (other.file == open.file || other.path.read().starts_with(from))
+        {
             io::current_path(server, &other);
         }
     }

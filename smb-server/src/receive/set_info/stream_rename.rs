@@ -43,8 +43,7 @@ pub(super) async fn rename(ctx: &mut RequestContext, open: &Arc<Open>, wish: &Fi
     });
     let (id, by, new_path) = (open.open_id, ctx.server.store.incarnation(), record_path(&path, Some(&to)));
     let ended = Some((open.ended.clone(), NtStatus::FILE_CLOSED));
-    let intent =
-        || Command::RenameIntent { open: id, new_path: new_path.clone(), replace: wish.replaces(), target: replaced, by };
+    let intent = || Command::RenameIntent { open: id, new_path: new_path.clone(), replace: wish.replaces(), target: replaced, by };
     io::done(&propose_and_wait(ctx, intent, ended).await?)?;
     let result = blocking(|| -> Result<(), Refusal> {
         backend.rename_stream(&path, &from, &to, wish.replaces())?;

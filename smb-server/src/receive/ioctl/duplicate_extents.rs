@@ -1,0 +1,79 @@
+//! FSCTL_DUPLICATE_EXTENTS_TO_FILE and _EX (MS-FSA 2.1.5.10.4): a copy that shares blocks where the file system can.
+
+use std::sync::Arc;
+
+use persistence_model::IoKind;
+use smb_proto::{
+    fsctl::{DuplicateExtents, DuplicateExtentsEx, code},
+    message::{change_notify::CompletionFilter, ioctl::IoctlRequest},
+};
+use smb_types::{AccessMask, NtStatus};
+
+use crate::{
+    blocking::blocking,
+    error::Refusal,
+    notify,
+    receive::{
+        RequestContext,
+        io::{self, Touch},
+    },
+    state::Open,
+    store::StoreExt as _,
+};
+
+/// Most bytes of one request: it holds up the connection's reader for as long.
+const BYTES_MAX: u64 = 4 << 30;
+
+/// Copies the range.
+pub(super) async fn duplicate(ctx: &mut RequestContext, open: &Arc<Open>, request: &IoctlRequest) -> Result<(), Refusal> {
+    let wish = match request.ctl_code {
+        code::DUPLICATE_EXTENTS_TO_FILE_EX => DuplicateExtentsEx::decode(&request.input)?.extents,
+        _ => DuplicateExtents::decode(&request.input).map_err(|_| Refusal::invalid("a short request"))?,
+    };
+    let source = ctx
+        .session()?
+        .open(wish.source_file_id)
+        .filter(|source| !source.is_revoked() && source.tree.share.share_id == open.tree.share.share_id)
+        .ok_or(Refusal::new(NtStatus::INVALID_HANDLE, "no such source in this share"))?;
+    if open.is_directory || source.is_directory {
+        return Err(Refusal::new(NtStatus::NOT_SUPPORTED, "only files have extents"));
+    }
+    source.require_any(AccessMask::READ_DATA)?;
+    open.require_any(AccessMask::WRITE_DATA)?;
+    check_range(&wish)?;
+    if wish.byte_count == 0 {
+        return Ok(());
+    }
+    let (from, to) = (source.backend_file()?, open.backend_file()?);
+    if blocking(|| from.metadata())?.size < wish.source_file_offset + wish.byte_count {
+        return Err(Refusal::new(NtStatus::NOT_SUPPORTED, "the source is shorter"));
+    }
+    let overlap = wish.source_file_offset.abs_diff(wish.target_file_offset) < wish.byte_count;
+    if from.key() == to.key() && overlap {
+        return Err(Refusal::new(NtStatus::NOT_SUPPORTED, "the ranges overlap"));
+    }
+    let locked = ctx
+        .server
+        .store
+        .with_state(|state| state.lock_conflict(&source.file, source.open_id, wish.source_file_offset, wish.byte_count, false));
+    if locked {
+        return Err(Refusal::new(NtStatus::FILE_LOCK_CONFLICT, "the source is locked there"));
+    }
+    io::clear(ctx, open, IoKind::Write, Some(Touch { offset: wish.target_file_offset, length: wish.byte_count })).await?;
+    blocking(|| {
+        io::keeping_times(open, to, || {
+            to.copy_from(wish.target_file_offset, from.as_ref(), wish.source_file_offset, wish.byte_count)?;
+            io::settle(open, to)
+        })
+    })?;
+    notify::changed(&ctx.server, open, CompletionFilter::SIZE | CompletionFilter::LAST_WRITE);
+    io::still_ours(ctx, open)
+}
+
+fn check_range(wish: &DuplicateExtents) -> Result<(), Refusal> {
+    let valid = |offset: u64| offset.checked_add(wish.byte_count).is_some_and(|end| i64::try_from(end).is_ok());
+    if !valid(wish.source_file_offset) || !valid(wish.target_file_offset) || wish.byte_count > BYTES_MAX {
+        return Err(Refusal::invalid("not a range"));
+    }
+    Ok(())
+}
