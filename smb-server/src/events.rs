@@ -6,7 +6,9 @@ use persistence_model::{DisconnectReason, Event};
 use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 
-use crate::{deletion, loss, metrics as names, send::breaks,
+use crate::{
+    deletion, loss, metrics as names,
+    send::breaks,
     state::{Open, Server},
     store::StoreExt as _,
 };

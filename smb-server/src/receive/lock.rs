@@ -10,11 +10,7 @@ use smb_proto::message::{
 use smb_types::{AccessMask, Dialect, NtStatus};
 
 use super::{RequestContext, wait::propose_and_wait};
-use crate::{
-    error::Refusal,
-    send::Response,
-    state::Open,
-};
+use crate::{error::Refusal, send::Response, state::Open};
 
 /// Highest index of the lock sequence array.
 const SEQUENCE_INDEX_MAX: u32 = 64;
@@ -55,8 +51,7 @@ fn kind(flags: LockFlags) -> Kind {
     match rest {
         LockFlags::SHARED => Kind::Lock { exclusive: false, fail_immediately },
         LockFlags::EXCLUSIVE => Kind::Lock { exclusive: true, fail_immediately },
-        // windows: FAIL_IMMEDIATELY beside UNLOCK is passed over.
-        LockFlags::UNLOCK => Kind::Unlock,
+        LockFlags::UNLOCK if !fail_immediately => Kind::Unlock,
         _ => Kind::Invalid,
     }
 }
@@ -79,15 +74,13 @@ fn sequence(ctx: &RequestContext, open: &Open, request: &LockRequest) -> Option<
     in_range.then_some(LockSequence { index, number: request.lock_sequence_number })
 }
 
-/// Locks all ranges or none.
+/// Locks all ranges or none; a list with a bad element locks nothing.
 async fn lock(ctx: &mut RequestContext, open: &Arc<Open>, list: &[LockElement], sequence: Option<LockSequence>) -> Result<(), Refusal> {
     let mut elements = Vec::with_capacity(list.len());
     let mut fail_immediately = false;
-    let mut refusal = None;
     for (index, element) in list.iter().enumerate() {
         let Kind::Lock { exclusive, fail_immediately: at_once } = kind(element.flags) else {
-            refusal = Some(Refusal::invalid("something else than a lock in a list of locks"));
-            break;
+            return Err(Refusal::invalid("something else than a lock in a list of locks"));
         };
         if index == 0 {
             fail_immediately = at_once;
@@ -98,17 +91,9 @@ async fn lock(ctx: &mut RequestContext, open: &Arc<Open>, list: &[LockElement], 
         let wish = ByteRangeLock { offset: element.offset, length: element.length, exclusive };
         if !wish.is_valid() {
             // MS-FSA 2.1.5.8
-            // What this request has locked before goes again, and nothing was locked yet.
             return Err(Refusal::new(NtStatus::INVALID_LOCK_RANGE, "the range ends beyond the last byte"));
         }
         elements.push(wish);
-    }
-    if let Some(refusal) = refusal {
-        // The locks before the bad element stay; the sequence is not used up.
-        if !elements.is_empty() {
-            propose_lock(ctx, open, elements, true, None).await?;
-        }
-        return Err(refusal);
     }
     propose_lock(ctx, open, elements, fail_immediately, sequence).await
 }
@@ -162,7 +147,7 @@ mod tests {
             (0x11, Kind::Lock { exclusive: false, fail_immediately: true }),
             (0x12, Kind::Lock { exclusive: true, fail_immediately: true }),
             (0x04, Kind::Unlock),
-            (0x14, Kind::Unlock),
+            (0x14, Kind::Invalid),
             (0x00, Kind::Invalid),
             (0x03, Kind::Invalid),
             (0x06, Kind::Invalid),

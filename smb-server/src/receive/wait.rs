@@ -43,8 +43,8 @@ pub async fn propose_and_wait(
         let (token, when_ended) = ended.clone().unwrap_or_else(|| (CancellationToken::new(), NtStatus::CANCELLED));
         tokio::select! {
             biased;
-            () = cancelled.cancelled() => return Err(Refusal::new(NtStatus::CANCELLED, "cancelled while it waited")),
             () = token.cancelled() => return Err(Refusal::new(when_ended, "the open ended while the request waited")),
+            () = cancelled.cancelled() => return Err(Refusal::new(NtStatus::CANCELLED, "cancelled while it waited")),
             () = watch.changed() => {}
         }
     }
@@ -70,7 +70,7 @@ pub(crate) enum Freed {
     No,
 }
 
-/// Waits until a holder's node may be dead, or the open has been let go. Call `still_held` semantics are the caller's: it proposes again.
+/// Waits until a holder's node may be dead, or the open has been let go; the caller then proposes again.
 ///
 /// # Errors
 /// CANCELLED.
@@ -79,9 +79,9 @@ pub(crate) async fn wait_for_holder(ctx: &mut RequestContext, holder: Holder) ->
     let elsewhere = holder.node != ctx.server.store.node();
     // The open may have been let go before the subscription.
     let held = |ctx: &RequestContext| {
-        ctx.server
-            .store
-            .with_state(|state| state.open(holder.open).and_then(|open| open.owner).is_some_and(|owner| owner.incarnation == holder.incarnation))
+        ctx.server.store.with_state(|state| {
+            state.open(holder.open).and_then(|open| open.owner).is_some_and(|owner| owner.incarnation == holder.incarnation)
+        })
     };
     if !held(ctx) {
         return Ok(Freed::Maybe);

@@ -46,7 +46,9 @@ pub struct LeaseBreak {
 // Any connection of the client will do, the next one if sending fails. The notification has no session.
 pub(crate) async fn lease_break(server: Arc<Server>, notice: LeaseBreak) {
     let holders = |server: &Server| -> Vec<Arc<Open>> {
-        let mine = |open: &Arc<Open>| open.file == notice.file && open.client_guid == notice.lease.client_guid && open.lease_key == Some(notice.lease.key);
+        let mine = |open: &Arc<Open>| {
+            open.file == notice.file && open.client_guid == notice.lease.client_guid && open.lease_key == Some(notice.lease.key)
+        };
         server.opens().into_iter().filter(mine).collect()
     };
     let opens = until_known(|| Some(holders(&server)).filter(|opens| !opens.is_empty())).await.unwrap_or_default();
@@ -58,12 +60,8 @@ pub(crate) async fn lease_break(server: Arc<Server>, notice: LeaseBreak) {
         current_state: notice.current,
         new_state: notice.new,
     };
-    let mut connections: Vec<Arc<Connection>> = Vec::new();
-    for connection in opens.iter().filter_map(|open| open.connection.upgrade()).chain(server.clients.connections(&notice.lease.client_guid)) {
-        if !connections.iter().any(|known| known.connection_id == connection.connection_id) {
-            connections.push(connection);
-        }
-    }
+    // Oldest first: that is the one most clients listen to.
+    let connections = server.clients.connections(&notice.lease.client_guid);
     for connection in connections {
         let session = opens.iter().find_map(|open| connection.session(SessionId(open.session_id.0)));
         if send(&connection, session.as_deref(), 0, |out| body.encode(out)).await {

@@ -6,6 +6,8 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ChannelSequence {
     current: u16,
+    /// Counts the advances: values of `current` come again, this does not.
+    generation: u64,
     outstanding: u64,
     pre_outstanding: u64,
 }
@@ -13,7 +15,7 @@ pub struct ChannelSequence {
 /// What a request was counted as; give it back to [`ChannelSequence::finish`] when the request has really ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Counted {
-    sequence: Option<u16>,
+    generation: Option<u64>,
 }
 
 /// The request must be answered with FILE_NOT_AVAILABLE.
@@ -24,7 +26,7 @@ impl ChannelSequence {
     /// The counters of a new open: it starts with the sequence of its CREATE.
     #[must_use]
     pub const fn new(current: u16) -> Self {
-        Self { current, outstanding: 0, pre_outstanding: 0 }
+        Self { current, generation: 0, outstanding: 0, pre_outstanding: 0 }
     }
 
     /// Counts a request in.
@@ -36,31 +38,31 @@ impl ChannelSequence {
     pub fn begin(&mut self, sequence: u16, replay: bool, modifies: bool) -> Result<Counted, Stale> {
         let distance = sequence.wrapping_sub(self.current);
         if distance > 0x7FFF {
-            return if modifies { Err(Stale) } else { Ok(Counted { sequence: None }) };
+            return if modifies { Err(Stale) } else { Ok(Counted { generation: None }) };
         }
         if !replay {
             if distance != 0 {
                 self.advance(sequence);
             }
             self.outstanding += 1;
-            return Ok(Counted { sequence: Some(sequence) });
+            return Ok(Counted { generation: Some(self.generation) });
         }
         if distance != 0 {
             self.advance(sequence);
         }
         if self.pre_outstanding == 0 {
             self.outstanding += 1;
-            return Ok(Counted { sequence: Some(sequence) });
+            return Ok(Counted { generation: Some(self.generation) });
         }
-        if modifies { Err(Stale) } else { Ok(Counted { sequence: None }) }
+        if modifies { Err(Stale) } else { Ok(Counted { generation: None }) }
     }
 
     /// Counts a request out. Requests that were refused or never counted change nothing.
     // MS-SMB2 3.3.4.1
     // The counter of the request's own sequence goes down, not that of the open's current one.
     pub fn finish(&mut self, counted: Counted) {
-        let Some(sequence) = counted.sequence else { return };
-        let counter = if sequence == self.current { &mut self.outstanding } else { &mut self.pre_outstanding };
+        let Some(generation) = counted.generation else { return };
+        let counter = if generation == self.generation { &mut self.outstanding } else { &mut self.pre_outstanding };
         assert!(*counter > 0, "a counted request is in one of the counters");
         *counter -= 1;
     }
@@ -75,6 +77,7 @@ impl ChannelSequence {
         self.pre_outstanding += self.outstanding;
         self.outstanding = 0;
         self.current = sequence;
+        self.generation += 1;
     }
 }
 
@@ -123,6 +126,18 @@ mod tests {
         channel.finish(twin);
         let replay = channel.begin(1, true, true).unwrap();
         channel.finish(replay);
-        assert_eq!(channel, ChannelSequence { current: 1, outstanding: 0, pre_outstanding: 0 });
+        assert_eq!((channel.current, channel.outstanding, channel.pre_outstanding), (1, 0, 0));
+    }
+
+    #[test]
+    fn a_request_that_outlasts_the_whole_circle_of_values() {
+        let mut channel = ChannelSequence::new(0);
+        let old = channel.begin(0, false, false).unwrap();
+        for value in [0x7FFF, 0xFFFE, 0] {
+            let counted = channel.begin(value, false, true).unwrap();
+            channel.finish(counted);
+        }
+        channel.finish(old);
+        assert_eq!((channel.outstanding, channel.pre_outstanding), (0, 0));
     }
 }

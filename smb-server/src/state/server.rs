@@ -1,7 +1,7 @@
 //! The node-wide tables (MS-SMB2 3.3.1.5): connections, sessions, local opens, shares, and the doors to store, clock and backends.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     sync::{
         Arc,
@@ -12,7 +12,7 @@ use std::{
 use parking_lot::{Mutex, RwLock};
 use persistence_model::{Command, OpenId, Outcome, SessionId, ShareId};
 use smb_auth::{AcceptorConfig, ServerNames};
-use smb_types::{Guid, NtStatus};
+use smb_types::{ClientGuid, CreateGuid, Guid, NtStatus};
 
 use super::{
     client_table::ClientTable,
@@ -55,6 +55,8 @@ pub struct Server {
     ipc: Arc<Share>,
     /// What logons are told and allowed.
     pub(crate) acceptor: Arc<AcceptorConfig>,
+    /// CREATEs with a CreateGuid that are not answered yet: a replay must not overtake its elder.
+    pub(crate) creates_under_way: Mutex<BTreeSet<(ClientGuid, CreateGuid)>>,
     next_connection: AtomicU64,
     next_session: AtomicU64,
     next_pipe: AtomicU64,
@@ -93,6 +95,7 @@ impl Server {
             opens: RwLock::new(BTreeMap::new()),
             shares: Mutex::new(BTreeMap::new()),
             ipc: Arc::new(ipc),
+            creates_under_way: Mutex::new(BTreeSet::new()),
             next_connection: AtomicU64::new(1),
             next_session: AtomicU64::new(1),
             next_pipe: AtomicU64::new(PIPE_ID_FIRST),

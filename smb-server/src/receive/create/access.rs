@@ -35,7 +35,8 @@ pub(crate) fn resolve(desired: AccessMask) -> Result<AccessMask, Refusal> {
 /// Replaces generic rights by what they mean for files.
 #[must_use]
 pub(crate) fn map_generic(mask: AccessMask) -> AccessMask {
-    let mut mapped = mask.without(AccessMask::GENERIC_ALL | AccessMask::GENERIC_EXECUTE | AccessMask::GENERIC_WRITE | AccessMask::GENERIC_READ);
+    let mut mapped =
+        mask.without(AccessMask::GENERIC_ALL | AccessMask::GENERIC_EXECUTE | AccessMask::GENERIC_WRITE | AccessMask::GENERIC_READ);
     for (generic, specific) in [
         (AccessMask::GENERIC_READ, FILE_GENERIC_READ),
         (AccessMask::GENERIC_WRITE, FILE_GENERIC_WRITE),
@@ -59,7 +60,11 @@ pub(crate) fn maximal(descriptor: Option<&SecurityDescriptor>, user: &Sid) -> Ac
     let owner_rights = Sid::new(3, &[4]);
     let is_owner = descriptor.owner.as_ref() == Some(user);
     let concerns = |sid: &Sid| {
-        sid == user || *sid == Sid::everyone() || *sid == Sid::new(5, &[11]) || *sid == Sid::new(5, &[2]) || (is_owner && *sid == owner_rights)
+        sid == user
+            || *sid == Sid::everyone()
+            || *sid == Sid::new(5, &[11])
+            || *sid == Sid::new(5, &[2])
+            || (is_owner && *sid == owner_rights)
     };
     let (mut allowed, mut denied) = (AccessMask::NONE, AccessMask::NONE);
     let mut owner_limited = false;
@@ -144,7 +149,13 @@ mod tests {
     use super::*;
 
     fn descriptor(aces: Vec<Ace>, owner: Sid) -> SecurityDescriptor {
-        SecurityDescriptor { control: SecurityControl::DACL_PRESENT, owner: Some(owner), group: None, sacl: None, dacl: Some(Acl::new(aces)) }
+        SecurityDescriptor {
+            control: SecurityControl::DACL_PRESENT,
+            owner: Some(owner),
+            group: None,
+            sacl: None,
+            dacl: Some(Acl::new(aces)),
+        }
     }
 
     #[test]

@@ -6,7 +6,10 @@ use persistence_model::{Command, Durability, FileKey, Grant, OpenId};
 use smb_backend::{Backend, BackendError, BackendFile, RelPath};
 use smb_types::NtStatus;
 
-use super::{plan, target::{self, Target}};
+use super::{
+    plan,
+    target::{self, Target},
+};
 use crate::{
     blocking::blocking,
     error::Refusal,

@@ -131,8 +131,10 @@ async fn open_found(
         access::grant(needed, maximal)?;
     }
     let key = tree.share.file_key(found.metadata.key);
-    let request = open_request(ctx, wishes, Some(key), record_path(&found.path, below.stream.as_deref()), is_directory, granted, overwrites)?;
-    let command = || if overwrites { Command::ReserveOpen(Box::new(request.clone())) } else { Command::OpenFile(Box::new(request.clone())) };
+    let request =
+        open_request(ctx, wishes, Some(key), record_path(&found.path, below.stream.as_deref()), is_directory, granted, overwrites)?;
+    let command =
+        || if overwrites { Command::ReserveOpen(Box::new(request.clone())) } else { Command::OpenFile(Box::new(request.clone())) };
     match propose_and_wait(ctx, command, None).await? {
         Outcome::Opened(grant) if replay_known => {
             attach::close(&ctx.server, grant.open).await;
@@ -175,7 +177,8 @@ async fn overwrite(
             return Err(refusal);
         }
     }
-    let with = Overwrite { attributes: wishes.attributes | FileAttributes::ARCHIVE, eas: wishes.eas.clone(), allocation: wishes.allocation };
+    let with =
+        Overwrite { attributes: wishes.attributes | FileAttributes::ARCHIVE, eas: wishes.eas.clone(), allocation: wishes.allocation };
     if let Err(error) = blocking(|| below.file.overwrite(&with, stability(tree))) {
         abort(ctx, reservation).await;
         return Err(error.into());
@@ -185,7 +188,13 @@ async fn overwrite(
 }
 
 /// Creates a file, directory or stream.
-async fn create(ctx: &mut RequestContext, wishes: &Wishes, tree: &Arc<TreeConnect>, backend: &dyn Backend, kind: FileKind) -> Result<Step, Refusal> {
+async fn create(
+    ctx: &mut RequestContext,
+    wishes: &Wishes,
+    tree: &Arc<TreeConnect>,
+    backend: &dyn Backend,
+    kind: FileKind,
+) -> Result<Step, Refusal> {
     let is_directory = kind == FileKind::Directory;
     let user = ctx.session()?.user().map(|user| user.sid.clone()).unwrap_or_else(smb_types::Sid::anonymous);
     let parent = parent_descriptor(wishes, backend)?;
@@ -230,7 +239,13 @@ async fn create(ctx: &mut RequestContext, wishes: &Wishes, tree: &Arc<TreeConnec
 
 /// Takes up a reservation whose first owner died before it confirmed. What was to be created is made, or is there already and is its own;
 /// what was to be overwritten is overwritten again.
-async fn resume(ctx: &mut RequestContext, wishes: &Wishes, tree: &Arc<TreeConnect>, backend: &dyn Backend, reservation: OpenId) -> Result<Step, Refusal> {
+async fn resume(
+    ctx: &mut RequestContext,
+    wishes: &Wishes,
+    tree: &Arc<TreeConnect>,
+    backend: &dyn Backend,
+    reservation: OpenId,
+) -> Result<Step, Refusal> {
     let reserved = ctx.server.store.with_state(|state| state.open(reservation).map(|record| record.file));
     let Some(reserved) = reserved else { return Ok(Step::Again) };
     let found = match blocking(|| target::find(backend, &wishes.target)) {
@@ -261,7 +276,9 @@ async fn resume(ctx: &mut RequestContext, wishes: &Wishes, tree: &Arc<TreeConnec
         }
     };
     match reserved {
-        Some(key) if key == tree.share.file_key(found.metadata.key) => overwrite(ctx, wishes, tree, backend, &found, below, reservation).await,
+        Some(key) if key == tree.share.file_key(found.metadata.key) => {
+            overwrite(ctx, wishes, tree, backend, &found, below, reservation).await
+        }
         Some(_) => {
             abort(ctx, reservation).await;
             Ok(Step::Again)
@@ -354,7 +371,13 @@ async fn abort(ctx: &RequestContext, open: OpenId) {
 }
 
 /// Opens what was found; None when the name has become another file's.
-fn open_below(wishes: &Wishes, backend: &dyn Backend, found: &Found, is_directory: bool, overwrites: bool) -> Result<Option<Below>, Refusal> {
+fn open_below(
+    wishes: &Wishes,
+    backend: &dyn Backend,
+    found: &Found,
+    is_directory: bool,
+    overwrites: bool,
+) -> Result<Option<Below>, Refusal> {
     let want = plan::want(wishes.access, is_directory, overwrites);
     let stream = wishes.target.stream.as_deref();
     let best = wishes.access.contains(AccessMask::MAXIMUM_ALLOWED) && !is_directory;
@@ -474,7 +497,13 @@ fn parent_is_going(ctx: &RequestContext, wishes: &Wishes, tree: &TreeConnect) ->
 }
 
 /// Makes the file, directory or stream.
-fn make(wishes: &Wishes, tree: &TreeConnect, backend: &dyn Backend, kind: FileKind, descriptor: Option<Vec<u8>>) -> Result<Below, BackendError> {
+fn make(
+    wishes: &Wishes,
+    tree: &TreeConnect,
+    backend: &dyn Backend,
+    kind: FileKind,
+    descriptor: Option<Vec<u8>>,
+) -> Result<Below, BackendError> {
     let attributes = match kind {
         FileKind::File => wishes.attributes.without(FileAttributes::DIRECTORY | FileAttributes::NORMAL) | FileAttributes::ARCHIVE,
         FileKind::Directory => wishes.attributes.without(FileAttributes::NORMAL),
@@ -483,7 +512,14 @@ fn make(wishes: &Wishes, tree: &TreeConnect, backend: &dyn Backend, kind: FileKi
         disposition: CreateDisposition::Create,
         must_be: if kind == FileKind::Directory { MustBe::Directory } else { MustBe::File },
         want: if kind == FileKind::Directory { Want::READ } else { Want::READ_WRITE },
-        create: CreateArgs { kind, attributes, security_descriptor: descriptor, eas: wishes.eas.clone(), allocation: wishes.allocation, mode: None },
+        create: CreateArgs {
+            kind,
+            attributes,
+            security_descriptor: descriptor,
+            eas: wishes.eas.clone(),
+            allocation: wishes.allocation,
+            mode: None,
+        },
         stability: stability(tree),
     };
     let Some(stream) = &wishes.target.stream else {

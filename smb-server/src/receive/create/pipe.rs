@@ -10,10 +10,7 @@ use crate::{
     error::Refusal,
     receive::RequestContext,
     send::Response,
-    state::{
-        Open, OpenKind, Pipe,
-        open::OpenParts,
-    },
+    state::{Open, OpenKind, Pipe, open::OpenParts},
 };
 
 /// Pipes that have a service behind them.

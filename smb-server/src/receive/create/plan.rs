@@ -37,7 +37,8 @@ fn when_found(wishes: &Wishes, found: &Found, is_replay: bool) -> Result<Plan, R
     if wishes.disposition == CreateDisposition::Create {
         return Err(Refusal::new(NtStatus::OBJECT_NAME_COLLISION, "the name exists"));
     }
-    let wants_directory = wishes.options.contains(CreateOptions::DIRECTORY_FILE) || wishes.target.directory_type || wishes.target.trailing_separator;
+    let wants_directory =
+        wishes.options.contains(CreateOptions::DIRECTORY_FILE) || wishes.target.directory_type || wishes.target.trailing_separator;
     if wants_directory && !is_directory {
         return Err(Refusal::new(NtStatus::NOT_A_DIRECTORY, "the name is a file's"));
     }
@@ -72,7 +73,8 @@ fn when_missing(wishes: &Wishes) -> Result<Plan, Refusal> {
     if matches!(wishes.disposition, CreateDisposition::Open | CreateDisposition::Overwrite) {
         return Err(Refusal::new(NtStatus::OBJECT_NAME_NOT_FOUND, "no such file"));
     }
-    let is_directory = wishes.options.contains(CreateOptions::DIRECTORY_FILE) || (wishes.target.directory_type && wishes.target.stream.is_none());
+    let is_directory =
+        wishes.options.contains(CreateOptions::DIRECTORY_FILE) || (wishes.target.directory_type && wishes.target.stream.is_none());
     if wishes.options.contains(CreateOptions::DELETE_ON_CLOSE) && wishes.attributes.contains(FileAttributes::READONLY) && !is_directory {
         return Err(Refusal::new(NtStatus::CANNOT_DELETE, "a read-only file cannot be deleted on close"));
     }

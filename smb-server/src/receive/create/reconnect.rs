@@ -5,7 +5,8 @@
 use std::sync::Arc;
 
 use persistence_model::{
-    Command, CreateAction, DurableGrant, Grant, LeaseGrant, Open as Record, OpenId, Outcome, ReclaimKind, ReclaimLease, ReclaimRequest, State,
+    Command, CreateAction, DurableGrant, Grant, LeaseGrant, Open as Record, OpenId, Outcome, ReclaimKind, ReclaimLease, ReclaimRequest,
+    State,
 };
 use smb_types::{AccessMask, NtStatus};
 

@@ -4,8 +4,8 @@ use persistence_model::{Durability, Grant};
 use smb_backend::Metadata;
 use smb_proto::{
     context::{
-        DurableResponse, DurableResponseV2, LeaseContext, LeaseFlags, LeaseV2, MaximalAccessRequest, MaximalAccessResponse, OnDiskIdResponse,
-        ResponseContext, dh2q,
+        DurableResponse, DurableResponseV2, LeaseContext, LeaseFlags, LeaseV2, MaximalAccessRequest, MaximalAccessResponse,
+        OnDiskIdResponse, ResponseContext, dh2q,
     },
     message::create::{CreateAction, CreateResponse, OPLOCK_LEVEL_LEASE},
 };

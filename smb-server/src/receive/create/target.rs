@@ -25,9 +25,12 @@ impl Target {
     /// Reads the name of a request.
     ///
     /// # Errors
-    /// INVALID_PARAMETER for a leading separator, OBJECT_NAME_INVALID for the rest.
+    /// INVALID_PARAMETER for a leading separator, OBJECT_PATH_SYNTAX_BAD for a way above the root, OBJECT_NAME_INVALID for the rest.
     // MS-SMB2 3.3.5.9
     pub(crate) fn parse(name: &str) -> Result<Self, Refusal> {
+        if leaves_root(name) {
+            return Err(Refusal::new(NtStatus::OBJECT_PATH_SYNTAX_BAD, "the path leads above the root of the share"));
+        }
         let parsed = ParsedName::parse(name)?;
         let path = RelPath::from_components(parsed.components.iter().map(String::as_str))
             .map_err(|_| Refusal::new(NtStatus::OBJECT_NAME_INVALID, "a component cannot be stored"))?;
@@ -40,6 +43,22 @@ impl Target {
         let path = RelPath::parse_smb(&path.replace('/', "\\")).ok()?;
         Some(Self { path, stream, directory_type: false, trailing_separator: false })
     }
+}
+
+/// Tells whether ".." leads out of the share at some point.
+fn leaves_root(name: &str) -> bool {
+    let mut depth = 0usize;
+    for component in name.split('\\') {
+        match component {
+            "" | "." => {}
+            ".." => match depth.checked_sub(1) {
+                Some(up) => depth = up,
+                None => return true,
+            },
+            _ => depth += 1,
+        }
+    }
+    false
 }
 
 /// The path of a file or stream as the records write it.
@@ -108,5 +127,7 @@ mod tests {
         assert_eq!(Target::parse("\\a").unwrap_err().status, NtStatus::INVALID_PARAMETER);
         assert_eq!(Target::parse("a*b").unwrap_err().status, NtStatus::OBJECT_NAME_INVALID);
         assert!(Target::parse("").unwrap().path.is_root());
+        assert_eq!(Target::parse("a\\..\\..\\b").unwrap_err().status, NtStatus::OBJECT_PATH_SYNTAX_BAD);
+        assert_eq!(Target::parse("a\\..\\b").unwrap().path.as_str(), "b");
     }
 }

@@ -146,7 +146,10 @@ fn check_combinations(contexts: &CreateContexts<'_>) -> Result<(), Refusal> {
         return Ok(());
     }
     // Beside a reconnect only the lease counts, and DHnQ beside DHnC; anything else has no old handle to belong to.
-    let stray = contexts.ea_buffer.is_some() || contexts.security_descriptor.is_some() || contexts.allocation_size.is_some() || contexts.time_warp.is_some();
+    let stray = contexts.ea_buffer.is_some()
+        || contexts.security_descriptor.is_some()
+        || contexts.allocation_size.is_some()
+        || contexts.time_warp.is_some();
     if stray {
         return Err(Refusal::new(NtStatus::OBJECT_NAME_NOT_FOUND, "a reconnect with contexts of a new file"));
     }
@@ -255,7 +258,8 @@ fn app_instance(contexts: &CreateContexts<'_>, negotiated: &Negotiated) -> Optio
 fn eas(contexts: &CreateContexts<'_>) -> Result<Vec<Ea>, Refusal> {
     let Some(buffer) = contexts.ea_buffer else { return Ok(Vec::new()) };
     let ea = |full: &smb_proto::info::full_ea::FullEa| {
-        let name = String::from_utf8(full.name.clone()).map_err(|_| Refusal::new(NtStatus::EA_LIST_INCONSISTENT, "the name of an attribute"))?;
+        let name =
+            String::from_utf8(full.name.clone()).map_err(|_| Refusal::new(NtStatus::EA_LIST_INCONSISTENT, "the name of an attribute"))?;
         Ok(Ea { name, value: full.value.clone() })
     };
     buffer.attributes.iter().map(ea).collect()
