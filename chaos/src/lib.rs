@@ -1,6 +1,15 @@
 //! Faults on real clusters, workloads, checkers: a client that behaves as a Windows client does.
 //!
+//! Reading order: `client` (SMB and witness), `cluster` (real processes), `checker` (pure: what must hold), then the programs made of them.
 //! Knows no server internals: it speaks the wire, runs the program, and reads the admin API.
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "tests"))]
 
+pub mod rng;
+pub mod stats;
+
 pub mod client;
+pub mod cluster;
+
+pub mod checker;
+
+pub mod probe;

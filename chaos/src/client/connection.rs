@@ -105,7 +105,8 @@ struct Table {
 
 struct Inner {
     peer: SocketAddr,
-    writer: tokio::sync::Mutex<OwnedWriteHalf>,
+    /// Taken out when the connection ends, so that the socket is closed however many still hold the connection.
+    writer: tokio::sync::Mutex<Option<OwnedWriteHalf>>,
     table: Mutex<Table>,
     credits_came: Notify,
     security: OnceLock<Security>,
@@ -140,7 +141,7 @@ impl Connection {
         let (reader, writer) = stream.into_split();
         let inner = Arc::new(Inner {
             peer: address,
-            writer: tokio::sync::Mutex::new(writer),
+            writer: tokio::sync::Mutex::new(Some(writer)),
             // MS-SMB2 3.2.5.1: a new connection owns one credit.
             table: Mutex::new(Table { next_message_id: 0, credits: 1, pending: BTreeMap::new(), closed: false }),
             credits_came: Notify::new(),
@@ -295,9 +296,12 @@ impl Connection {
 
     async fn send(&self, frame: &[u8]) -> Result<(), ClientError> {
         let mut writer = self.inner.writer.lock().await;
-        let sent = tokio::select! {
-            sent = writer.write_all(frame) => sent.is_ok(),
-            () = self.inner.closed.cancelled() => false,
+        let sent = match writer.as_mut() {
+            Some(half) => tokio::select! {
+                sent = half.write_all(frame) => sent.is_ok(),
+                () = self.inner.closed.cancelled() => false,
+            },
+            None => false,
         };
         drop(writer);
         if sent {
@@ -326,6 +330,8 @@ impl Connection {
             }
         }
         self.sever();
+        drop(reader);
+        self.inner.writer.lock().await.take();
     }
 
     /// Takes one message apart and hands each answer to whoever waits for it.

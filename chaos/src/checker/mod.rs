@@ -1,0 +1,4 @@
+//! What must hold afterwards, decided from records alone: pure, one property per file.
+
+pub mod blocks;
+pub mod intruder;

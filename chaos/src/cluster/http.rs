@@ -1,0 +1,62 @@
+//! One GET at a time to the admin port: HTTP/1.1, the connection is closed after each.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+/// Longest answer that is read.
+const ANSWER_BYTES_MAX: u64 = 16 << 20;
+/// How long an answer may take.
+const LIMIT: Duration = Duration::from_secs(3);
+
+/// The status code and the body.
+pub async fn get(address: SocketAddr, path: &str) -> anyhow::Result<(u16, Vec<u8>)> {
+    tokio::time::timeout(LIMIT, exchange(address, path)).await.with_context(|| format!("no answer to GET {path} at {address}"))?
+}
+
+async fn exchange(address: SocketAddr, path: &str) -> anyhow::Result<(u16, Vec<u8>)> {
+    let mut stream = TcpStream::connect(address).await.with_context(|| format!("cannot connect to {address}"))?;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = Vec::new();
+    stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer).await?;
+    parse(&answer).with_context(|| format!("answer to GET {path} at {address}"))
+}
+
+fn parse(answer: &[u8]) -> anyhow::Result<(u16, Vec<u8>)> {
+    let Some(end) = answer.windows(4).position(|w| w == b"\r\n\r\n") else { bail!("no end of the head") };
+    let head = String::from_utf8_lossy(&answer[..end]).to_ascii_lowercase();
+    let code = head.split_whitespace().nth(1).and_then(|c| c.parse().ok()).context("no status code")?;
+    let body = &answer[end + 4..];
+    if head.contains("transfer-encoding: chunked") { Ok((code, unchunk(body)?)) } else { Ok((code, body.to_vec())) }
+}
+
+fn unchunk(mut body: &[u8]) -> anyhow::Result<Vec<u8>> {
+    let mut out = Vec::new();
+    loop {
+        let end = body.windows(2).position(|w| w == b"\r\n").context("chunk without a length")?;
+        let length = usize::from_str_radix(std::str::from_utf8(&body[..end])?.trim(), 16)?;
+        let rest = &body[end + 2..];
+        if length == 0 {
+            return Ok(out);
+        }
+        out.extend_from_slice(rest.get(..length).context("chunk is cut")?);
+        body = rest.get(length + 2..).context("chunk is cut")?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_and_chunked_answers() {
+        assert_eq!(parse(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi").unwrap(), (200, b"hi".to_vec()));
+        let chunked = b"HTTP/1.1 503 No\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n1\r\nd\r\n0\r\n\r\n";
+        assert_eq!(parse(chunked).unwrap(), (503, b"abcd".to_vec()));
+        assert!(parse(b"nonsense").is_err());
+    }
+}

@@ -1,0 +1,357 @@
+//! A real cluster: the program's demo, its processes, and what can be done to them.
+//!
+//! Knows the command line and the admin API; knows nothing of SMB.
+
+pub mod http;
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use rustix::process::{Pid, Signal, kill_process};
+use serde::Deserialize;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, Command};
+
+use crate::client::{ClientIdentity, Endpoint};
+
+/// The user that every cluster of ours has.
+pub const USER: &str = "chaos";
+/// Their password.
+pub const PASSWORD: &str = "Chaos-Password-1";
+/// The continuously available share.
+pub const CA_SHARE: &str = "share";
+/// A plain share.
+pub const PLAIN_SHARE: &str = "plain";
+
+/// How long a cluster may take to be ready.
+const READY_LIMIT: Duration = Duration::from_secs(90);
+/// How long it may take to stop.
+const STOP_LIMIT: Duration = Duration::from_secs(10);
+/// How often a state is asked for.
+const POLL: Duration = Duration::from_millis(50);
+
+/// What to start.
+#[derive(Clone, Debug)]
+pub struct ClusterOptions {
+    /// The program; None means the one beside ours.
+    pub program: Option<PathBuf>,
+    /// How many nodes.
+    pub nodes: usize,
+    /// First three numbers of the loopback addresses.
+    pub loopback: Option<String>,
+    /// `NAME:PASSWORD` of further users.
+    pub users: Vec<String>,
+    /// `NAME[=DIR][,ca][,scaleout]` of further shares.
+    pub shares: Vec<String>,
+}
+
+impl Default for ClusterOptions {
+    fn default() -> Self {
+        Self { program: None, nodes: 3, loopback: None, users: Vec::new(), shares: Vec::new() }
+    }
+}
+
+#[derive(Deserialize)]
+struct Announcement {
+    net_name: String,
+    nodes: Vec<AnnouncedNode>,
+}
+
+#[derive(Deserialize)]
+struct AnnouncedNode {
+    id: u64,
+    address: IpAddr,
+    smb_port: u16,
+    mapper_port: u16,
+    witness_port: u16,
+    admin_port: u16,
+    pid: i32,
+}
+
+/// One node of a running cluster.
+#[derive(Debug)]
+pub struct Node {
+    /// Its id.
+    pub id: u64,
+    /// Where it serves SMB.
+    pub smb: SocketAddr,
+    /// Its endpoint mapper.
+    pub mapper: SocketAddr,
+    /// Its witness.
+    pub witness: SocketAddr,
+    /// Its admin port.
+    pub admin: SocketAddr,
+    /// Its process.
+    pub pid: i32,
+    /// Set when the process is a child of ours, because we restarted it.
+    restarted: Option<Child>,
+}
+
+/// A running cluster; it ends with this value.
+pub struct Cluster {
+    /// The name of the cluster.
+    pub net_name: String,
+    /// The nodes, by index.
+    pub nodes: Vec<Node>,
+    program: PathBuf,
+    directory: tempfile::TempDir,
+    demo: Child,
+}
+
+impl std::fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cluster").field("net_name", &self.net_name).field("nodes", &self.nodes).finish_non_exhaustive()
+    }
+}
+
+/// Finds the program beside our own executable (tests live one folder deeper).
+fn program_beside_us() -> anyhow::Result<PathBuf> {
+    let own = std::env::current_exe().context("our own path is unknown")?;
+    own.ancestors()
+        .skip(1)
+        .take(2)
+        .map(|folder| folder.join("holdfast"))
+        .find(|p| p.is_file())
+        .with_context(|| format!("no holdfast beside {}: build it (cargo build -p holdfast), or name it with --holdfast", own.display()))
+}
+
+impl Cluster {
+    /// Starts a cluster on ephemeral ports and waits until it is ready.
+    pub async fn start(options: &ClusterOptions) -> anyhow::Result<Self> {
+        let program = match &options.program {
+            Some(program) => program.clone(),
+            None => program_beside_us()?,
+        };
+        let directory = tempfile::Builder::new().prefix("holdfast-chaos-").tempdir().context("no temporary directory")?;
+        let mut command = Command::new(&program);
+        command.arg("demo").arg("--json").arg("--ephemeral-ports");
+        command.arg("--dir").arg(directory.path().join("demo"));
+        command.arg("--nodes").arg(options.nodes.to_string());
+        if let Some(loopback) = &options.loopback {
+            command.arg("--loopback").arg(loopback);
+        }
+        command.arg("--user").arg(format!("{USER}:{PASSWORD}"));
+        options.users.iter().for_each(|u| _ = command.arg("--user").arg(u));
+        command.arg("--share").arg(format!("{CA_SHARE},ca")).arg("--share").arg(PLAIN_SHARE);
+        options.shares.iter().for_each(|s| _ = command.arg("--share").arg(s));
+        let log = std::fs::File::create(directory.path().join("demo.log")).context("no log file")?;
+        let mut demo = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .kill_on_drop(true)
+            .spawn()
+            .with_context(|| format!("cannot start {}", program.display()))?;
+        let mut lines = BufReader::new(demo.stdout.take().context("no output of the demo")?).lines();
+        let line = tokio::time::timeout(READY_LIMIT, lines.next_line()).await.context("the cluster does not get ready")??;
+        let Some(line) = line else {
+            let log = std::fs::read_to_string(directory.path().join("demo.log")).unwrap_or_default();
+            bail!("the demo ended: {}", log.trim());
+        };
+        // What the demo says later is nobody's business, but the pipe must not fill up.
+        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        let announced: Announcement = serde_json::from_str(&line).with_context(|| format!("announcement of the demo: {line}"))?;
+        let nodes = announced.nodes.into_iter().map(Node::from).collect();
+        let cluster = Self { net_name: announced.net_name, nodes, program, directory, demo };
+        cluster.wait_ready().await?;
+        Ok(cluster)
+    }
+
+    /// Where the demo keeps its things.
+    #[must_use]
+    pub fn directory(&self) -> PathBuf {
+        self.directory.path().join("demo")
+    }
+
+    /// The end of the demo's log, for error messages.
+    #[must_use]
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.directory.path().join("demo.log")).unwrap_or_default()
+    }
+
+    /// The nodes as a client knows them.
+    #[must_use]
+    pub fn endpoints(&self) -> Vec<Endpoint> {
+        self.nodes.iter().map(|n| Endpoint { id: n.id, smb: n.smb, mapper: Some(n.mapper) }).collect()
+    }
+
+    /// A client machine with our user.
+    #[must_use]
+    pub fn identity(&self) -> ClientIdentity {
+        ClientIdentity::new(USER, PASSWORD)
+    }
+
+    /// Sends a signal to a node's process.
+    pub fn signal(&self, index: usize, signal: Signal) -> anyhow::Result<()> {
+        let node = self.nodes.get(index).context("no such node")?;
+        let pid = Pid::from_raw(node.pid).context("no such process")?;
+        kill_process(pid, signal).with_context(|| format!("cannot signal node {} (process {})", node.id, node.pid))
+    }
+
+    /// Kills a node; it gets no chance to say anything.
+    pub fn kill(&self, index: usize) -> anyhow::Result<()> {
+        self.signal(index, Signal::KILL)
+    }
+
+    /// Waits until the process of a killed node is gone.
+    pub async fn wait_gone(&mut self, index: usize) -> anyhow::Result<()> {
+        let node = self.nodes.get_mut(index).context("no such node")?;
+        if let Some(mut child) = node.restarted.take() {
+            child.wait().await.context("waiting for a killed node")?;
+        }
+        let deadline = Instant::now() + STOP_LIMIT;
+        while is_running(node.pid) {
+            if Instant::now() > deadline {
+                bail!("node {} does not end", node.id);
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        Ok(())
+    }
+
+    /// Starts a killed node again, on its old data and ports.
+    pub async fn restart(&mut self, index: usize) -> anyhow::Result<()> {
+        self.wait_gone(index).await?;
+        let (program, directory) = (self.program.clone(), self.directory());
+        let node = self.nodes.get_mut(index).context("no such node")?;
+        let folder = directory.join(format!("node-{}", node.id));
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(folder.join("restarted.log")).context("no log file")?;
+        let child = Command::new(program)
+            .arg("serve")
+            .arg("--config")
+            .arg(folder.join("holdfast.toml"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .kill_on_drop(true)
+            .spawn()
+            .with_context(|| format!("cannot start node {} again", node.id))?;
+        node.pid = child.id().and_then(|p| i32::try_from(p).ok()).context("node ended at once")?;
+        node.restarted = Some(child);
+        Ok(())
+    }
+
+    /// The leader's index, as any node tells it; None during an election.
+    pub async fn leader(&self) -> Option<usize> {
+        for node in &self.nodes {
+            let Ok((200, body)) = http::get(node.admin, "/api/v1/status").await else { continue };
+            let Ok(status) = serde_json::from_slice::<serde_json::Value>(&body) else { continue };
+            if let Some(id) = leader_in(&status) {
+                return self.nodes.iter().position(|n| n.id == id);
+            }
+        }
+        None
+    }
+
+    /// Waits until every node is healthy and one leads.
+    pub async fn wait_ready(&self) -> anyhow::Result<()> {
+        let deadline = Instant::now() + READY_LIMIT;
+        loop {
+            let mut healthy = 0;
+            for node in &self.nodes {
+                healthy += usize::from(matches!(http::get(node.admin, "/healthz").await, Ok((200, _))));
+            }
+            if healthy == self.nodes.len() && self.leader().await.is_some() {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                bail!("{healthy} of {} nodes are healthy after {} s", self.nodes.len(), READY_LIMIT.as_secs());
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// Stops everything in order.
+    pub async fn stop(mut self) -> anyhow::Result<()> {
+        for node in &mut self.nodes {
+            if let Some(child) = &mut node.restarted {
+                _ = child.id().and_then(|p| Pid::from_raw(i32::try_from(p).ok()?)).map(|p| kill_process(p, Signal::TERM));
+                if tokio::time::timeout(STOP_LIMIT, child.wait()).await.is_err() {
+                    child.kill().await.context("killing a node")?;
+                }
+            }
+        }
+        if let Some(pid) = self.demo.id().and_then(|p| Pid::from_raw(i32::try_from(p).ok()?)) {
+            kill_process(pid, Signal::TERM).context("stopping the demo")?;
+        }
+        if tokio::time::timeout(STOP_LIMIT, self.demo.wait()).await.is_err() {
+            self.demo.kill().await.context("killing the demo")?;
+            bail!("the demo did not stop when told to");
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        // The demo's children end with it; what is left of them (a stopped process, say) is ended here, before its directory goes.
+        let demo = self.demo.id().and_then(|p| Pid::from_raw(i32::try_from(p).ok()?));
+        for pid in demo.into_iter().chain(self.nodes.iter().filter(|n| n.restarted.is_some()).filter_map(|n| Pid::from_raw(n.pid))) {
+            // It may have ended by itself.
+            _ = kill_process(pid, Signal::TERM);
+        }
+        let deadline = Instant::now() + Duration::from_secs(3);
+        while demo.is_some() && matches!(self.demo.try_wait(), Ok(None)) && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+impl From<AnnouncedNode> for Node {
+    fn from(n: AnnouncedNode) -> Self {
+        let at = |port| SocketAddr::new(n.address, port);
+        Self {
+            id: n.id,
+            smb: at(n.smb_port),
+            mapper: at(n.mapper_port),
+            witness: at(n.witness_port),
+            admin: at(n.admin_port),
+            pid: n.pid,
+            restarted: None,
+        }
+    }
+}
+
+/// A process that is neither gone nor a corpse nobody has buried yet.
+#[must_use]
+pub fn is_running(pid: i32) -> bool {
+    let stat = std::fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("stat")).unwrap_or_default();
+    // The state follows the name, which is in parentheses and may contain anything.
+    stat.rsplit(')').next().and_then(|rest| rest.trim_start().chars().next()).is_some_and(|state| !matches!(state, 'Z' | 'X'))
+}
+
+/// Resident memory of a process in KiB.
+#[must_use]
+pub fn resident_kib(pid: i32) -> Option<u64> {
+    let status = std::fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("status")).ok()?;
+    status.lines().find_map(|l| l.strip_prefix("VmRSS:"))?.split_whitespace().next()?.parse().ok()
+}
+
+fn leader_in(status: &serde_json::Value) -> Option<u64> {
+    ["leader_id", "leader"].iter().find_map(|key| status.get(key).and_then(serde_json::Value::as_u64)).or_else(|| {
+        let inner = ["raft", "cluster"].iter().find_map(|key| status.get(key))?;
+        leader_in(inner)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_leader_is_found_where_the_status_has_it() {
+        assert_eq!(leader_in(&serde_json::json!({"leader_id": 2})), Some(2));
+        assert_eq!(leader_in(&serde_json::json!({"cluster": {"leader": 3}})), Some(3));
+        assert_eq!(leader_in(&serde_json::json!({"leader_id": null})), None);
+    }
+
+    #[test]
+    fn our_own_process_runs_and_has_memory() {
+        let own = i32::try_from(std::process::id()).unwrap();
+        assert!(is_running(own) && resident_kib(own).is_some_and(|kib| kib > 100));
+        assert!(!is_running(i32::MAX));
+    }
+}
