@@ -41,6 +41,47 @@ pub fn is_speakable(name: &str) -> bool {
         && !name.chars().any(|c| c < ' ' || matches!(c, '"' | '/' | '\\' | ':' | '|' | '<' | '>' | '*' | '?'))
 }
 
+/// Letters of a long name that its short name keeps in front of the tilde.
+const SHORT_PREFIX: usize = 3;
+/// Characters behind the tilde: a hash, so that every node makes the same name without a table.
+const SHORT_HASH: usize = 4;
+
+/// The 8.3 name of a file (MS-FSCC 2.4.5): the name itself in capitals if it is one, else one made from the name. Lookup finds files by it.
+#[must_use]
+pub fn short_name(name: &str) -> String {
+    let folded = fold(name);
+    if is_8_3(&folded) {
+        return folded;
+    }
+    let (base, extension) = folded.rsplit_once('.').unwrap_or((&folded, ""));
+    let prefix: String = base.chars().filter(|c| is_short_char(*c)).take(SHORT_PREFIX).collect();
+    let extension: String = extension.chars().filter(|c| is_short_char(*c)).take(3).collect();
+    // FNV-1a.
+    let mut hash = folded.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    let mut short = prefix + "~";
+    for _ in 0..SHORT_HASH {
+        short.push(char::from_digit(hash % 36, 36).map_or('0', |digit| digit.to_ascii_uppercase()));
+        hash /= 36;
+    }
+    if extension.is_empty() { short } else { short + "." + &extension }
+}
+
+/// Tells whether a name looks like one that `short_name` makes for a long name.
+#[must_use]
+pub fn may_be_short(name: &str) -> bool {
+    let base = name.split('.').next().unwrap_or_default();
+    name.is_ascii() && base.find('~').is_some_and(|at| at <= SHORT_PREFIX && base.len() == at + 1 + SHORT_HASH)
+}
+
+fn is_8_3(folded: &str) -> bool {
+    let (base, extension) = folded.split_once('.').unwrap_or((folded, "X"));
+    (1..=8).contains(&base.len()) && (1..=3).contains(&extension.len()) && base.chars().chain(extension.chars()).all(is_short_char)
+}
+
+fn is_short_char(c: char) -> bool {
+    c.is_ascii_uppercase() || c.is_ascii_digit() || "!#$%&'()-@^_`{}~".contains(c)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -63,5 +104,18 @@ mod tests {
         for good in ["a", ".a", "a b", "ü", &"n".repeat(255)] {
             assert!(is_speakable(good), "{good:?}");
         }
+    }
+
+    #[test]
+    fn short_names() {
+        assert_eq!(short_name("readme.txt"), "README.TXT");
+        assert_eq!(short_name("a"), "A");
+        for long in ["a long name.html", "x.y.z", "ninechars", "ärger", ".profile", "a.b c"] {
+            let short = short_name(long);
+            assert!(is_8_3(&short) && may_be_short(&short), "{long:?} became {short:?}");
+            assert_eq!(short_name(&long.to_uppercase()), short, "spelling does not matter");
+        }
+        assert_ne!(short_name("a long name 1"), short_name("a long name 2"));
+        assert!(!may_be_short("backup~") && !may_be_short("plain.txt"));
     }
 }

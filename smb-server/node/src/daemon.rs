@@ -55,7 +55,7 @@ pub async fn serve(config: Config, watch_stdin: bool) -> Result<(), Failure> {
     tasks.spawn(witness::serve(Arc::clone(&service), witness_listener, security(&config, &store), limits.clone(), stop.clone()));
     tasks.spawn(witness::serve_mapper(mapper, endpoints, limits, stop.clone()));
     tasks.spawn(life::run(Arc::clone(&config), store.clone(), Arc::clone(&current), smb, stop.clone()));
-    let admin = Admin::new(Arc::clone(&config), store.clone(), service, current, metrics, identity::admin_token(&config.data_dir)?);
+    let admin = Admin::new(store.clone(), service, current, metrics, identity::admin_token(&config.data_dir)?);
     tasks.spawn(admin::serve(admin, admin_listener, stop.clone()));
 
     store.serve(addresses(&config));

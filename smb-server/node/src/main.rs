@@ -49,6 +49,7 @@ fn run(command: &Command) -> Result<(), Failure> {
         }
         Command::Serve(args) => {
             log_to_stderr();
+            stop_on_panic();
             block_on(daemon::serve_file(&args.at.config, args.exit_with_stdin))
         }
         Command::Status(args) => command::look::status(args),
@@ -72,6 +73,16 @@ fn block_on<T>(future: impl Future<Output = Result<T, Failure>>) -> Result<T, Fa
 }
 
 fn log_to_stderr() {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("HOLDFAST_LOG").unwrap_or_else(|_| "info,openraft=warn".into());
+    let filter = tracing_subscriber::EnvFilter::try_from_env("HOLDFAST_LOG").unwrap_or_else(|_| "info,openraft=error".into());
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
+}
+
+/// A broken invariant ends the process: the cluster takes over within milliseconds, while a node that goes on would be guessing.
+fn stop_on_panic() {
+    let tell = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        tracing::error!(%info, "a bug: this node stops, the others take over");
+        tell(info);
+        std::process::abort();
+    }));
 }

@@ -74,6 +74,7 @@ impl Server {
     ) -> Arc<Self> {
         let ipc = Share {
             share_id: ShareId(0),
+            volume: 0,
             name: "IPC$".to_owned(),
             kind: ShareKind::Pipe,
             is_ca: false,
@@ -229,12 +230,18 @@ impl Server {
         if let Some(share) = self.shares.lock().get(&record.id) {
             return Ok(Arc::clone(share));
         }
-        let backend = blocking(|| self.backends.backend(&record)).map_err(|error| {
+        let opened = blocking(|| {
+            let backend = self.backends.backend(&record)?;
+            let volume = backend.volume()?.id;
+            Ok::<_, smb_backend::BackendError>((backend, volume))
+        });
+        let (backend, volume) = opened.map_err(|error| {
             tracing::error!(share = record.name, %error, "the file system of a share cannot be opened");
             Refusal::new(NtStatus::SHARE_UNAVAILABLE, "the share's file system cannot be opened")
         })?;
         let share = Arc::new(Share {
             share_id: record.id,
+            volume,
             name: record.name.clone(),
             kind: ShareKind::Disk(backend),
             is_ca: record.settings.ca,

@@ -17,8 +17,10 @@ pub enum ShareKind {
 /// A share as this node serves it. Replaced, not changed, when its record changes.
 #[derive(Debug, Clone)]
 pub struct Share {
-    /// The record's id; also the volume id. 0 for IPC$.
+    /// The record's id. 0 for IPC$.
     pub share_id: ShareId,
+    /// Names the file system's root: shares of one directory arbitrate against each other, and every node says the same.
+    pub volume: u64,
     /// The name as configured.
     pub name: String,
     /// Files or pipes.
@@ -44,7 +46,7 @@ impl Share {
     /// The name under which the records know a file of this share.
     #[must_use]
     pub fn file_key(&self, key: smb_backend::FileKey) -> FileKey {
-        FileKey { volume: self.share_id.0, inode: key.inode, generation: key.generation, stream: key.stream }
+        FileKey { volume: self.volume, inode: key.inode, generation: key.generation, stream: key.stream }
     }
 
     /// Tells whether this is IPC$.

@@ -157,15 +157,16 @@ impl NtlmAcceptor {
         };
         let message = Authenticate::parse(authenticate)?;
         let flags = flags.intersection(message.flags);
-        if !flags.contains(NegotiateFlags::REQUIRED) {
-            return Err(AuthError::WeakFlags);
-        }
+        // Nothing is protected for nobody: Samba leaves the strong flags out of an anonymous AUTHENTICATE.
         if is_anonymous(&message) {
             if !self.config.anonymous_allowed {
                 return Err(AuthError::AnonymousRefused);
             }
             let key = exported_session_key(&message, flags, &[0; 16])?;
             return Ok(finish(message, LogonKind::Anonymous, key.expose(), flags));
+        }
+        if !flags.contains(NegotiateFlags::REQUIRED) {
+            return Err(AuthError::WeakFlags);
         }
         if message.nt_response.len() <= v2::V1_RESPONSE_LENGTH {
             return Err(AuthError::NtlmV1);

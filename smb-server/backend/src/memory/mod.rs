@@ -256,6 +256,9 @@ impl Inode {
             .children
             .get_key_value(wanted)
             .or_else(|| contents.children.iter().find(|(n, _)| name::eq_ignore_case(n, wanted)))
+            .or_else(|| {
+                contents.children.iter().find(|(n, _)| name::may_be_short(wanted) && name::short_name(n).eq_ignore_ascii_case(wanted))
+            })
             .map(|(n, i)| (n.clone(), i.clone()))
     }
 

@@ -74,7 +74,16 @@ fn find_in(root: BorrowedFd<'_>, directory: &RelPath, wanted: &str) -> Result<Op
     let fd = open_beneath(root, directory.as_str(), OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())
         .map_err(|e| walk_error("openat2", directory.as_str(), e))?;
     let mut best: Option<String> = None;
+    let mut short: Option<String> = None;
+    let by_short_name = name::may_be_short(wanted);
     for_each_raw(fd.as_fd(), directory.as_str(), |raw, _| {
+        if by_short_name
+            && let Ok(n) = std::str::from_utf8(raw)
+            && name::is_speakable(n)
+            && name::short_name(n).eq_ignore_ascii_case(wanted)
+        {
+            short = Some(n.to_owned()).filter(|n| short.as_deref().is_none_or(|s| n.as_str() < s)).or(short.take());
+        }
         // The usual directory is long and ASCII: a name of one kind never equals one of the other.
         if raw.is_ascii() != wanted.is_ascii() || (raw.is_ascii() && !raw.eq_ignore_ascii_case(wanted.as_bytes())) {
             return true;
@@ -86,7 +95,8 @@ fn find_in(root: BorrowedFd<'_>, directory: &RelPath, wanted: &str) -> Result<Op
         }
         true
     })?;
-    Ok(best)
+    // The file that really has this name comes first.
+    Ok(best.or(short))
 }
 
 /// Calls `each` with the names a client can speak until it returns false. `fd` must be open for reading and not be shared.

@@ -20,11 +20,10 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use witness::WitnessService;
 
-use crate::{config::Config, life};
+use crate::life;
 
 /// What the admin API looks at.
 pub struct Admin {
-    pub(crate) config: Arc<Config>,
     pub(crate) store: Store,
     pub(crate) witness: Arc<WitnessService>,
     pub(crate) current: life::Current,
@@ -35,15 +34,8 @@ pub struct Admin {
 impl Admin {
     /// Over a running node.
     #[must_use]
-    pub fn new(
-        config: Arc<Config>,
-        store: Store,
-        witness: Arc<WitnessService>,
-        current: life::Current,
-        metrics: PrometheusHandle,
-        token: String,
-    ) -> Arc<Self> {
-        Arc::new(Self { config, store, witness, current, metrics, token })
+    pub fn new(store: Store, witness: Arc<WitnessService>, current: life::Current, metrics: PrometheusHandle, token: String) -> Arc<Self> {
+        Arc::new(Self { store, witness, current, metrics, token })
     }
 }
 

@@ -54,7 +54,7 @@ fn contexts(wishes: &Wishes, reply: &Reply<'_>) -> Vec<ResponseContext> {
     }
     contexts.extend(lease(wishes, reply.grant));
     if wishes.on_disk_id {
-        let id = OnDiskIdResponse { disk_file_id: reply.metadata.key.inode, volume_id: reply.tree.share.share_id.0 };
+        let id = OnDiskIdResponse { disk_file_id: reply.metadata.key.inode, volume_id: reply.tree.share.volume };
         contexts.push(ResponseContext::OnDiskId(id));
     }
     contexts

@@ -56,7 +56,7 @@ pub(super) fn query(ctx: &RequestContext, open: &Arc<Open>, class: FileClass, re
             }
             name::normalized(ctx, open, request)
         }
-        FileClass::AlternateName => Err(Refusal::new(NtStatus::OBJECT_NAME_NOT_FOUND, "there are no short names")),
+        FileClass::AlternateName => name::short(ctx, open, request),
         FileClass::Rename
         | FileClass::Link
         | FileClass::Disposition

@@ -1,6 +1,7 @@
 //! The classes that are a name (MS-FSCC 2.4.32, 2.4.36).
 
 use smb_proto::{info::FileNameInformation, message::query_info::QueryInfoRequest};
+use smb_types::NtStatus;
 
 use super::{Reply, fit};
 use crate::{
@@ -32,4 +33,12 @@ fn reply(file_name: String, request: &QueryInfoRequest) -> Result<Reply, Refusal
     let mut bytes = Vec::new();
     FileNameInformation { file_name }.encode(&mut bytes);
     fit(bytes, FileNameInformation::FIXED, request)
+}
+
+/// FileAlternateNameInformation: the 8.3 name, without its path.
+// MS-FSCC 2.4.5
+pub(super) fn short(ctx: &RequestContext, open: &Open, request: &QueryInfoRequest) -> Result<Reply, Refusal> {
+    let path = io::current_path(&ctx.server, open);
+    let name = path.file_name().ok_or_else(|| Refusal::new(NtStatus::OBJECT_NAME_NOT_FOUND, "the root has no name"))?;
+    reply(smb_backend::name::short_name(name), request)
 }
