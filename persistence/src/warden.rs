@@ -320,7 +320,9 @@ struct Inquiry<'a> {
 
 impl<'a> Inquiry<'a> {
     fn begin(inner: &'a Inner, node: NodeId) -> Option<Self> {
-        inner.inquiries.lock().insert(node).then_some(Self { inner, node })
+        let first = inner.inquiries.lock().insert(node);
+        // Made only when it is the first: dropping one ends the inquiry.
+        first.then(|| Self { inner, node })
     }
 }
 
