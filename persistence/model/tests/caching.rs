@@ -127,7 +127,7 @@ fn oplocks_break_and_are_acknowledged() {
     assert_eq!(w.run(ack(OplockLevel::LevelII)), Outcome::OplockAcked { level: OplockLevel::LevelII });
     assert_eq!(w.run(ack(OplockLevel::LevelII)), Outcome::Refused(NtStatus::INVALID_DEVICE_STATE));
     assert_eq!(w.refused(request(b)), NtStatus::SHARING_VIOLATION);
-    // LEVEL_II beside LEVEL_II; a write ends the others' at once; a nonsensical acknowledgement costs the oplock.
+    // LEVEL_II beside LEVEL_II; a write ends all of them at once, the writer's own too; a nonsensical acknowledgement costs the oplock.
     let x = w.opened(request(a).of(11, "b").oplock(OplockLevel::Exclusive)).open;
     w.waits(request(b).of(11, "b").oplock(OplockLevel::Exclusive));
     let nonsense = Command::OplockAck { open: x, level: OplockLevel::Exclusive, by: a.incarnation };
@@ -135,7 +135,8 @@ fn oplocks_break_and_are_acknowledged() {
     assert_eq!(w.state.open(x).unwrap().oplock.level, OplockLevel::None);
     let y = w.opened(request(b).of(11, "b").oplock(OplockLevel::Exclusive));
     assert_eq!(y.oplock, OplockLevel::LevelII);
-    assert!(w.state.must_break_for(&file(11), x, IoKind::Write) && !w.state.must_break_for(&file(11), y.open, IoKind::Write));
+    assert!(w.state.must_break_for(&file(11), x, IoKind::Write) && w.state.must_break_for(&file(11), y.open, IoKind::Write));
+    assert!(!w.state.must_break_for(&file(11), y.open, IoKind::Read), "reading disturbs nobody's LEVEL_II");
     assert_eq!(w.run(Command::BreakForIo { file: file(11), by_open: Some(x), kind: IoKind::Write }), Outcome::Done);
     assert_eq!(w.state.open(y.open).unwrap().oplock.level, OplockLevel::None);
     assert!(!w.state.must_break_for(&file(11), x, IoKind::Write));

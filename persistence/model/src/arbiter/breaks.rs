@@ -66,9 +66,19 @@ pub(crate) fn waits_for_lease(kind: IoKind, state: LeaseState) -> bool {
     }
 }
 
+/// Tells whether an operation ends its own open's LEVEL_II, too: shared caches of plain oplocks know no owner, so a change of data ends them all.
+// MS-FSA 2.1.4.12
+fn ends_own(kind: IoKind, level: OplockLevel) -> bool {
+    level == OplockLevel::LevelII && lease_limit(kind).is_empty()
+}
+
 /// The cheap question before I/O: is there anybody to disturb?
 pub(crate) fn must_break_for(state: &State, file: &FileKey, by_open: Option<OpenId>, kind: IoKind) -> bool {
     let Some(f) = state.file(file) else { return false };
+    let own = by_open.and_then(|o| state.open(o));
+    if own.is_some_and(|o| ends_own(kind, o.oplock.level)) {
+        return true;
+    }
     if f.opens.len() == 1 && by_open.is_some_and(|o| f.opens.contains(&o)) {
         return false;
     }
@@ -97,7 +107,7 @@ pub(crate) fn break_for(state: &mut State, fx: &mut Effects, file: FileKey, by_o
     }
     for id in open_ids(state, file) {
         let Some(level) = state.open(id).map(|o| o.oplock.level) else { continue };
-        if Some(id) != by_open {
+        if Some(id) != by_open || ends_own(kind, level) {
             wait |= break_oplock(state, fx, id, oplock_limit_for(kind, level)) == Broken::Pending;
         }
     }

@@ -149,7 +149,13 @@ fn grant_lease(state: &mut State, key: FileKey, id: OpenId, r: &OpenRequest, wan
         Some(_) | None => {}
     }
     let floor = have.map_or(LeaseState::NONE, |(held, _)| held);
-    let granted = [ask, ask.without(LeaseState::WRITE), ask & LeaseState::READ, LeaseState::NONE]
+    // Something is better than nothing for a new lease; one that is there grows to what is asked or not at all.
+    let candidates = if floor.is_empty() {
+        [ask, ask.without(LeaseState::WRITE), ask & LeaseState::READ, LeaseState::NONE]
+    } else {
+        [ask, LeaseState::NONE, LeaseState::NONE, LeaseState::NONE]
+    };
+    let granted = candidates
         .into_iter()
         .find(|c| c.is_empty() || is_grantable(state, key, id, lease_id, *c))
         .unwrap_or(LeaseState::NONE);

@@ -59,7 +59,8 @@ fn find(state: &State, r: &ReclaimRequest) -> Step<Open> {
 /// Is it the handle that the client means?
 fn check_identity(r: &ReclaimRequest, o: &Open) -> Step<()> {
     let named = match r.kind {
-        ReclaimKind::V1 => matches!(o.durability, Durability::V1 | Durability::Resilient),
+        // The first version's context has no CreateGuid to compare; it does for handles of the second version that are not persistent.
+        ReclaimKind::V1 => matches!(o.durability, Durability::V1 | Durability::V2 | Durability::Resilient),
         ReclaimKind::V2 { create_guid, persistent, .. } => o.create_guid == Some(create_guid) && (persistent || !o.is_persistent()),
     };
     let client = o.lease.is_none() || o.client_guid == r.client_guid;
