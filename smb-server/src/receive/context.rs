@@ -149,7 +149,25 @@ impl RequestContext {
         }
         *self.request.file_id.lock() = Some(open.file_id);
         self.chain.file_id = Some(open.file_id);
+        if self.header.command != Command::Close {
+            self.end_replay(&open);
+        }
         Ok(open)
+    }
+
+    /// The client uses the handle, so it has the answer to its CREATE: a replay of that would be a mistake from now on.
+    // MS-SMB2 3.3.5.2.10 and the messages' own sections
+    // The first use only; nobody waits for it, since a replay that is answered once too often does no harm.
+    fn end_replay(&self, open: &Open) {
+        if open.replay_eligible.swap(false, std::sync::atomic::Ordering::AcqRel) {
+            let (server, open) = (Arc::clone(&self.server), open.open_id);
+            tokio::spawn(async move {
+                let command = persistence_model::Command::EndReplay { open, by: server.store.incarnation() };
+                if let Err(refusal) = server.propose(command).await {
+                    tracing::debug!(because = refusal.because, "a handle stays open to replays");
+                }
+            });
+        }
     }
 
     /// A CREATE has made (or found again) this open: related requests that follow mean it.

@@ -45,6 +45,10 @@ async fn oplock(ctx: &mut RequestContext, acknowledged: OplockBreak) -> Result<R
             let response = OplockBreak { oplock_level: level.to_wire(), file_id: open.file_id };
             Ok(Response::success(|out| response.encode(out)))
         }
+        // windows: an acknowledgement that nobody asked for breaks the protocol, whatever the specification calls it.
+        Outcome::Refused(NtStatus::INVALID_DEVICE_STATE) => {
+            Err(Refusal::new(NtStatus::INVALID_OPLOCK_PROTOCOL, "no break of this oplock is under way"))
+        }
         Outcome::Refused(status) => Err(Refusal::new(status, "the records refuse the acknowledgement")),
         _ => Err(Refusal::new(NtStatus::INTERNAL_ERROR, "an outcome that does not belong to an acknowledgement")),
     }

@@ -83,6 +83,8 @@ pub struct Open {
     pub is_durable: bool,
     /// Open.IsResilient: set by the FSCTL.
     pub is_resilient: AtomicBool,
+    /// Open.IsReplayEligible, until the first use; the record learns of that a little later.
+    pub replay_eligible: AtomicBool,
     /// Writes must be on disk before they are answered.
     pub write_through: bool,
     /// Open.ChannelSequence and its counters.
@@ -186,6 +188,7 @@ impl Open {
             is_persistent: parts.is_persistent,
             is_durable: parts.is_durable,
             is_resilient: AtomicBool::new(false),
+            replay_eligible: AtomicBool::new(false),
             write_through: parts.write_through,
             channel_sequence: Mutex::new(ChannelSequence::new(parts.channel_sequence)),
             idle: tokio::sync::Notify::new(),

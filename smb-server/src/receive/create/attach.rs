@@ -28,7 +28,7 @@ pub(super) struct Below {
 /// Enters a granted open in the tables of its session and of the node, so that requests find it.
 ///
 /// # Errors
-/// When session or tree ended meanwhile; the open is given back then.
+/// When session or tree ended meanwhile.
 pub(super) async fn attach(ctx: &mut RequestContext, grant: &Grant, below: Below) -> Result<Arc<Open>, Refusal> {
     let session = Arc::clone(ctx.session()?);
     let tree = Arc::clone(ctx.tree()?);
@@ -78,14 +78,21 @@ pub(super) async fn attach(ctx: &mut RequestContext, grant: &Grant, below: Below
         write_through,
         channel_sequence,
     }));
+    open.replay_eligible.store(record.replay_eligible, std::sync::atomic::Ordering::Release);
     open.is_resilient.store(durability == Durability::Resilient, std::sync::atomic::Ordering::Release);
     ctx.server.add_open(&session, &open);
     // Whoever ends the tree or the session marks it first and looks for opens afterwards: one of both sees the other.
-    if tree.is_disconnected() || ctx.server.session(session.session_id).is_none() {
+    if ctx.server.session(session.session_id).is_none() {
+        // What becomes of the record is decided with the session: a replay may come for it.
+        open.revoke();
+        ctx.server.forget_open(&session, &open);
+        return Err(Refusal::new(NtStatus::USER_SESSION_DELETED, "the session ended meanwhile"));
+    }
+    if tree.is_disconnected() {
         open.revoke();
         ctx.server.forget_open(&session, &open);
         close(&ctx.server, grant.open).await;
-        return Err(Refusal::new(NtStatus::NETWORK_NAME_DELETED, "the tree or the session ended meanwhile"));
+        return Err(Refusal::new(NtStatus::NETWORK_NAME_DELETED, "the tree ended meanwhile"));
     }
     ctx.opened(open.file_id);
     Ok(open)

@@ -1,6 +1,6 @@
 //! The CREATE response and its contexts (MS-SMB2 2.2.14).
 
-use persistence_model::{Durability, Grant};
+use persistence_model::{Durability, Grant, RequestedOplock};
 use smb_backend::Metadata;
 use smb_proto::{
     context::{
@@ -9,7 +9,7 @@ use smb_proto::{
     },
     message::create::{CreateAction, CreateResponse, OPLOCK_LEVEL_LEASE},
 };
-use smb_types::{AccessMask, FileId, NtStatus};
+use smb_types::{AccessMask, FileId, NtStatus, OplockLevel};
 
 use super::wishes::Wishes;
 use crate::{send::Response, state::TreeConnect};
@@ -28,7 +28,7 @@ pub(super) struct Reply<'a> {
 pub(super) fn created(wishes: &Wishes, reply: &Reply<'_>) -> Response {
     let Reply { grant, file_id, metadata, .. } = *reply;
     let response = CreateResponse {
-        oplock_level: if grant.lease.is_some() { OPLOCK_LEVEL_LEASE } else { grant.oplock.to_wire() },
+        oplock_level: oplock_level(wishes, grant),
         flags: 0,
         create_action: CreateAction::from_wire(grant.create_action.to_wire()).unwrap_or_default(),
         creation_time: metadata.creation,
@@ -42,6 +42,16 @@ pub(super) fn created(wishes: &Wishes, reply: &Reply<'_>) -> Response {
         contexts: contexts(wishes, reply),
     };
     Response::success(|out| response.encode(out))
+}
+
+/// windows: a replay that asks for less than its elder is told no more than it asks for.
+fn oplock_level(wishes: &Wishes, grant: &Grant) -> u8 {
+    match wishes.oplock {
+        _ if grant.lease.is_some() => OPLOCK_LEVEL_LEASE,
+        RequestedOplock::Level(asked) => grant.oplock.min(asked).to_wire(),
+        RequestedOplock::None if wishes.reconnect.is_none() => OplockLevel::None.to_wire(),
+        RequestedOplock::None | RequestedOplock::Lease(_) => grant.oplock.to_wire(),
+    }
 }
 
 fn contexts(wishes: &Wishes, reply: &Reply<'_>) -> Vec<ResponseContext> {

@@ -220,7 +220,9 @@ fn check_options(
 // MS-SMB2 3.3.5.9
 // Only with level 0xFF; on 2.1 version 1 only; earlier dialects have no leases.
 fn lease(request: &CreateRequest, contexts: &CreateContexts<'_>, negotiated: &Negotiated) -> Option<LeaseContext> {
-    let context = contexts.lease.filter(|_| request.requests_lease() && negotiated.has(Capabilities::LEASING))?;
+    // A reconnect speaks of the lease it has, whatever level it asks for.
+    let reconnects = contexts.durable_reconnect.is_some() || contexts.durable_reconnect_v2.is_some();
+    let context = contexts.lease.filter(|_| (reconnects || request.requests_lease()) && negotiated.has(Capabilities::LEASING))?;
     (negotiated.dialect.is_3x() || context.v2.is_none()).then_some(*context)
 }
 
