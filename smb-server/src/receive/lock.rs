@@ -84,9 +84,9 @@ async fn lock(ctx: &mut RequestContext, open: &Arc<Open>, list: &[LockElement], 
         };
         if index == 0 {
             fail_immediately = at_once;
-            if list.len() > 1 && !at_once {
-                return Err(Refusal::invalid("several locks that may wait"));
-            }
+        }
+        if list.len() > 1 && !at_once {
+            return Err(Refusal::invalid("several locks that may wait"));
         }
         let wish = ByteRangeLock { offset: element.offset, length: element.length, exclusive };
         if !wish.is_valid() {

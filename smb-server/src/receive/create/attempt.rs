@@ -3,7 +3,7 @@
 //! Names may change between any two steps, by other nodes too: whoever finds another file than it looked at begins anew. What changes the
 //! file system is reserved before and confirmed after; a node that dies in between leaves a reservation which the replay takes up.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use persistence_model::{Command, CreateAction, FileKey, Grant, LeaseId, OpenId, OpenRequest, Outcome, RequestedDurability};
 use smb_backend::{Backend, BackendError, BackendFile, CreateArgs, FileKind, MustBe, OpenHow, Overwrite, Stability, Want};
@@ -33,6 +33,11 @@ use crate::{
 
 /// How often a CREATE begins anew because the name changed under it.
 const ATTEMPTS_MAX: usize = 32;
+
+/// How long a CREATE waits for the removal of a file that nobody has open any more.
+const REMOVAL_WAIT: Duration = Duration::from_secs(1);
+/// How often it looks.
+const REMOVAL_POLL: Duration = Duration::from_millis(5);
 
 /// Where an attempt ends.
 enum Step {
@@ -106,7 +111,7 @@ async fn ask_for_replay(ctx: &mut RequestContext, wishes: &Wishes, otherwise: Re
             abort(ctx, open).await;
             Err(otherwise)
         }
-        other => unexpected(ctx, other).await,
+        other => unexpected(ctx, None, other).await,
     }
 }
 
@@ -152,7 +157,7 @@ async fn open_found(
         Outcome::Replayed(grant) => replayed(ctx, wishes, grant).await,
         Outcome::Reserved { open, resumed: true } => resume(ctx, wishes, tree, backend, open).await,
         Outcome::Reserved { open, resumed: false } if overwrites => overwrite(ctx, wishes, tree, backend, found, below, open).await,
-        other => unexpected(ctx, other).await,
+        other => unexpected(ctx, Some(key), other).await,
     }
 }
 
@@ -233,7 +238,7 @@ async fn create(
             }
         }
         Outcome::Replayed(grant) => replayed(ctx, wishes, grant).await,
-        other => unexpected(ctx, other).await,
+        other => unexpected(ctx, None, other).await,
     }
 }
 
@@ -343,8 +348,9 @@ async fn replayed(ctx: &mut RequestContext, wishes: &Wishes, grant: Grant) -> Re
 }
 
 /// Outcomes that are the same for every kind of opening.
-async fn unexpected(ctx: &mut RequestContext, outcome: Outcome) -> Result<Step, Refusal> {
+async fn unexpected(ctx: &mut RequestContext, file: Option<FileKey>, outcome: Outcome) -> Result<Step, Refusal> {
     match outcome {
+        Outcome::Refused(NtStatus::DELETE_PENDING) if removal_under_way(ctx, file).await? => Ok(Step::Again),
         Outcome::Refused(status) => Err(Refusal::new(status, "the records refuse the open")),
         Outcome::OwnerAlive { open, node, incarnation, .. } => match wait_for_holder(ctx, Holder { open, node, incarnation }).await? {
             Freed::Maybe => Ok(Step::Again),
@@ -360,6 +366,26 @@ async fn unexpected(ctx: &mut RequestContext, outcome: Outcome) -> Result<Step, 
         }
         _ => Err(Refusal::new(NtStatus::INTERNAL_ERROR, "an outcome that does not belong to a CREATE")),
     }
+}
+
+/// A file whose last open has gone is there only until its node has removed it: waits for that. False when it is still open somewhere, or
+/// its removal takes too long.
+async fn removal_under_way(ctx: &RequestContext, file: Option<FileKey>) -> Result<bool, Refusal> {
+    let Some(file) = file else { return Ok(false) };
+    let pending = || ctx.server.store.with_state(|state| state.pending_deletes().any(|delete| delete.file.unnamed() == file.unnamed()));
+    let in_use = || ctx.server.store.with_state(|state| state.file(&file).is_some_and(|file| file.delete_pending));
+    let cancelled = ctx.cancelled();
+    let until = tokio::time::Instant::now() + REMOVAL_WAIT;
+    while pending() {
+        if tokio::time::Instant::now() >= until {
+            return Ok(false);
+        }
+        tokio::select! {
+            () = cancelled.cancelled() => return Err(Refusal::new(NtStatus::CANCELLED, "cancelled while it waited")),
+            () = tokio::time::sleep(REMOVAL_POLL) => {}
+        }
+    }
+    Ok(!in_use())
 }
 
 /// Gives a reservation back.

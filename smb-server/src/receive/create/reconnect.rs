@@ -35,6 +35,7 @@ pub(super) async fn reconnect(ctx: &mut RequestContext, wishes: &Wishes, reconne
         // The file is opened first: an error of the file system then leaves the record as it is, for the next try.
         let prepared = prepare(ctx, reconnect)?;
         let command = Command::ReclaimOpen(Box::new(request(ctx, wishes, reconnect)?));
+        tracing::trace!(?command, "reconnect");
         match ctx.server.propose(command).await? {
             Outcome::Reclaimed(grant) => {
                 let below = match prepared {
