@@ -6,9 +6,14 @@ use std::sync::Arc;
 
 use persistence_model::{Command, FileKey, PendingDelete};
 use smb_backend::{Backend, BackendError, RelPath, Stability};
+use smb_proto::{info::NotifyAction, message::change_notify::CompletionFilter};
 use smb_types::NtStatus;
 
-use crate::{blocking::blocking, state::Server};
+use crate::{
+    blocking::blocking,
+    notify::{self, Change},
+    state::Server,
+};
 
 /// The backend's name of a file that the records know.
 #[must_use]
@@ -22,7 +27,11 @@ pub async fn perform(server: &Arc<Server>, delete: &PendingDelete) {
         && let Some(backend) = share.backend()
     {
         let stability = if share.is_ca { Stability::Stable } else { Stability::Cached };
-        if let Err(error) = blocking(|| remove(backend.as_ref(), delete, stability)) {
+        let removed = blocking(|| remove(backend.as_ref(), delete, stability));
+        if removed.is_ok() {
+            report(server, delete);
+        }
+        if let Err(error) = removed {
             let gone = matches!(error.status(), NtStatus::OBJECT_NAME_NOT_FOUND | NtStatus::OBJECT_PATH_NOT_FOUND);
             if gone {
                 tracing::debug!(%error, "a file to be deleted is gone already");
@@ -35,6 +44,18 @@ pub async fn perform(server: &Arc<Server>, delete: &PendingDelete) {
         // The record stays, and with it the order to delete: the next round finds nothing to remove and reports again.
         tracing::debug!(because = refusal.because, "a deletion is not reported yet");
     }
+}
+
+/// Tells those who watch the directory.
+fn report(server: &Server, delete: &PendingDelete) {
+    let (path, stream) = split_stream(&delete.path);
+    let Ok(path) = RelPath::parse_smb(&path.replace('/', "\\")) else { return };
+    let (action, filter) = match stream {
+        Some(_) => (NotifyAction::RemovedStream, CompletionFilter::STREAM_NAME),
+        None if delete.is_directory => (NotifyAction::Removed, CompletionFilter::DIR_NAME),
+        None => (NotifyAction::Removed, CompletionFilter::FILE_NAME),
+    };
+    notify::report_all(server, delete.share, &[Change { path: &path, stream, action, filter }]);
 }
 
 fn remove(backend: &dyn Backend, delete: &PendingDelete, stability: Stability) -> Result<(), BackendError> {

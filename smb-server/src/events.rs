@@ -7,7 +7,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    deletion, loss, metrics as names,
+    deletion, loss, notify, metrics as names,
     send::breaks,
     state::{Open, Server},
     store::StoreExt as _,
@@ -78,6 +78,7 @@ fn handle(server: &Arc<Server>, event: &Event) {
                 tokio::spawn(async move { deletion::perform(&server, &delete).await });
             }
         }
+        Event::FileChanged { file } => notify::file_changed(server, *file),
         Event::ShareChanged { share } => server.forget_share(*share),
         Event::OpensExpired { opens } => opens.iter().for_each(|open| forget(server, *open)),
         Event::NodeDown { node: dead, incarnation } => {
@@ -87,7 +88,6 @@ fn handle(server: &Arc<Server>, event: &Event) {
         }
         Event::NodeUp { .. }
         | Event::NodeDraining { .. }
-        | Event::FileChanged { .. }
         | Event::UserChanged { .. }
         | Event::OpenReclaimed { .. } => {}
     }

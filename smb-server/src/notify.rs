@@ -86,6 +86,16 @@ pub fn report_all(server: &Server, share: ShareId, changes: &[Change<'_>]) {
     }
 }
 
+/// The records of a file have changed: whoever watches it looks whether it is to be deleted.
+pub(crate) fn file_changed(server: &Server, file: persistence_model::FileKey) {
+    if server.notify.is_idle() {
+        return;
+    }
+    for open in server.notify.watchers().iter().filter(|open| open.file == file) {
+        open.notify_wake.notify_waiters();
+    }
+}
+
 /// Reports that an open's file has been modified.
 pub(crate) fn changed(server: &Server, open: &Open, filter: CompletionFilter) {
     if server.notify.is_idle() {

@@ -13,6 +13,7 @@ use crate::{
     error::Refusal,
     send::Response,
     state::{Open, notify::Watch},
+    store::StoreExt as _,
 };
 
 /// Answers the request.
@@ -60,26 +61,35 @@ async fn wait(ctx: &mut RequestContext, open: &Arc<Open>, request: &ChangeNotify
         let woken = open.notify_wake.notified();
         tokio::pin!(woken);
         woken.as_mut().enable();
-        if let Some(response) = fetch(open, ctx.request.message_id, request.output_buffer_length) {
-            return Ok(response);
+        if let Some(answer) = fetch(ctx, open, request.output_buffer_length) {
+            return answer;
         }
         ctx.go_async().await?;
         tokio::select! {
             biased;
-            () = cancelled.cancelled() => return Err(Refusal::new(NtStatus::CANCELLED, "cancelled while it waited")),
+            () = cancelled.cancelled() => {
+                // The end of a tree or session cancels what waits, after it has closed the open.
+                let ended = fetch(ctx, open, request.output_buffer_length);
+                return ended.ok_or(Refusal::new(NtStatus::CANCELLED, "cancelled while it waited"))?;
+            }
             () = woken => {}
         }
     }
 }
 
 /// The answer, if there is one and it is this request's turn.
-fn fetch(open: &Open, message_id: u64, output_length: u32) -> Option<Response> {
-    let answer = |status, output| Some(Response::encode(status, |out| ChangeNotifyResponse::new(output).encode(out)));
+fn fetch(ctx: &RequestContext, open: &Open, output_length: u32) -> Option<Result<Response, Refusal>> {
+    let answer = |status, output| Some(Ok(Response::encode(status, |out| ChangeNotifyResponse::new(output).encode(out))));
+    let is_going = ctx.server.store.with_state(|state| state.file(&open.file).is_some_and(|file| file.delete_pending));
     let mut state = open.notify.lock();
     if state.closed {
         return answer(NtStatus::NOTIFY_CLEANUP, Vec::new());
     }
-    if state.waiting.front() != Some(&message_id) {
+    // windows: nothing more will happen in a directory that is to be deleted.
+    if is_going {
+        return Some(Err(Refusal::new(NtStatus::DELETE_PENDING, "the directory is being deleted")));
+    }
+    if state.waiting.front() != Some(&ctx.request.message_id) {
         return None;
     }
     if state.overflow {

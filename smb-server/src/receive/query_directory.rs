@@ -71,7 +71,7 @@ impl Listing<'_> {
         while !(single && !list.is_empty()) {
             let mark = enumeration.clone_place();
             let Some(entry) = self.next(enumeration)? else { break };
-            match wire_entry(&entry).write(class, &mut list) {
+            match wire_entry(&entry, class).write(class, &mut list) {
                 Pushed::Fits => enumeration.found = true,
                 Pushed::Full => {
                     enumeration.go_back(mark);
@@ -166,7 +166,7 @@ impl Enumeration {
     }
 }
 
-fn wire_entry(entry: &DirEntry) -> DirectoryEntry {
+fn wire_entry(entry: &DirEntry, class: DirectoryClass) -> DirectoryEntry {
     let metadata = &entry.metadata;
     let mut file_id_128 = [0; 16];
     file_id_128[..8].copy_from_slice(&metadata.key.inode.to_le_bytes());
@@ -181,9 +181,28 @@ fn wire_entry(entry: &DirEntry) -> DirectoryEntry {
         file_attributes: metadata.attributes,
         ea_size: 0,
         reparse_tag: 0,
-        short_name: String::new(),
+        short_name: if has_short_name(class) { short_name(&entry.name) } else { String::new() },
         file_id: metadata.key.inode,
         file_id_128,
         file_name: entry.name.clone(),
     }
+}
+
+fn has_short_name(class: DirectoryClass) -> bool {
+    matches!(
+        class,
+        DirectoryClass::BothDirectory
+            | DirectoryClass::IdBothDirectory
+            | DirectoryClass::Id64ExtdBothDirectory
+            | DirectoryClass::IdAllExtdBothDirectory
+    )
+}
+
+/// The short name, if it is another than the name itself.
+fn short_name(name: &str) -> String {
+    if DOTS.contains(&name) {
+        return String::new();
+    }
+    let short = smb_backend::name::short_name(name);
+    if smb_backend::name::eq_ignore_case(&short, name) { String::new() } else { short }
 }

@@ -16,9 +16,12 @@ use super::{
 };
 use crate::{blocking::blocking, error::Refusal, notify, pipe, send::Response, state::Open};
 
-/// This offset means "at the end".
+/// This offset means "at the end", for opens that may only append.
 // MS-FSA 2.1.5.4
 const APPEND: u64 = u64::MAX;
+/// Where the largest file ends.
+// windows: 16 TiB less one cluster of the largest size.
+const FILE_BYTES_MAX: u64 = 0xFFF_FFFF_0000;
 
 /// Answers the request.
 pub(crate) async fn handle(ctx: &mut RequestContext) -> Result<Response, Refusal> {
@@ -45,12 +48,12 @@ pub(crate) async fn handle(ctx: &mut RequestContext) -> Result<Response, Refusal
         return Err(Refusal::invalid("RDMA is not offered"));
     }
     let file = Arc::clone(open.backend_file()?);
-    let append = request.offset == APPEND;
-    if !append {
-        let end = request.offset.checked_add(length).filter(|end| i64::try_from(*end).is_ok());
+    let append = only_appends(&open)?;
+    if !append || request.offset != APPEND {
+        let limit = if length == 0 { i64::MAX.unsigned_abs() } else { FILE_BYTES_MAX };
+        let end = request.offset.checked_add(length).filter(|end| *end <= limit);
         end.ok_or(Refusal::invalid("beyond the largest offset"))?;
     }
-    check_access(&open, append, request.offset)?;
     let offset = if append { blocking(|| file.metadata())?.size } else { request.offset };
     io::clear(ctx, &open, IoKind::Write, Some(Touch { offset, length })).await?;
     if length == 0 {
@@ -83,17 +86,13 @@ fn known_flags(dialect: Dialect) -> WriteFlags {
 }
 
 // MS-FSA 2.1.5.4
-// Who may only append must not touch what is there.
-fn check_access(open: &Open, append: bool, offset: u64) -> Result<(), Refusal> {
+// What an open writes that may only append goes to the end of the file, whatever offset it names.
+fn only_appends(open: &Open) -> Result<bool, Refusal> {
     if open.granted_access.contains(AccessMask::WRITE_DATA) {
-        return Ok(());
+        return Ok(false);
     }
     open.require_any(AccessMask::APPEND_DATA)?;
-    let file = open.backend_file()?;
-    if append || blocking(|| file.metadata())?.size <= offset {
-        return Ok(());
-    }
-    Err(Refusal::new(NtStatus::ACCESS_DENIED, "the open may only append"))
+    Ok(true)
 }
 
 fn written(count: u64) -> Response {

@@ -5,9 +5,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use persistence_model::{Command, CreateAction, FileKey, Grant, LeaseId, OpenId, OpenRequest, Outcome, RequestedDurability};
+use persistence_model::{
+    Command, CreateAction, FileKey, Grant, LeaseId, OpenId, OpenRequest, Outcome, RequestedDurability, RequestedOplock,
+};
 use smb_backend::{Backend, BackendError, BackendFile, CreateArgs, FileKind, MustBe, OpenHow, Overwrite, Stability, Want};
-use smb_proto::security::SecurityDescriptor;
+use smb_proto::{info::NotifyAction, message::change_notify::CompletionFilter, security::SecurityDescriptor};
 use smb_types::{AccessMask, CreateDisposition, FileAttributes, NtStatus};
 
 use super::{
@@ -22,6 +24,7 @@ use super::{
 use crate::{
     blocking::blocking,
     error::Refusal,
+    notify::{self, Change},
     receive::{
         RequestContext, parent_lease,
         wait::{Freed, Holder, propose_and_wait, wait_for_holder},
@@ -188,6 +191,8 @@ async fn overwrite(
         abort(ctx, reservation).await;
         return Err(error.into());
     }
+    let filter = CompletionFilter::ATTRIBUTES | CompletionFilter::SIZE | CompletionFilter::LAST_WRITE;
+    notify::report(&ctx.server, tree.share.share_id, &below.path, NotifyAction::Modified, filter);
     let action = if wishes.disposition == CreateDisposition::Supersede { CreateAction::Superseded } else { CreateAction::Overwritten };
     confirm(ctx, wishes, tree, reservation, below, action, false).await
 }
@@ -223,6 +228,7 @@ async fn create(
                     let by = wishes.lease.as_ref().and_then(|lease| lease.parent_key());
                     let by = by.map(|key| LeaseId { client_guid: ctx.connection.client_guid(), key });
                     parent_lease::entry_changed(&ctx.server, &tree.share, &below.path, by);
+                    report_created(ctx, tree, &below, is_directory);
                     confirm(ctx, wishes, tree, open, below, CreateAction::Created, is_directory).await
                 }
                 // The first try of this CREATE has come as far as the file system.
@@ -240,6 +246,17 @@ async fn create(
         Outcome::Replayed(grant) => replayed(ctx, wishes, grant).await,
         other => unexpected(ctx, None, other).await,
     }
+}
+
+/// Tells those who watch the directory of what has come into it.
+fn report_created(ctx: &RequestContext, tree: &TreeConnect, below: &Below, is_directory: bool) {
+    let (action, filter) = match below.stream {
+        Some(_) => (NotifyAction::AddedStream, CompletionFilter::STREAM_NAME),
+        None if is_directory => (NotifyAction::Added, CompletionFilter::DIR_NAME),
+        None => (NotifyAction::Added, CompletionFilter::FILE_NAME),
+    };
+    let change = Change { path: &below.path, stream: below.stream.as_deref(), action, filter };
+    notify::report_all(&ctx.server, tree.share.share_id, &[change]);
 }
 
 /// Takes up a reservation whose first owner died before it confirmed. What was to be created is made, or is there already and is its own;
@@ -579,6 +596,17 @@ fn open_request(
         RequestedDurability::V1 | RequestedDurability::V2 { .. } if is_directory => RequestedDurability::None,
         other => other,
     };
+    let oplock = wishes.oplock_for(is_directory);
+    if let (RequestedOplock::Lease(lease), RequestedOplock::None) = (wishes.oplock, oplock) {
+        // MS-SMB2 3.3.5.9.8
+        // Also where no lease can be granted, a key that belongs to another file is a mistake.
+        let id = LeaseId { client_guid: ctx.connection.client_guid(), key: lease.key };
+        let elsewhere =
+            ctx.server.store.with_state(|state| state.files_of_lease(id).any(|other| Some(other.key) != file && !other.delete_pending));
+        if elsewhere {
+            return Err(Refusal::invalid("the lease key belongs to another file"));
+        }
+    }
     Ok(OpenRequest {
         node: ctx.server.store.node(),
         incarnation: ctx.server.store.incarnation(),
@@ -596,7 +624,7 @@ fn open_request(
         create_options: wishes.options,
         file_attributes: wishes.attributes,
         overwrites,
-        oplock: wishes.oplock_for(is_directory),
+        oplock,
         durability,
         app_instance: wishes.app_instance,
         replay: ctx.header.is_replay(),

@@ -49,7 +49,9 @@ pub(super) async fn copy(ctx: &mut RequestContext, open: &Arc<Open>, request: &I
     let mut total = 0;
     let mut count = 0;
     for chunk in &wish.chunks {
-        one(ctx, open, &source, chunk).await?;
+        if let Err(refusal) = one(ctx, open, &source, chunk).await {
+            return Err(with_counts(open, request, refusal, count, total));
+        }
         total += chunk.length;
         count += 1;
     }
@@ -61,6 +63,18 @@ pub(super) async fn copy(ctx: &mut RequestContext, open: &Arc<Open>, request: &I
     io::still_ours(ctx, open)?;
     let output = CopychunkResponse { chunks_written: count, chunk_bytes_written: 0, total_bytes_written: total };
     Ok((output.to_bytes(), NtStatus::SUCCESS))
+}
+
+// MS-SMB2 3.3.5.15.6
+// Who fails in the middle tells how far it came.
+fn with_counts(open: &Open, request: &IoctlRequest, refusal: Refusal, chunks_written: u32, total_bytes_written: u32) -> Refusal {
+    if refusal.body.is_some() || !refusal.data.is_empty() {
+        return refusal;
+    }
+    let counts = CopychunkResponse { chunks_written, chunk_bytes_written: 0, total_bytes_written };
+    let mut body = Vec::new();
+    IoctlResponse { file_id: open.file_id, ..IoctlResponse::to(request, counts.to_bytes()) }.encode(&mut body);
+    Refusal::with_body(refusal.status, refusal.because, body)
 }
 
 // MS-SMB2 3.3.5.15.6
@@ -86,10 +100,11 @@ fn check_access(open: &Open, source: &Open, ctl_code: u32) -> Result<(), Refusal
     if open.is_directory || source.is_directory || source.pipe().is_some() {
         return Err(Refusal::new(NtStatus::INVALID_DEVICE_REQUEST, "only files are copied"));
     }
-    source.require_any(AccessMask::READ_DATA | AccessMask::EXECUTE)?;
-    open.require_any(AccessMask::WRITE_DATA | AccessMask::APPEND_DATA)?;
+    // windows: the right to execute, which is enough to read, is not enough to copy.
+    source.require_any(AccessMask::READ_DATA)?;
+    open.require_any(AccessMask::WRITE_DATA)?;
     if ctl_code == code::SRV_COPYCHUNK {
-        open.require_any(AccessMask::READ_DATA | AccessMask::EXECUTE)?;
+        open.require_any(AccessMask::READ_DATA)?;
     }
     Ok(())
 }

@@ -7,18 +7,14 @@ use smb_proto::{
     fsctl::{DuplicateExtents, DuplicateExtentsEx, code},
     message::{change_notify::CompletionFilter, ioctl::IoctlRequest},
 };
-use smb_types::{AccessMask, NtStatus};
+use smb_types::{AccessMask, FileAttributes, NtStatus};
 
 use crate::{
     blocking::blocking,
     error::Refusal,
     notify,
-    receive::{
-        RequestContext,
-        io::{self, Touch},
-    },
+    receive::{RequestContext, io},
     state::Open,
-    store::StoreExt as _,
 };
 
 /// Most bytes of one request: it holds up the connection's reader for as long.
@@ -48,21 +44,23 @@ pub(super) async fn duplicate(ctx: &mut RequestContext, open: &Arc<Open>, reques
     if blocking(|| from.metadata())?.size < wish.source_file_offset + wish.byte_count {
         return Err(Refusal::new(NtStatus::NOT_SUPPORTED, "the source is shorter"));
     }
+    let (source_is, target_is) = (blocking(|| from.metadata())?, blocking(|| to.metadata())?);
+    // MS-FSA 2.1.5.10.4
+    // A sparse source needs a sparse target, and the target must reach as far as the copy.
+    let sparse = FileAttributes::SPARSE_FILE;
+    if source_is.attributes.contains(sparse) && !target_is.attributes.contains(sparse) {
+        return Err(Refusal::new(NtStatus::NOT_SUPPORTED, "a sparse source, and a target that is not"));
+    }
+    let byte_count = wish.byte_count.min(target_is.size.saturating_sub(wish.target_file_offset));
     let overlap = wish.source_file_offset.abs_diff(wish.target_file_offset) < wish.byte_count;
     if from.key() == to.key() && overlap {
         return Err(Refusal::new(NtStatus::NOT_SUPPORTED, "the ranges overlap"));
     }
-    let locked = ctx
-        .server
-        .store
-        .with_state(|state| state.lock_conflict(&source.file, source.open_id, wish.source_file_offset, wish.byte_count, false));
-    if locked {
-        return Err(Refusal::new(NtStatus::FILE_LOCK_CONFLICT, "the source is locked there"));
-    }
-    io::clear(ctx, open, IoKind::Write, Some(Touch { offset: wish.target_file_offset, length: wish.byte_count })).await?;
+    // windows: byte-range locks do not stand in the way of this.
+    io::clear(ctx, open, IoKind::Write, None).await?;
     blocking(|| {
         io::keeping_times(open, to, || {
-            to.copy_from(wish.target_file_offset, from.as_ref(), wish.source_file_offset, wish.byte_count)?;
+            to.copy_from(wish.target_file_offset, from.as_ref(), wish.source_file_offset, byte_count)?;
             io::settle(open, to)
         })
     })?;

@@ -21,7 +21,7 @@ pub(super) fn set(ctx: &RequestContext, open: &Arc<Open>, request: &IoctlRequest
     if open.is_directory {
         return Err(Refusal::invalid("a directory is not sparse"));
     }
-    open.require_any(AccessMask::WRITE_DATA | AccessMask::WRITE_ATTRIBUTES)?;
+    open.require_any(AccessMask::WRITE_DATA | AccessMask::APPEND_DATA | AccessMask::WRITE_ATTRIBUTES)?;
     let wish = SetSparse::decode(&request.input);
     let file = open.backend_file()?;
     blocking(|| -> Result<(), Refusal> {

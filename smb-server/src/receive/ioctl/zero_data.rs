@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use persistence_model::IoKind;
-use smb_backend::Range;
+use smb_backend::{BackendFile, Range, Stability};
 use smb_proto::{
     fsctl::SetZeroData,
     message::{change_notify::CompletionFilter, ioctl::IoctlRequest},
 };
-use smb_types::AccessMask;
+use smb_types::{AccessMask, FileAttributes};
 
 use crate::{
     blocking::blocking,
@@ -20,6 +20,11 @@ use crate::{
     },
     state::Open,
 };
+
+/// Above this a range is freed even in a file that is not sparse: it reads the same, and nobody waits for the disk.
+const WRITTEN_BYTES_MAX: u64 = 64 << 20;
+/// Bytes written at a time.
+const CHUNK_BYTES: u64 = 1 << 20;
 
 /// Zeroes the range.
 pub(super) async fn zero(ctx: &mut RequestContext, open: &Arc<Open>, request: &IoctlRequest) -> Result<(), Refusal> {
@@ -42,7 +47,7 @@ pub(super) async fn zero(ctx: &mut RequestContext, open: &Arc<Open>, request: &I
         io::keeping_times(open, file, || {
             let end = file.metadata()?.size.min(wish.beyond_final_zero);
             if end > wish.file_offset {
-                file.zero_range(Range { offset: wish.file_offset, length: end - wish.file_offset })?;
+                zero_range(file, Range { offset: wish.file_offset, length: end - wish.file_offset })?;
                 io::settle(open, file)?;
             }
             Ok(())
@@ -50,4 +55,20 @@ pub(super) async fn zero(ctx: &mut RequestContext, open: &Arc<Open>, request: &I
     })?;
     notify::changed(&ctx.server, open, CompletionFilter::LAST_WRITE);
     io::still_ours(ctx, open)
+}
+
+// MS-FSA 2.1.5.10.38
+// Only a sparse file gives its room back.
+fn zero_range(file: &Arc<dyn BackendFile>, range: Range) -> Result<(), Refusal> {
+    if range.length > WRITTEN_BYTES_MAX || file.metadata()?.attributes.contains(FileAttributes::SPARSE_FILE) {
+        return Ok(file.zero_range(range)?);
+    }
+    let zeros = vec![0; usize::try_from(range.length.min(CHUNK_BYTES)).expect("at most 1 MiB")];
+    let mut done = 0;
+    while done < range.length {
+        let part = usize::try_from((range.length - done).min(CHUNK_BYTES)).expect("at most 1 MiB");
+        file.write_at(range.offset + done, &zeros[..part], Stability::Cached)?;
+        done += part as u64;
+    }
+    Ok(())
 }

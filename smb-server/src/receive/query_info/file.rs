@@ -22,6 +22,9 @@ use crate::{
     store::StoreExt as _,
 };
 
+/// Least buffer for FileAllInformation: the structure with one character and its padding.
+const ALL_BYTES_MIN: usize = 104;
+
 /// Answers one class.
 pub(super) fn query(ctx: &RequestContext, open: &Arc<Open>, class: FileClass, request: &QueryInfoRequest) -> Result<Reply, Refusal> {
     check_access(open, class)?;
@@ -162,5 +165,5 @@ fn all(ctx: &RequestContext, open: &Open, metadata: &Metadata, request: &QueryIn
     };
     let mut bytes = Vec::new();
     reply.encode(&mut bytes);
-    fit(bytes, FileAllInformation::FIXED, request)
+    fit(bytes, ALL_BYTES_MIN, request)
 }

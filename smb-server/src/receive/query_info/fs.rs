@@ -13,6 +13,10 @@ use smb_types::{Guid, NtStatus};
 use super::{Reply, fit, whole};
 use crate::{blocking::blocking, error::Refusal, state::Open};
 
+/// Least buffer for FileFsVolumeInformation: the structure with one character and its padding.
+const VOLUME_BYTES_MIN: usize = 24;
+/// Least buffer for FileFsAttributeInformation.
+const ATTRIBUTE_BYTES_MIN: usize = 16;
 /// FILE_DEVICE_DISK.
 const DEVICE_DISK: u32 = 7;
 /// FILE_DEVICE_NAMED_PIPE.
@@ -43,7 +47,7 @@ pub(super) fn query(open: &Open, request: &QueryInfoRequest) -> Result<Reply, Re
                 volume_label: open.tree.share.name.clone(),
             };
             reply.encode(&mut bytes);
-            fit(bytes, FileFsVolumeInformation::FIXED, request)
+            fit(bytes, VOLUME_BYTES_MIN, request)
         }
         fs::FS_SIZE => whole(size(&volume).to_bytes(), request),
         fs::FS_DEVICE => {
@@ -53,7 +57,7 @@ pub(super) fn query(open: &Open, request: &QueryInfoRequest) -> Result<Reply, Re
         fs::FS_ATTRIBUTE => {
             let mut bytes = Vec::new();
             attributes(&volume).encode(&mut bytes);
-            fit(bytes, FileFsAttributeInformation::FIXED, request)
+            fit(bytes, ATTRIBUTE_BYTES_MIN, request)
         }
         fs::FS_CONTROL => whole(FileFsControlInformation::default().to_bytes(), request),
         fs::FS_FULL_SIZE => whole(full_size(&volume).to_bytes(), request),

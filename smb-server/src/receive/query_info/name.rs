@@ -10,6 +10,9 @@ use crate::{
     state::Open,
 };
 
+/// Least buffer: the structure with one character and its padding.
+const BYTES_MIN: usize = 8;
+
 /// The path from the share's root, with its backslash.
 pub(super) fn rooted(ctx: &RequestContext, open: &Open) -> String {
     format!("\\{}", relative(ctx, open))
@@ -32,7 +35,7 @@ pub(super) fn normalized(ctx: &RequestContext, open: &Open, request: &QueryInfoR
 fn reply(file_name: String, request: &QueryInfoRequest) -> Result<Reply, Refusal> {
     let mut bytes = Vec::new();
     FileNameInformation { file_name }.encode(&mut bytes);
-    fit(bytes, FileNameInformation::FIXED, request)
+    fit(bytes, BYTES_MIN, request)
 }
 
 /// FileAlternateNameInformation: the 8.3 name, without its path.

@@ -10,9 +10,15 @@ use smb_types::NtStatus;
 use super::Reply;
 use crate::{blocking::blocking, error::Refusal, state::Open};
 
+/// Least buffer: one entry with one character and its padding.
+const BYTES_MIN: u32 = 32;
+
 /// Lists the streams of the file; the unnamed one first. A directory has no unnamed one.
 pub(super) fn query(open: &Open, metadata: &Metadata, request: &QueryInfoRequest) -> Result<Reply, Refusal> {
     let backend = open.tree.share.backend().ok_or(Refusal::new(NtStatus::INVALID_DEVICE_REQUEST, "no file system"))?;
+    if request.output_buffer_length < BYTES_MIN {
+        return Err(Refusal::new(NtStatus::INFO_LENGTH_MISMATCH, "the buffer is too small"));
+    }
     let mut all = Vec::new();
     let mut owner = metadata.clone();
     if open.stream.is_some() {
