@@ -18,6 +18,7 @@ use crate::{
     config::Config,
     failure::{CONFIG, Failure, NO_INPUT, UNAVAILABLE},
     identity, life,
+    replication::Replication,
 };
 
 /// Runs a node until SIGTERM, SIGINT, or the end of standard input if `watch_stdin`.
@@ -41,7 +42,8 @@ pub async fn serve(config: Config, watch_stdin: bool) -> Result<(), Failure> {
     let witness_listener = bind("the witness", config.listen.witness).await?;
     let admin_listener = bind("the admin API", config.listen.admin).await?;
 
-    let store = Store::open(store_config(&config)?).await?;
+    let replication = Replication::start()?;
+    let store = replication.open(store_config(&config)?).await?;
     let stop = CancellationToken::new();
     let tasks = TaskTracker::new();
 
