@@ -76,7 +76,18 @@ impl Rig {
             cipher: None,
             credits: 1,
             session_preauth: PreauthHash::START,
+            client_guid: CLIENT,
         }
+    }
+
+    /// A connection of another client machine on which alice is logged on and uses a share.
+    pub async fn connect_as(&self, client_guid: Guid, share: &str) -> Client {
+        let mut client = self.connect();
+        client.client_guid = client_guid;
+        client.negotiate(&[Dialect::Smb311]).await;
+        assert_eq!(client.log_on("alice", "secret", 0).await, NtStatus::SUCCESS);
+        assert_eq!(client.tree(share).await.0, NtStatus::SUCCESS);
+        client
     }
 
     /// A connection on which alice is logged on and uses a share.
@@ -104,6 +115,7 @@ pub struct Client {
     pub signing: SigningAlgorithm,
     pub cipher: Option<CipherId>,
     pub credits: u32,
+    pub client_guid: Guid,
 }
 
 /// A response: header, and the element from its header on.
@@ -115,6 +127,11 @@ impl Client {
         let prefix = smb_proto::frame::prefix(message.len()).unwrap();
         self.stream.write_all(&prefix).await.unwrap();
         self.stream.write_all(message).await.unwrap();
+    }
+
+    /// Closes the connection.
+    pub fn hang_up(&mut self) {
+        self.stream = tokio::io::duplex(1).0;
     }
 
     /// Reads one message; None when the server has hung up.
@@ -189,7 +206,7 @@ impl Client {
         let request = NegotiateRequest {
             security_mode: SecurityMode::SIGNING_ENABLED,
             capabilities: Capabilities(0x7F),
-            client_guid: CLIENT,
+            client_guid: self.client_guid,
             dialects: dialects.iter().map(|dialect| dialect.to_wire()).collect(),
             contexts,
         };

@@ -6,7 +6,7 @@
 use std::{sync::Arc, time::Duration};
 
 use persistence_model::{
-    Command, CreateAction, FileKey, Grant, LeaseId, OpenId, OpenRequest, Outcome, RequestedDurability, RequestedOplock,
+    Command, CreateAction, FileKey, Grant, LeaseId, OpenId, OpenRequest, OpenState, Outcome, RequestedDurability, RequestedOplock,
 };
 use smb_backend::{Backend, BackendError, BackendFile, CreateArgs, FileKind, MustBe, OpenHow, Overwrite, Stability, Want};
 use smb_proto::{info::NotifyAction, message::change_notify::CompletionFilter, security::SecurityDescriptor};
@@ -54,6 +54,7 @@ enum Step {
 
 /// Answers a CREATE by name.
 pub(super) async fn open(ctx: &mut RequestContext, wishes: &Wishes) -> Result<Response, Refusal> {
+    refuse_second(ctx, wishes)?;
     let mut replay_known = known_replay(ctx, wishes);
     for _ in 0..ATTEMPTS_MAX {
         match attempt(ctx, wishes, replay_known).await? {
@@ -63,6 +64,18 @@ pub(super) async fn open(ctx: &mut RequestContext, wishes: &Wishes) -> Result<Re
         }
     }
     Err(Refusal::new(NtStatus::FILE_NOT_AVAILABLE, "the name keeps changing"))
+}
+
+/// The name of a CREATE that has been answered cannot be used for another one; that comes before whatever the second one would meet.
+// MS-SMB2 3.3.5.9.10
+fn refuse_second(ctx: &RequestContext, wishes: &Wishes) -> Result<(), Refusal> {
+    let Some(create_guid) = wishes.create_guid.filter(|_| !ctx.header.is_replay()) else { return Ok(()) };
+    let client_guid = ctx.connection.client_guid();
+    let taken = ctx.server.store.with_state(|state| {
+        let mut known = state.opens_by_create_guid(create_guid).filter(|open| open.client_guid == client_guid);
+        known.any(|open| open.replay_eligible || open.is_persistent() || open.state == OpenState::Reserved)
+    });
+    if taken { Err(Refusal::new(NtStatus::DUPLICATE_OBJECTID, "the CreateGuid names another CREATE")) } else { Ok(()) }
 }
 
 /// Tells whether the records have this CREATE already, so that what it finds may be its own work.
