@@ -61,7 +61,10 @@ fn check_identity(r: &ReclaimRequest, o: &Open) -> Step<()> {
     let named = match r.kind {
         // The first version's context has no CreateGuid to compare; it does for handles of the second version that are not persistent.
         ReclaimKind::V1 => matches!(o.durability, Durability::V1 | Durability::V2 | Durability::Resilient),
-        ReclaimKind::V2 { create_guid, persistent, .. } => o.create_guid == Some(create_guid) && (persistent || !o.is_persistent()),
+        // A handle of the first version answers to the zero GUID.
+        ReclaimKind::V2 { create_guid, persistent, .. } => {
+            o.create_guid.unwrap_or_default() == create_guid && (persistent || !o.is_persistent())
+        }
     };
     let client = o.lease.is_none() || o.client_guid == r.client_guid;
     if named && client && o.durability != Durability::None { Ok(()) } else { refuse(NtStatus::OBJECT_NAME_NOT_FOUND) }
