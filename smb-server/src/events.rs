@@ -1,22 +1,25 @@
 //! Carries out what the records' events ask of this node: breaks to deliver, opens that were taken away, sessions that ended, deletions.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use persistence_model::{DisconnectReason, Event};
+use persistence_model::{Command, DisconnectReason, Event, OpenId, OpenState, Outcome};
 use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    deletion, loss, notify, metrics as names,
+    deletion, loss, metrics as names, notify,
     send::breaks,
     state::{Open, Server},
     store::StoreExt as _,
 };
 
+/// How often opens that nobody knows are looked for; one is closed when it is found twice.
+const ORPHAN_SWEEP: Duration = Duration::from_secs(30);
+
 /// Listens until `stop` fires. Events count from the call of this function, not from the first poll of what it returns: call it before
 /// the first connection is accepted. Begins with the deletions that fell to this node while it did not listen.
 pub fn run(server: Arc<Server>, stop: CancellationToken) -> impl Future<Output = ()> + Send {
-    let mut events = server.store.subscribe();
+    let mut events = server.store.subscribe_news();
     async move {
         start_due_deletions(&server);
         loop {
@@ -86,15 +89,12 @@ fn handle(server: &Arc<Server>, event: &Event) {
                 stand_down(server);
             }
         }
-        Event::NodeUp { .. }
-        | Event::NodeDraining { .. }
-        | Event::UserChanged { .. }
-        | Event::OpenReclaimed { .. } => {}
+        Event::NodeUp { .. } | Event::NodeDraining { .. } | Event::UserChanged { .. } | Event::OpenReclaimed { .. } => {}
     }
 }
 
 /// An open was closed or taken by somebody else. Events may be late: one that has come back to this very session since stays.
-fn forget(server: &Server, open: persistence_model::OpenId) {
+fn forget(server: &Server, open: OpenId) {
     let Some(open) = server.open(open) else { return };
     if !is_ours(server, &open) {
         open.revoke();
@@ -142,9 +142,37 @@ fn resynchronise(server: &Arc<Server>) {
 /// Does what the records want this node to delete.
 fn start_due_deletions(server: &Arc<Server>) {
     let node = server.store.node();
+    perform_due(server);
+}
+
+/// Removes what the records say this node has to remove.
+fn perform_due(server: &Arc<Server>) {
+    let node = server.store.node();
     let due: Vec<_> = server.store.with_state(|state| state.pending_deletes().filter(|delete| delete.node == node).cloned().collect());
     for delete in due {
         let server = Arc::clone(server);
         tokio::spawn(async move { deletion::perform(&server, &delete).await });
     }
+}
+
+/// Closes opens that the records give to this node and nobody here knows, if they were like that at the last look, too: their CREATE was
+/// committed when its proposer had given up, and without a CreateGuid no client can come for them. Tells which ones it found.
+fn close_orphans(server: &Arc<Server>, before: &BTreeSet<OpenId>) -> BTreeSet<OpenId> {
+    let (node, incarnation) = (server.store.node(), server.store.incarnation());
+    let mine: Vec<OpenId> = server.store.with_state(|state| {
+        let opens = state.opens_of_node(node).filter(|open| open.is_owned_by(incarnation) && open.create_guid.is_none());
+        opens.filter(|open| open.state == OpenState::Open).map(|open| open.id).collect()
+    });
+    let orphans: BTreeSet<OpenId> = mine.into_iter().filter(|open| server.open(*open).is_none()).collect();
+    for open in orphans.intersection(before).copied() {
+        tracing::warn!(open = open.0, "an open that nobody knows is closed");
+        let server = Arc::clone(server);
+        tokio::spawn(async move {
+            let command = Command::CloseOpen { open, by: server.store.incarnation() };
+            if let Ok(Outcome::Closed { delete: Some(delete) }) = server.propose(command).await {
+                deletion::perform(&server, &delete).await;
+            }
+        });
+    }
+    orphans
 }

@@ -87,7 +87,7 @@ pub fn report_all(server: &Server, share: ShareId, changes: &[Change<'_>]) {
 }
 
 /// The records of a file have changed: whoever watches it looks whether it is to be deleted.
-pub(crate) fn file_changed(server: &Server, file: persistence_model::FileKey) {
+pub fn file_changed(server: &Server, file: persistence_model::FileKey) {
     if server.notify.is_idle() {
         return;
     }

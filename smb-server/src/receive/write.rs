@@ -48,8 +48,8 @@ pub(crate) async fn handle(ctx: &mut RequestContext) -> Result<Response, Refusal
         return Err(Refusal::invalid("RDMA is not offered"));
     }
     let file = Arc::clone(open.backend_file()?);
-    let append = only_appends(&open)?;
-    if !append || request.offset != APPEND {
+    let append = only_appends(&open)? && request.offset == APPEND;
+    if !append {
         let limit = if length == 0 { i64::MAX.unsigned_abs() } else { FILE_BYTES_MAX };
         let end = request.offset.checked_add(length).filter(|end| *end <= limit);
         end.ok_or(Refusal::invalid("beyond the largest offset"))?;
@@ -86,7 +86,7 @@ fn known_flags(dialect: Dialect) -> WriteFlags {
 }
 
 // MS-FSA 2.1.5.4
-// What an open writes that may only append goes to the end of the file, whatever offset it names.
+// An open that may only append can name the end of the file instead of an offset.
 fn only_appends(open: &Open) -> Result<bool, Refusal> {
     if open.granted_access.contains(AccessMask::WRITE_DATA) {
         return Ok(false);

@@ -2,7 +2,7 @@
 
 use smb_backend::Range;
 use smb_proto::{fsctl::AllocatedRange, message::ioctl::IoctlRequest};
-use smb_types::{AccessMask, NtStatus};
+use smb_types::{AccessMask, FileAttributes, NtStatus};
 
 use super::Output;
 use crate::{blocking::blocking, error::Refusal, state::Open};
@@ -26,6 +26,15 @@ pub(super) fn query(open: &Open, request: &IoctlRequest) -> Result<Output, Refus
     }
     let room = usize::try_from(request.max_output_response).unwrap_or(usize::MAX) / 16;
     let file = open.backend_file()?;
+    let metadata = blocking(|| file.metadata())?;
+    if !metadata.attributes.contains(FileAttributes::SPARSE_FILE) {
+        // windows: a file that is not sparse is allocated throughout.
+        let length = wish.length.min(metadata.size.saturating_sub(wish.file_offset));
+        let all: Vec<AllocatedRange> =
+            (length > 0).then_some(AllocatedRange { file_offset: wish.file_offset, length }).into_iter().collect();
+        return AllocatedRange::encode_list(&all, request.max_output_response)
+            .map_err(|status| Refusal::new(status, "no room for one range"));
+    }
     // One more than fits tells that there are more.
     let range = Range { offset: wish.file_offset, length: wish.length };
     let found = blocking(|| file.allocated_ranges(range, room.saturating_add(1).min(RANGES_MAX)))?;

@@ -100,8 +100,8 @@ fn check_access(open: &Open, source: &Open, ctl_code: u32) -> Result<(), Refusal
     if open.is_directory || source.is_directory || source.pipe().is_some() {
         return Err(Refusal::new(NtStatus::INVALID_DEVICE_REQUEST, "only files are copied"));
     }
-    // windows: the right to execute, which is enough to read, is not enough to copy.
-    source.require_any(AccessMask::READ_DATA)?;
+    // windows: the right to execute is enough to copy from a file, not to copy to it.
+    source.require_any(AccessMask::READ_DATA | AccessMask::EXECUTE)?;
     open.require_any(AccessMask::WRITE_DATA)?;
     if ctl_code == code::SRV_COPYCHUNK {
         open.require_any(AccessMask::READ_DATA)?;

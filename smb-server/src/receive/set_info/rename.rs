@@ -154,8 +154,8 @@ fn renamed(ctx: &RequestContext, open: &Open, from: &RelPath, to: &RelPath) {
     };
     let change = |path, action, filter| Change { path, stream: None, action, filter };
     notify::report_all(server, share, &[change(from, old, filter), change(to, new, filter)]);
-    if same_directory && !open.is_directory {
-        // windows: a file that is renamed in place also counts as modified.
+    if !open.is_directory {
+        // windows: a file that gets a new name also counts as modified.
         notify::report(server, share, to, NotifyAction::Modified, CompletionFilter::ATTRIBUTES | CompletionFilter::CREATION);
     }
     io::entry_changed(server, open, from);
