@@ -16,11 +16,17 @@ pub(crate) type Observer = Box<dyn Fn(&Event) + Send + Sync>;
 pub(crate) struct Fanout {
     observers: RwLock<Vec<Observer>>,
     stream: broadcast::Sender<Arc<Event>>,
+    /// As `stream`, without changes of single files: those are as many as commands, and few want to be woken by each.
+    news: broadcast::Sender<Arc<Event>>,
 }
 
 impl Fanout {
     pub(crate) fn new() -> Self {
-        Self { observers: RwLock::default(), stream: broadcast::Sender::new(STREAM_EVENTS_MAX) }
+        Self {
+            observers: RwLock::default(),
+            stream: broadcast::Sender::new(STREAM_EVENTS_MAX),
+            news: broadcast::Sender::new(STREAM_EVENTS_MAX),
+        }
     }
 
     pub(crate) fn observe(&self, observer: Observer) {
@@ -29,6 +35,10 @@ impl Fanout {
 
     pub(crate) fn subscribe(&self) -> broadcast::Receiver<Arc<Event>> {
         self.stream.subscribe()
+    }
+
+    pub(crate) fn subscribe_news(&self) -> broadcast::Receiver<Arc<Event>> {
+        self.news.subscribe()
     }
 
     /// Tells everybody. Called from the apply task only, so that all streams have the same order.
@@ -40,8 +50,13 @@ impl Fanout {
             }
         }
         for event in events {
+            let is_news = !matches!(event, Event::FileChanged { .. });
+            let event = Arc::new(event);
             // Nobody may be listening.
-            drop(self.stream.send(Arc::new(event)));
+            if is_news {
+                drop(self.news.send(Arc::clone(&event)));
+            }
+            drop(self.stream.send(event));
         }
     }
 }

@@ -179,6 +179,12 @@ impl Store {
         self.inner.engine.fanout.subscribe()
     }
 
+    /// As [`Store::subscribe`], without `FileChanged`: for those who listen all the time and would be woken by every command.
+    #[must_use]
+    pub fn subscribe_news(&self) -> broadcast::Receiver<Arc<Event>> {
+        self.inner.engine.fanout.subscribe_news()
+    }
+
     /// Has every event shown to `observer` before its command counts as applied here: no other node's barrier passes before it returns.
     ///
     /// It runs in the apply task, after the state has changed: it must be quick and must not wait. It may look at the state.

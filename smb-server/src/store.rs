@@ -58,6 +58,10 @@ pub trait Store: Send + Sync + 'static {
     fn incarnation(&self) -> Incarnation;
     /// Every event applied from now on. A receiver that lags must assume that anything may have happened.
     fn subscribe(&self) -> broadcast::Receiver<Arc<Event>>;
+    /// As [`Store::subscribe`]; may leave out `FileChanged` if whoever runs the server calls [`crate::notify::file_changed`] for each instead.
+    fn subscribe_news(&self) -> broadcast::Receiver<Arc<Event>> {
+        self.subscribe()
+    }
     /// Asks for a probe of `node` now instead of at the next heartbeat: a client came here with a handle that it owns.
     fn suspect(&self, node: NodeId);
 }

@@ -71,7 +71,7 @@ impl ClusterView for Records {
 
 /// Carries the records' events to the witness until cancelled. A gap in the events is made up for by comparing states: nothing is lost.
 pub async fn carry(store: persistence::Store, service: Arc<WitnessService>, cancel: CancellationToken) {
-    let mut events = store.subscribe();
+    let mut events = store.subscribe_news();
     let mut known = states(&store);
     loop {
         let event = tokio::select! {

@@ -25,15 +25,20 @@ pub type Current = Arc<RwLock<Option<Arc<Server>>>>;
 pub async fn run(config: Arc<Config>, store: Store, current: Current, listeners: Vec<TcpListener>, stop: CancellationToken) {
     let watched = Arc::clone(&current);
     let own = store.node();
-    store.observe(move |event| {
+    store.observe(move |event| match event {
         // Seen before any other node's barrier passes: whoever took the open may rely on it.
-        if let Event::OpenTaken { open, node, .. } = event
-            && *node == own
-            && let Some(server) = watched.read().as_ref()
-            && let Some(open) = server.open(*open)
-        {
-            open.revoke();
+        Event::OpenTaken { open, node, .. } if *node == own => {
+            if let Some(open) = watched.read().as_ref().and_then(|server| server.open(*open)) {
+                open.revoke();
+            }
         }
+        // As many as there are commands: nobody is woken unless a directory is watched here.
+        Event::FileChanged { file } => {
+            if let Some(server) = watched.read().as_ref() {
+                smb_server::notify::file_changed(server, *file);
+            }
+        }
+        _ => {}
     });
     let mut life = store.watch_life();
     let mut listeners = Some(listeners);

@@ -58,6 +58,10 @@ impl smb_server::Store for LifeStore {
         self.store.subscribe()
     }
 
+    fn subscribe_news(&self) -> broadcast::Receiver<Arc<Event>> {
+        self.store.subscribe_news()
+    }
+
     fn suspect(&self, node: NodeId) {
         self.store.suspect(node);
     }
