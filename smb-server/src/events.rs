@@ -22,10 +22,16 @@ pub fn run(server: Arc<Server>, stop: CancellationToken) -> impl Future<Output =
     let mut events = server.store.subscribe_news();
     async move {
         start_due_deletions(&server);
+        let mut orphans = BTreeSet::new();
+        let mut sweep = tokio::time::interval(ORPHAN_SWEEP);
         loop {
             let event = tokio::select! {
                 () = stop.cancelled() => return,
                 event = events.recv() => event,
+                _ = sweep.tick() => {
+                    orphans = close_orphans(&server, &orphans);
+                    continue;
+                }
             };
             match event {
                 Ok(event) => handle(&server, &event),
@@ -141,12 +147,6 @@ fn resynchronise(server: &Arc<Server>) {
 
 /// Does what the records want this node to delete.
 fn start_due_deletions(server: &Arc<Server>) {
-    let node = server.store.node();
-    perform_due(server);
-}
-
-/// Removes what the records say this node has to remove.
-fn perform_due(server: &Arc<Server>) {
     let node = server.store.node();
     let due: Vec<_> = server.store.with_state(|state| state.pending_deletes().filter(|delete| delete.node == node).cloned().collect());
     for delete in due {
