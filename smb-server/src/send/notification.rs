@@ -14,7 +14,12 @@ use crate::state::{Connection, Session, connection::Gone};
 ///
 /// # Errors
 /// [`Gone`] when the connection has ended: try another channel.
-pub async fn notify(connection: &Connection, session: Option<&Session>, session_id: u64, encode: impl FnOnce(&mut Vec<u8>)) -> Result<(), Gone> {
+pub async fn notify(
+    connection: &Connection,
+    session: Option<&Session>,
+    session_id: u64,
+    encode: impl FnOnce(&mut Vec<u8>),
+) -> Result<(), Gone> {
     // MS-SMB2 3.3.4.6
     // No tree, no session for leases, all bits of the message id set.
     let mut header = Header::notification(session_id);

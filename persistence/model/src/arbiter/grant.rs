@@ -155,10 +155,7 @@ fn grant_lease(state: &mut State, key: FileKey, id: OpenId, r: &OpenRequest, wan
     } else {
         [ask, LeaseState::NONE, LeaseState::NONE, LeaseState::NONE]
     };
-    let granted = candidates
-        .into_iter()
-        .find(|c| c.is_empty() || is_grantable(state, key, id, lease_id, *c))
-        .unwrap_or(LeaseState::NONE);
+    let granted = candidates.into_iter().find(|c| c.is_empty() || is_grantable(state, key, id, lease_id, *c)).unwrap_or(LeaseState::NONE);
     let r_path = r.path.clone();
     state.edit_file(key, |f| {
         let lease = f.leases.entry(lease_id).or_insert_with(|| Lease {
