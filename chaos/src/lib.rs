@@ -4,6 +4,7 @@
 //! Knows no server internals: it speaks the wire, runs the program, and reads the admin API.
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "tests"))]
 
+pub mod cli;
 pub mod rng;
 pub mod stats;
 
@@ -12,4 +13,9 @@ pub mod cluster;
 
 pub mod checker;
 
+pub mod bench;
+pub mod conformance;
+pub mod failover;
+pub mod garbage;
 pub mod probe;
+pub mod storm;

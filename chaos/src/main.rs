@@ -1,39 +1,31 @@
 //! The program `chaos`: takes the command line apart and calls the library.
 
-use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::time::Duration;
 
+use anyhow::Context as _;
+use chaos::bench::{Target, bench};
+use chaos::cli::{BenchArgs, Cli, Command, ConformanceArgs, FailoverArgs, GarbageArgs, ProbeArgs, StormArgs};
 use chaos::client::ClientIdentity;
-use clap::{Parser, Subcommand};
-
-#[derive(Parser)]
-#[command(name = "chaos", about = "Breaks Holdfast clusters and checks that nothing is lost", version)]
-struct Arguments {
-    #[command(subcommand)]
-    command: What,
-}
-
-#[derive(Subcommand)]
-enum What {
-    /// Holds a short conversation with any server that grants persistent handles
-    Probe {
-        /// Address and port of the server
-        server: SocketAddr,
-        /// A continuously available share
-        share: String,
-        /// NAME:PASSWORD
-        #[arg(long)]
-        user: String,
-        /// Encrypt everything
-        #[arg(long)]
-        encrypt: bool,
-    },
-}
+use chaos::cluster::{CA_SHARE, Cluster, resident_kib};
+use chaos::conformance::{ConformanceOptions, Outcome, conformance, default_list};
+use chaos::failover::{FailoverOptions, failover, report};
+use chaos::garbage::garbage;
+use chaos::storm::{StormOptions, storm};
+use clap::Parser as _;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    match run(arguments.command).await {
+    let cli = Cli::parse();
+    if std::env::var_os("RUST_LOG").is_some() {
+        tracing_subscriber::fmt().with_env_filter(tracing_subscriber::EnvFilter::from_default_env()).with_writer(std::io::stderr).init();
+    }
+    let done = tokio::select! {
+        done = run(cli.command) => done,
+        // Everything that was started ends with what is dropped here.
+        _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
+    };
+    match done {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(1),
         Err(error) => {
@@ -43,15 +35,115 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(what: What) -> anyhow::Result<bool> {
-    match what {
-        What::Probe { server, share, user, encrypt } => {
-            let (name, password) = user.split_once(':').ok_or_else(|| anyhow::anyhow!("--user wants NAME:PASSWORD"))?;
-            let identity = ClientIdentity { encrypt, ..ClientIdentity::new(name, password) };
-            for line in chaos::probe::probe(server, &share, identity).await? {
-                println!("{line}");
-            }
-            Ok(true)
-        }
+/// Runs a command; false when a promise was broken.
+async fn run(command: Command) -> anyhow::Result<bool> {
+    match command {
+        Command::Failover(args) => run_failover(args).await,
+        Command::Conformance(args) => run_conformance(args).await,
+        Command::Garbage(args) => run_garbage(args).await,
+        Command::Bench(args) => run_bench(args).await,
+        Command::Storm(args) => run_storm(args).await,
+        Command::Probe(args) => run_probe(args).await,
     }
+}
+
+async fn run_failover(args: FailoverArgs) -> anyhow::Result<bool> {
+    let options = FailoverOptions {
+        cluster: args.cluster.options(3),
+        runs: args.runs,
+        variants: args.variant.variants(),
+        seed: args.seed,
+        retry: args.retry.into(),
+        witness: !args.no_witness,
+        json: args.json,
+    };
+    let reports = failover(&options, |story| println!("{story}")).await?;
+    if !args.json {
+        println!("{}", report::table(&reports));
+    }
+    Ok(reports.iter().all(report::RunReport::is_good))
+}
+
+async fn run_conformance(args: ConformanceArgs) -> anyhow::Result<bool> {
+    let options = ConformanceOptions {
+        cluster: args.cluster.options(args.nodes),
+        only: args.only,
+        list: args.list.unwrap_or_else(default_list),
+        update: args.update,
+        smbtorture: args.smbtorture,
+    };
+    let report = conformance(&options, |line| println!("{line}")).await?;
+    let count = |outcome| report.results.iter().filter(|(_, o)| *o == outcome).count();
+    println!(
+        "{} passed, {} failed, {} skipped, {} timed out; {} regressions, {} new",
+        count(Outcome::Pass),
+        count(Outcome::Fail),
+        count(Outcome::Skip),
+        count(Outcome::Timeout),
+        report.regressions.len(),
+        report.news.len()
+    );
+    report.regressions.iter().for_each(|t| println!("REGRESSION {t}"));
+    Ok(report.regressions.is_empty() || args.update)
+}
+
+async fn run_garbage(args: GarbageArgs) -> anyhow::Result<bool> {
+    let cluster = Cluster::start(&args.cluster.options(3)).await?;
+    for node in 0..cluster.nodes.len() {
+        let seen = garbage(&cluster, node, args.half_open, args.seed).await?;
+        println!(
+            "node {}: {} ports, {} connections, memory {} -> {} MiB, serves",
+            cluster.nodes[node].id,
+            seen.ports,
+            seen.connections,
+            seen.before_kib / 1024,
+            seen.after_kib / 1024
+        );
+    }
+    cluster.stop().await?;
+    Ok(true)
+}
+
+async fn run_bench(args: BenchArgs) -> anyhow::Result<bool> {
+    let cluster = Cluster::start(&args.cluster.options(args.nodes)).await?;
+    for node in &cluster.nodes {
+        println!("node {} idle: {} MiB", node.id, resident_kib(node.pid).unwrap_or(0) / 1024);
+    }
+    let identity = cluster.identity();
+    let mut targets = vec![Target { name: "holdfast".to_owned(), address: cluster.nodes[0].smb, share: CA_SHARE.to_owned(), identity }];
+    if let (Some(address), Some(share), Some(user)) = (args.peer, args.peer_share, args.peer_user) {
+        let (name, password) = user.split_once(':').context("--peer-user wants NAME:PASSWORD")?;
+        targets.push(Target { name: "peer".to_owned(), address, share, identity: ClientIdentity::new(name, password) });
+    }
+    bench(&targets, args.seconds, args.mib, |row| println!("{row}")).await?;
+    cluster.stop().await?;
+    Ok(true)
+}
+
+async fn run_storm(args: StormArgs) -> anyhow::Result<bool> {
+    let options = StormOptions {
+        cluster: args.cluster.options(args.nodes),
+        duration: Duration::from_secs(args.minutes * 60),
+        writers: args.writers,
+        seed: args.seed,
+    };
+    let report = storm(&options, |line| println!("{line}")).await?;
+    println!(
+        "{} faults, {} blocks acknowledged, {} lost, {} errors",
+        report.faults,
+        report.acknowledged,
+        report.lost.len(),
+        report.errors.len()
+    );
+    report.lost.iter().chain(&report.errors).take(20).for_each(|line| println!("  {line}"));
+    Ok(report.lost.is_empty() && report.errors.is_empty())
+}
+
+async fn run_probe(args: ProbeArgs) -> anyhow::Result<bool> {
+    let (name, password) = args.user.split_once(':').context("--user wants NAME:PASSWORD")?;
+    let identity = ClientIdentity { encrypt: args.encrypt, ..ClientIdentity::new(name, password) };
+    for line in chaos::probe::probe(args.server, &args.share, identity).await? {
+        println!("{line}");
+    }
+    Ok(true)
 }

@@ -387,6 +387,28 @@ impl Connection {
     }
 }
 
+/// Severs its connection unless it is disarmed: for steps that may be given up half way.
+#[derive(Debug)]
+pub(super) struct SeverOnDrop(Option<Connection>);
+
+impl SeverOnDrop {
+    pub(super) fn new(connection: &Connection) -> Self {
+        Self(Some(connection.clone()))
+    }
+
+    pub(super) fn disarm(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for SeverOnDrop {
+    fn drop(&mut self) {
+        if let Some(connection) = &self.0 {
+            connection.sever();
+        }
+    }
+}
+
 async fn read_message(reader: &mut OwnedReadHalf) -> Option<BytesMut> {
     let mut prefix = [0; PREFIX_SIZE];
     reader.read_exact(&mut prefix).await.ok()?;

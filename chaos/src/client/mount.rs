@@ -12,6 +12,7 @@ use smb_proto::message::oplock_break::{LeaseBreakAck, OplockBreakResponse};
 use smb_types::{LeaseKey, LeaseState, NtStatus};
 use tokio::sync::mpsc;
 
+use super::connection::SeverOnDrop;
 use super::error::{ClientError, Remedy};
 use super::retry::RetryPolicy;
 use super::session::{ClientIdentity, Session};
@@ -19,6 +20,8 @@ use super::timeline::{Event, Timeline};
 use super::tree::Tree;
 use super::watch::Watch;
 
+/// How long a node may take from the first byte to a connected share; another one is tried then.
+const CHANNEL_LIMIT: Duration = Duration::from_secs(5);
 /// "No wish" of where to go next.
 const NO_WISH: usize = usize::MAX;
 
@@ -169,7 +172,8 @@ impl Mount {
         loop {
             let mut last = ClientError::Lost;
             for node in self.candidates(&maker) {
-                match self.open_channel(&mut maker, node).await {
+                let opened = tokio::time::timeout(CHANNEL_LIMIT, self.open_channel(&mut maker, node)).await;
+                match opened.unwrap_or(Err(ClientError::Lost)) {
                     Ok(channel) => return Ok(channel),
                     Err(error) => {
                         tracing::debug!(node, %error, "no channel there");
@@ -217,13 +221,9 @@ impl Mount {
         let endpoint = *self.options.nodes.get(node).ok_or(ClientError::Protocol("no such node"))?;
         let (session, breaks) = Session::connect(endpoint.smb, &self.options.identity, maker.previous_session_id).await?;
         self.timeline.note(Event::Session { node: endpoint.id });
-        let tree = match Tree::connect(&session, &endpoint.smb.ip().to_string(), &self.options.share).await {
-            Ok(tree) => tree,
-            Err(error) => {
-                session.connection.sever();
-                return Err(error);
-            }
-        };
+        let guard = SeverOnDrop::new(&session.connection);
+        let tree = Tree::connect(&session, &endpoint.smb.ip().to_string(), &self.options.share).await?;
+        guard.disarm();
         maker.generations += 1;
         maker.previous_session_id = session.session_id;
         maker.next = node;

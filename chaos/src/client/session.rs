@@ -15,7 +15,7 @@ use smb_proto::message::session_setup::{SessionFlags, SessionSetupRequest, Sessi
 use smb_types::{Dialect, FileTime, Guid, NtStatus};
 use tokio::sync::mpsc;
 
-use super::connection::{Call, Connection, Sealing, Security};
+use super::connection::{Call, Connection, Sealing, Security, SeverOnDrop};
 use super::error::ClientError;
 use super::random;
 
@@ -76,13 +76,10 @@ impl Session {
         previous_session_id: u64,
     ) -> Result<(Self, mpsc::UnboundedReceiver<OplockBreakResponse>), ClientError> {
         let (connection, breaks) = Connection::connect(address, identity.request_limit).await?;
-        match Self::log_on(&connection, identity, previous_session_id).await {
-            Ok(session) => Ok((session, breaks)),
-            Err(error) => {
-                connection.sever();
-                Err(error)
-            }
-        }
+        let guard = SeverOnDrop::new(&connection);
+        let session = Self::log_on(&connection, identity, previous_session_id).await?;
+        guard.disarm();
+        Ok((session, breaks))
     }
 
     async fn log_on(connection: &Connection, identity: &ClientIdentity, previous_session_id: u64) -> Result<Self, ClientError> {

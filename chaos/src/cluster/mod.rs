@@ -223,7 +223,8 @@ impl Cluster {
             .arg("serve")
             .arg("--config")
             .arg(folder.join("holdfast.toml"))
-            .stdin(Stdio::null())
+            .arg("--exit-with-stdin")
+            .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(log)
             .kill_on_drop(true)
@@ -246,19 +247,21 @@ impl Cluster {
         None
     }
 
-    /// Waits until every node is healthy and one leads.
+    /// Waits until every node serves and says that every node is up.
     pub async fn wait_ready(&self) -> anyhow::Result<()> {
         let deadline = Instant::now() + READY_LIMIT;
         loop {
-            let mut healthy = 0;
+            let mut ready = 0;
             for node in &self.nodes {
-                healthy += usize::from(matches!(http::get(node.admin, "/healthz").await, Ok((200, _))));
+                let Ok((200, body)) = http::get(node.admin, "/api/v1/status").await else { break };
+                let status: serde_json::Value = serde_json::from_slice(&body).context("status of a node")?;
+                ready += usize::from(all_up(&status, self.nodes.len()));
             }
-            if healthy == self.nodes.len() && self.leader().await.is_some() {
+            if ready == self.nodes.len() {
                 return Ok(());
             }
             if Instant::now() > deadline {
-                bail!("{healthy} of {} nodes are healthy after {} s", self.nodes.len(), READY_LIMIT.as_secs());
+                bail!("{ready} of {} nodes are ready after {} s", self.nodes.len(), READY_LIMIT.as_secs());
             }
             tokio::time::sleep(POLL).await;
         }
@@ -330,6 +333,15 @@ pub fn resident_kib(pid: i32) -> Option<u64> {
     status.lines().find_map(|l| l.strip_prefix("VmRSS:"))?.split_whitespace().next()?.parse().ok()
 }
 
+/// A node serves, and sees `count` nodes that are up, and a leader.
+fn all_up(status: &serde_json::Value, count: usize) -> bool {
+    let up = |n: &&serde_json::Value| n.get("state").is_some_and(|s| s == "up");
+    let nodes = status.get("nodes").and_then(serde_json::Value::as_array);
+    status.get("serving") == Some(&serde_json::Value::Bool(true))
+        && leader_in(status).is_some()
+        && nodes.is_some_and(|n| n.iter().filter(up).count() == count)
+}
+
 fn leader_in(status: &serde_json::Value) -> Option<u64> {
     ["leader_id", "leader"].iter().find_map(|key| status.get(key).and_then(serde_json::Value::as_u64)).or_else(|| {
         let inner = ["raft", "cluster"].iter().find_map(|key| status.get(key))?;
@@ -346,6 +358,14 @@ mod tests {
         assert_eq!(leader_in(&serde_json::json!({"leader_id": 2})), Some(2));
         assert_eq!(leader_in(&serde_json::json!({"cluster": {"leader": 3}})), Some(3));
         assert_eq!(leader_in(&serde_json::json!({"leader_id": null})), None);
+    }
+
+    #[test]
+    fn a_cluster_is_ready_when_all_are_up_and_one_leads() {
+        let good = serde_json::json!({"serving": true, "leader": 1, "nodes": [{"state": "up"}, {"state": "up"}]});
+        assert!(all_up(&good, 2) && !all_up(&good, 3));
+        let bad = serde_json::json!({"serving": true, "leader": 1, "nodes": [{"state": "up"}, {"state": "down"}]});
+        assert!(!all_up(&bad, 2));
     }
 
     #[test]

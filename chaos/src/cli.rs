@@ -1,0 +1,226 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::client::RetryPolicy;
+use crate::cluster::ClusterOptions;
+use crate::failover::Variant;
+
+/// Breaks Holdfast clusters and checks that nothing is lost.
+#[derive(Debug, Parser)]
+#[command(name = "chaos", version, about)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Kills nodes under writing clients and compares every acknowledged block
+    Failover(FailoverArgs),
+    /// Runs a foreign test suite (smbtorture) and compares with what is known to pass
+    Conformance(ConformanceArgs),
+    /// Throws garbage at every port of a node
+    Garbage(GarbageArgs),
+    /// Measures opens per second and throughput
+    Bench(BenchArgs),
+    /// Makes random faults under several writers
+    Storm(StormArgs),
+    /// Holds a short conversation with any server that grants persistent handles
+    Probe(ProbeArgs),
+}
+
+/// The cluster to start.
+#[derive(Clone, Debug, Args)]
+pub struct ClusterArgs {
+    /// The program; default: the one beside this
+    #[arg(long, value_name = "PATH")]
+    pub holdfast: Option<PathBuf>,
+    /// First three numbers of the loopback addresses
+    #[arg(long, value_name = "A.B.C")]
+    pub loopback: Option<String>,
+}
+
+impl ClusterArgs {
+    /// A cluster of `nodes` nodes.
+    #[must_use]
+    pub fn options(&self, nodes: usize) -> ClusterOptions {
+        ClusterOptions { program: self.holdfast.clone(), loopback: self.loopback.clone(), nodes, ..ClusterOptions::default() }
+    }
+}
+
+/// Which runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum VariantWord {
+    /// Kill the Raft leader's node
+    Leader,
+    /// Kill a follower's node
+    Follower,
+    /// Two writers on one file; kill the node of one of them
+    TwoWriters,
+    /// Kill all nodes and start them again
+    All,
+    /// Each of them
+    AllVariants,
+}
+
+impl VariantWord {
+    /// The variants it means.
+    #[must_use]
+    pub fn variants(self) -> Vec<Variant> {
+        match self {
+            Self::Leader => vec![Variant::Leader],
+            Self::Follower => vec![Variant::Follower],
+            Self::TwoWriters => vec![Variant::TwoWriters],
+            Self::All => vec![Variant::All],
+            Self::AllVariants => Variant::EVERY.to_vec(),
+        }
+    }
+}
+
+/// How soon a client asks again.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum RetryWord {
+    /// After short waits that grow
+    Eager,
+    /// As Windows does: three times soon, then every five seconds
+    Windows,
+}
+
+impl From<RetryWord> for RetryPolicy {
+    fn from(word: RetryWord) -> Self {
+        match word {
+            RetryWord::Eager => Self::Eager,
+            RetryWord::Windows => Self::Windows,
+        }
+    }
+}
+
+/// `failover`.
+#[derive(Debug, Args)]
+pub struct FailoverArgs {
+    /// The cluster.
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+    /// Runs of each variant
+    #[arg(long, default_value_t = 20)]
+    pub runs: u32,
+    /// Which runs
+    #[arg(long, value_enum, default_value_t = VariantWord::AllVariants)]
+    pub variant: VariantWord,
+    /// Decides everything random
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// How soon the client asks again
+    #[arg(long, value_enum, default_value_t = RetryWord::Eager)]
+    pub retry: RetryWord,
+    /// Do without the witness: only the lost connection tells
+    #[arg(long)]
+    pub no_witness: bool,
+    /// Print JSON lines
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `probe`.
+#[derive(Debug, Args)]
+pub struct ProbeArgs {
+    /// Address and port of the server
+    pub server: SocketAddr,
+    /// A continuously available share
+    pub share: String,
+    /// NAME:PASSWORD
+    #[arg(long)]
+    pub user: String,
+    /// Encrypt everything
+    #[arg(long)]
+    pub encrypt: bool,
+}
+
+/// `conformance`.
+#[derive(Debug, Args)]
+pub struct ConformanceArgs {
+    /// The cluster.
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+    /// How many nodes
+    #[arg(long, default_value_t = 1)]
+    pub nodes: usize,
+    /// Only tests whose name contains this (may be given several times)
+    #[arg(long, value_name = "WORD")]
+    pub only: Vec<String>,
+    /// Write the list anew
+    #[arg(long)]
+    pub update: bool,
+    /// The list of tests that pass; default: the one in the tree
+    #[arg(long, value_name = "FILE")]
+    pub list: Option<PathBuf>,
+    /// The suite's program
+    #[arg(long, value_name = "PATH", default_value = "smbtorture")]
+    pub smbtorture: PathBuf,
+}
+
+/// `garbage`.
+#[derive(Debug, Args)]
+pub struct GarbageArgs {
+    /// The cluster.
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+    /// Half-open connections per port
+    #[arg(long, default_value_t = 1000)]
+    pub half_open: usize,
+    /// Decides everything random
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+}
+
+/// `bench`.
+#[derive(Debug, Args)]
+pub struct BenchArgs {
+    /// The cluster.
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+    /// How many nodes
+    #[arg(long, default_value_t = 3)]
+    pub nodes: usize,
+    /// Seconds of each row
+    #[arg(long, default_value_t = 3.0)]
+    pub seconds: f64,
+    /// MiB written and read sequentially
+    #[arg(long, default_value_t = 256)]
+    pub mib: u64,
+    /// Another server to measure beside ours
+    #[arg(long, value_name = "HOST:PORT", requires_all = ["peer_share", "peer_user"])]
+    pub peer: Option<SocketAddr>,
+    /// A continuously available share of it
+    #[arg(long, value_name = "SHARE")]
+    pub peer_share: Option<String>,
+    /// NAME:PASSWORD there
+    #[arg(long, value_name = "NAME:PASSWORD")]
+    pub peer_user: Option<String>,
+}
+
+/// `storm`.
+#[derive(Debug, Args)]
+pub struct StormArgs {
+    /// The cluster.
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+    /// How many nodes
+    #[arg(long, default_value_t = 3)]
+    pub nodes: usize,
+    /// How long faults go on
+    #[arg(long, default_value_t = 10)]
+    pub minutes: u64,
+    /// Writers
+    #[arg(long, default_value_t = 3)]
+    pub writers: u32,
+    /// Decides everything random
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+}
