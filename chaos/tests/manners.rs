@@ -1,0 +1,55 @@
+//! A cluster between foreign clients and garbage: smbclient gets its files through every node, and no garbage stops one.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::process::Stdio;
+
+use chaos::cluster::{CA_SHARE, Cluster, ClusterOptions, PASSWORD, PLAIN_SHARE, USER};
+use chaos::garbage::{RESIDENT_KIB_MAX, garbage};
+use chaos::rng::Rng;
+use tokio::process::Command;
+
+async fn smbclient(cluster: &Cluster, node: usize, share: &str, extra: &[&str], commands: &str) -> (bool, String) {
+    let at = cluster.nodes[node].smb;
+    let output = Command::new("smbclient")
+        .arg(format!("//{}/{share}", at.ip()))
+        .args(["-p", &at.port().to_string(), "-U", &format!("{USER}%{PASSWORD}")])
+        .args(extra)
+        .args(["-c", commands])
+        .stdin(Stdio::null())
+        .output()
+        .await
+        .expect("smbclient is installed");
+    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    (output.status.success(), text)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn foreign_clients_work_through_every_node_and_garbage_stops_none() {
+    let options = ClusterOptions { loopback: Some("127.0.102".to_owned()), ..ClusterOptions::default() };
+    let cluster = Cluster::start(&options).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let (up, down) = (folder.path().join("up"), folder.path().join("down"));
+    let mut data = vec![0; 3_000_001];
+    Rng::new(5).fill(&mut data);
+    std::fs::write(&up, &data).unwrap();
+    for node in 0..cluster.nodes.len() {
+        for (share, extra) in [(CA_SHARE, &["-m", "SMB3_11"][..]), (PLAIN_SHARE, &["-m", "SMB3_11", "--client-protection=encrypt"][..])] {
+            let commands = format!(
+                "mkdir folder; cd folder; put {} one; rename one two; ls; get two {}; del two; cd ..; rmdir folder",
+                up.display(),
+                down.display()
+            );
+            let (good, text) = smbclient(&cluster, node, share, extra, &commands).await;
+            assert!(good, "node {node} share {share}: {text}");
+            assert!(text.contains("two"), "node {node} share {share}: the listing lacks the file: {text}");
+            assert!(std::fs::read(&down).unwrap() == data, "node {node} share {share}: the file came back changed");
+            std::fs::remove_file(&down).unwrap();
+        }
+        let (good, text) = smbclient(&cluster, node, CA_SHARE, &["--password", "wrong"], "ls").await;
+        assert!(!good && text.contains("LOGON_FAILURE"), "node {node}: {text}");
+    }
+    let seen = garbage(&cluster, 0, 1000, 7).await.unwrap();
+    assert!(seen.ports >= 5, "SMB, mapper, witness, admin and raft listen: {seen:?}");
+    assert!(seen.after_kib <= RESIDENT_KIB_MAX);
+    cluster.stop().await.unwrap();
+}
