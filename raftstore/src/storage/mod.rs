@@ -12,13 +12,18 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rocksdb::{ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, Options, WriteBatch, WriteOptions};
+use rocksdb::{BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, Options, WriteBatch, WriteOptions};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::codec::{self, Kind};
 use crate::error::StartError;
+
+/// The database's cache of blocks: what is read often is in memory already, decoded.
+const BLOCK_CACHE_BYTES: usize = 8 << 20;
+/// What a column family collects in memory before it writes a file; it may have two of these.
+const WRITE_BUFFER_BYTES: usize = 16 << 20;
 
 /// Column family of log entries: index as u64 big-endian -> entry.
 pub(crate) const LOG: &str = "log";
@@ -60,7 +65,10 @@ impl Database {
         };
         std::fs::create_dir_all(dir).map_err(data_dir)?;
         std::fs::create_dir_all(dir.join(snapshot::FOLDER)).map_err(data_dir)?;
-        let families = [LOG, META, STATE].map(|name| ColumnFamilyDescriptor::new(name, family_options(name)));
+        let families = {
+            let cache = Cache::new_lru_cache(BLOCK_CACHE_BYTES);
+            [LOG, META, STATE].map(|name| ColumnFamilyDescriptor::new(name, family_options(name, &cache)))
+        };
         let db = DB::open_cf_descriptors(&options(), dir.join("db"), families).map_err(|err| open_error(dir, &err))?;
         let database = Self { db, dir: dir.to_owned() };
         database.check_identity(cluster, node_id)?;
@@ -171,10 +179,13 @@ fn options() -> Options {
     options
 }
 
-fn family_options(name: &str) -> Options {
+fn family_options(name: &str, cache: &Cache) -> Options {
     let mut options = Options::default();
     options.set_compression_type(if name == STATE { DBCompressionType::Lz4 } else { DBCompressionType::None });
-    options.set_write_buffer_size(if name == META { 1 << 20 } else { 32 << 20 });
+    options.set_write_buffer_size(if name == META { 1 << 20 } else { WRITE_BUFFER_BYTES });
+    let mut table = BlockBasedOptions::default();
+    table.set_block_cache(cache);
+    options.set_block_based_table_factory(&table);
     options.set_paranoid_checks(true);
     options
 }
