@@ -186,7 +186,10 @@ fn unseal(context: &mut Option<NtlmContext>, message: &mut [u8], sealed: Range<u
     context.unseal(before, body, after, signature).map_err(refused)
 }
 
-fn split(message: &mut [u8], sealed: Range<usize>) -> Result<(&[u8], &mut [u8], &[u8]), SecurityError> {
+/// What comes before the sealed part, the sealed part, and what comes after it.
+type Parts<'a> = (&'a [u8], &'a mut [u8], &'a [u8]);
+
+fn split(message: &mut [u8], sealed: Range<usize>) -> Result<Parts<'_>, SecurityError> {
     let outside = || SecurityError("sealed part lies outside the message".into());
     let (head, after) = message.split_at_mut_checked(sealed.end).ok_or_else(outside)?;
     let (before, body) = head.split_at_mut_checked(sealed.start).ok_or_else(outside)?;

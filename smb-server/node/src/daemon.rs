@@ -54,7 +54,7 @@ pub async fn serve(config: Config, watch_stdin: bool) -> Result<(), Failure> {
     let endpoints = dcerpc_rs::EndpointMap::new();
     witness::server::announce(&endpoints, config.listen.witness.port());
     let limits = dcerpc_rs::Limits::default();
-    tasks.spawn(witness::serve(Arc::clone(&service), witness_listener, security(&config, &store), limits.clone(), stop.clone()));
+    tasks.spawn(witness::serve(Arc::clone(&service), witness_listener, security(&config, &store), limits, stop.clone()));
     tasks.spawn(witness::serve_mapper(mapper, endpoints, limits, stop.clone()));
     tasks.spawn(life::run(Arc::clone(&config), store.clone(), Arc::clone(&current), smb, stop.clone()));
     let admin = Admin::new(store.clone(), service, current, metrics, identity::admin_token(&config.data_dir)?);
