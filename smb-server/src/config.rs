@@ -32,6 +32,9 @@ pub struct ServerConfig {
     pub concurrent_messages_max: usize,
     /// Most sessions on one connection.
     pub sessions_per_connection_max: usize,
+    /// Most channels of one session.
+    // windows: 32.
+    pub channels_per_session_max: usize,
     /// Most tree connects of one session.
     pub trees_per_session_max: usize,
     /// Most opens of one session.
@@ -54,11 +57,12 @@ impl Default for ServerConfig {
             domain_name: "WORKGROUP".to_owned(),
             announce_cluster: true,
             transfer_bytes_max: 8 << 20,
-            credits_max: 2048,
+            credits_max: 8192,
             connections_max: 4096,
             async_requests_max: 1024,
             concurrent_messages_max: 512,
             sessions_per_connection_max: 1024,
+            channels_per_session_max: 32,
             trees_per_session_max: 4096,
             opens_per_session_max: 65_536,
             unauthenticated_timeout: Duration::from_secs(45),

@@ -5,11 +5,12 @@ mod rig;
 
 use std::time::Duration;
 
-use rig::{CLIENT, Rig, SERVER};
-use smb_auth::{CipherId, SigningAlgorithm};
+use rig::{CLIENT, Rig, SERVER, credentials};
+use smb_auth::{CipherId, Credentials, SigningAlgorithm};
 use smb_proto::{
     Command, Header, HeaderFlags,
     message::{
+        close::CloseRequest,
         echo::EchoRequest,
         logoff::LogoffRequest,
         negotiate::Capabilities,
@@ -19,7 +20,7 @@ use smb_proto::{
     smb1::Smb1Negotiate,
 };
 use smb_server::ServerConfig;
-use smb_types::{Dialect, NtStatus};
+use smb_types::{Dialect, FileId, NtStatus};
 
 // MS-SMB2 3.3.5.4
 #[tokio::test]
@@ -193,6 +194,7 @@ async fn compounds_are_answered_as_compounds() {
     let reply = client.receive_raw().await.unwrap();
     let elements = smb_proto::frame::split(&reply).unwrap();
     assert_eq!(elements.len(), 2);
+    assert_eq!(reply.len(), 144, "the last element is padded too");
     for element in &elements {
         assert_eq!(element.header.status(), NtStatus::SUCCESS);
         assert!(element.header.credits > 0);
@@ -254,6 +256,121 @@ async fn a_session_gets_a_second_channel() {
         assert_eq!(header.status(), NtStatus::SUCCESS, "the session lives on its second channel");
         assert!(rig.server.clients.connections(&CLIENT).iter().any(|connection| connection.dialect() == Some(dialect)));
     }
+}
+
+// MS-SMB2 3.3.5.5
+#[tokio::test]
+async fn refused_bindings_are_signed_and_say_why() {
+    let rig = Rig::with(ServerConfig { channels_per_session_max: 1, ..ServerConfig::default() });
+    let mut one = rig.connect();
+    one.negotiate(&[Dialect::Smb311]).await;
+    one.log_on("alice", "secret", 0).await;
+    let session = rig.server.sessions().into_iter().next().unwrap();
+    let key = || session.security().unwrap().keys.signing_key(one.signing);
+    for (dialect, status) in [
+        (Dialect::Smb202, NtStatus::REQUEST_OUT_OF_SEQUENCE),
+        (Dialect::Smb300, NtStatus::REQUEST_OUT_OF_SEQUENCE),
+        (Dialect::Smb311, NtStatus::INSUFFICIENT_RESOURCES),
+    ] {
+        let mut other = rig.connect();
+        other.negotiate(&[dialect]).await;
+        assert_eq!(other.bind(one.session_id, "alice", "secret", key()).await, status, "{dialect:?}");
+    }
+    let mut old = rig.connect();
+    old.negotiate(&[Dialect::Smb302]).await;
+    old.log_on("alice", "secret", 0).await;
+    let session = rig.server.sessions().into_iter().find(|session| session.session_id.0 == old.session_id).unwrap();
+    let key = || session.security().unwrap().keys.signing_key(old.signing);
+    for (dialect, status) in [
+        (Dialect::Smb210, NtStatus::REQUEST_NOT_ACCEPTED),
+        (Dialect::Smb300, NtStatus::INVALID_PARAMETER),
+        (Dialect::Smb311, NtStatus::NOT_SUPPORTED),
+    ] {
+        let mut other = rig.connect();
+        other.negotiate(&[dialect]).await;
+        assert_eq!(other.bind(old.session_id, "alice", "secret", key()).await, status, "{dialect:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_session_of_another_connection_is_refused_with_the_request_s_own_signature() {
+    let rig = Rig::new();
+    let one = rig.ready("plain").await;
+    let mut two = rig.ready("plain").await;
+    two.session_id = one.session_id;
+    let (header, _) = two.request(Command::TreeDisconnect, |out| TreeDisconnectRequest.encode(out)).await;
+    assert_eq!(header.status(), NtStatus::USER_SESSION_DELETED);
+    assert!(header.is_signed() && header.signature == two.last_signature);
+}
+
+// MS-SMB2 3.3.5.5.2
+#[tokio::test]
+async fn a_renewal_may_be_another_user_s_and_keeps_the_keys() {
+    let rig = Rig::new();
+    let mut client = rig.ready("plain").await;
+    assert_eq!(client.renew(Credentials::Anonymous).await, NtStatus::SUCCESS);
+    assert!(rig.server.sessions()[0].is_anonymous());
+    assert_eq!(client.tree("plain").await.0, NtStatus::ACCESS_DENIED, "nobody reaches no disk");
+    assert_eq!(client.renew(credentials("bob", "hidden")).await, NtStatus::SUCCESS);
+    assert_eq!(client.tree("plain").await.0, NtStatus::SUCCESS);
+    assert_eq!(rig.server.sessions()[0].user().unwrap().name, "bob");
+    assert_eq!(client.renew(credentials("bob", "wrong")).await, NtStatus::LOGON_FAILURE);
+    assert!(rig.server.sessions().is_empty(), "a failed renewal ends the session");
+}
+
+#[tokio::test]
+async fn nobody_may_sign() {
+    let rig = Rig::new();
+    let mut client = rig.connect();
+    client.negotiate(&[Dialect::Smb311]).await;
+    assert_eq!(client.log_on_anonymous().await, NtStatus::SUCCESS);
+    assert_eq!(client.tree("IPC$").await.0, NtStatus::SUCCESS);
+    let (header, _) = client.request(Command::Echo, |out| EchoRequest.encode(out)).await;
+    assert!(header.status() == NtStatus::SUCCESS && header.is_signed());
+    client.key = None;
+    assert_eq!(client.tree("IPC$").await.0, NtStatus::SUCCESS, "nor need nobody sign");
+}
+
+#[tokio::test]
+async fn an_unknown_command_is_refused_by_its_own_number() {
+    let rig = Rig::new();
+    let mut client = rig.ready("plain").await;
+    let mut header = client.header(Command::Unknown);
+    header.unknown_command = 0xFF;
+    let message = client.encode(header, |out| out.extend_from_slice(&[4, 0, 0, 0]));
+    client.send_raw(&message).await;
+    let (header, _) = client.receive().await.unwrap();
+    assert_eq!((header.status(), header.unknown_command), (NtStatus::INVALID_PARAMETER, 0xFF));
+    let (header, _) = client.request(Command::Echo, |out| EchoRequest.encode(out)).await;
+    assert_eq!(header.status(), NtStatus::SUCCESS, "the connection lives on");
+}
+
+// MS-SMB2 3.3.5.2.7.1
+#[tokio::test]
+async fn related_requests_share_the_fate_of_a_missing_file() {
+    let rig = Rig::new();
+    let mut client = rig.ready("plain").await;
+    let close = CloseRequest { file_id: FileId::ALL_ONES, ..CloseRequest::default() };
+    let mut message = Vec::new();
+    for related in [false, true] {
+        let mut header = client.header(Command::Close);
+        if related {
+            header.flags |= HeaderFlags::RELATED_OPERATIONS;
+        } else {
+            header.next_command = 88;
+        }
+        let mut element = Vec::new();
+        header.flags |= HeaderFlags::SIGNED;
+        header.encode(&mut element);
+        close.encode(&mut element);
+        element.resize(88, 0);
+        client.key.as_ref().unwrap().sign(&mut element, smb_auth::Role::Client);
+        message.extend_from_slice(&element);
+    }
+    client.send_raw(&message).await;
+    let reply = client.receive_raw().await.unwrap();
+    let statuses: Vec<NtStatus> = smb_proto::frame::split(&reply).unwrap().iter().map(|element| element.header.status()).collect();
+    assert_eq!(statuses, [NtStatus::FILE_CLOSED; 2]);
 }
 
 #[tokio::test]

@@ -81,6 +81,8 @@ commands! {
     OplockBreak = 0x12;
     /// SERVER_TO_CLIENT_NOTIFICATION.
     ServerToClientNotification = 0x13;
+    /// Anything else; the header keeps the value.
+    Unknown = 0xFFFF;
 }
 
 flags! {
@@ -129,6 +131,8 @@ pub struct Header {
     pub status_field: u32,
     /// Command.
     pub command: Command,
+    /// The wire value of an unknown command, so that the refusal can repeat it; 0 for known ones.
+    pub unknown_command: u16,
     /// CreditRequest or CreditResponse.
     pub credits: u16,
     /// Flags; ASYNC_COMMAND is kept in step with `routing` when encoding.
@@ -153,6 +157,7 @@ impl Header {
             credit_charge: 1,
             status_field: 0,
             command,
+            unknown_command: 0,
             credits: 1,
             flags: HeaderFlags::NONE,
             next_command: 0,
@@ -171,6 +176,7 @@ impl Header {
             credit_charge: self.credit_charge,
             status_field: status.0,
             command: self.command,
+            unknown_command: self.unknown_command,
             credits,
             flags: HeaderFlags(HeaderFlags::SERVER_TO_REDIR.0 | (self.flags.0 & keep)),
             next_command: 0,
@@ -192,6 +198,7 @@ impl Header {
             credit_charge: 0,
             status_field: 0,
             command: Command::OplockBreak,
+            unknown_command: 0,
             credits: 0,
             flags: HeaderFlags::SERVER_TO_REDIR,
             next_command: 0,
@@ -285,7 +292,12 @@ impl Header {
         }
         let credit_charge = r.u16()?;
         let status_field = r.u32()?;
-        let command = Command::from_wire(r.u16()?).ok_or(drop("unknown command"))?;
+        let wire = r.u16()?;
+        // An unknown command is refused like a bad body, and says nothing against its neighbours in the compound.
+        let (command, unknown_command) = match Command::from_wire(wire) {
+            None | Some(Command::Unknown) => (Command::Unknown, wire),
+            Some(command) => (command, 0),
+        };
         let credits = r.u16()?;
         let flags = HeaderFlags(r.u32()?);
         let next_command = r.u32()?;
@@ -297,7 +309,19 @@ impl Header {
         };
         let session_id = r.u64()?;
         let signature = r.array()?;
-        Ok(Self { credit_charge, status_field, command, credits, flags, next_command, message_id, routing, session_id, signature })
+        Ok(Self {
+            credit_charge,
+            status_field,
+            command,
+            unknown_command,
+            credits,
+            flags,
+            next_command,
+            message_id,
+            routing,
+            session_id,
+            signature,
+        })
     }
 
     /// Appends the 64 bytes.
@@ -306,7 +330,7 @@ impl Header {
         out.put_u16(64);
         out.put_u16(self.credit_charge);
         out.put_u32(self.status_field);
-        out.put_u16(self.command.to_wire());
+        out.put_u16(if self.command == Command::Unknown { self.unknown_command } else { self.command.to_wire() });
         out.put_u16(self.credits);
         let flags = match self.routing {
             Routing::Sync { .. } => self.flags.without(HeaderFlags::ASYNC_COMMAND),
@@ -358,7 +382,11 @@ mod tests {
         Header::request(Command::Echo, 1).encode(&mut b);
         assert!(Header::decode(&b[..63]).unwrap_err().is_disconnect());
         b[12] = 0x14;
-        assert!(Header::decode(&b).unwrap_err().is_disconnect(), "unknown command");
+        let unknown = Header::decode(&b).unwrap();
+        assert_eq!(unknown.command, Command::Unknown);
+        let mut again = Vec::new();
+        unknown.encode(&mut again);
+        assert_eq!(again[..], b[..HEADER_SIZE], "the number is kept");
         b[12] = 0xD;
         b[4] = 63;
         assert!(Header::decode(&b).unwrap_err().is_disconnect(), "structure size");

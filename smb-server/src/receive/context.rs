@@ -26,8 +26,8 @@ pub(crate) struct Chain {
     pub(crate) session: Option<Arc<Session>>,
     pub(crate) tree: Option<Arc<TreeConnect>>,
     pub(crate) file_id: Option<FileId>,
-    /// Status of a CREATE that failed: those that build on it fail with the same.
-    pub(crate) failed_create: Option<NtStatus>,
+    /// Status of a CREATE that failed, or of a request whose file was not found: those that build on it fail with the same.
+    pub(crate) failed: Option<NtStatus>,
 }
 
 /// One request under way. The same context serves all elements of a compound, one after the other.
@@ -128,11 +128,12 @@ impl RequestContext {
     // Both halves of the id must match, and the open must belong to the request's tree.
     pub fn open(&mut self, file_id: FileId) -> Result<Arc<Open>, Refusal> {
         let file_id = self.resolve(file_id)?;
-        let open = self
-            .session()?
-            .open(file_id)
-            .filter(|open| !open.is_revoked())
-            .ok_or(Refusal::new(NtStatus::FILE_CLOSED, "no such open in this session"))?;
+        let found = self.session()?.open(file_id).filter(|open| !open.is_revoked());
+        let Some(open) = found else {
+            // Related requests that follow mean the same missing file.
+            self.chain.failed = Some(NtStatus::FILE_CLOSED);
+            return Err(Refusal::new(NtStatus::FILE_CLOSED, "no such open in this session"));
+        };
         if self.tree.as_ref().is_some_and(|tree| tree.tree_id != open.tree.tree_id) {
             return Err(Refusal::new(NtStatus::FILE_CLOSED, "the open belongs to another tree"));
         }
@@ -173,15 +174,15 @@ impl RequestContext {
     /// A CREATE has made (or found again) this open: related requests that follow mean it.
     pub fn opened(&mut self, file_id: FileId) {
         self.chain.file_id = Some(file_id);
-        self.chain.failed_create = None;
+        self.chain.failed = None;
     }
 
     fn resolve(&self, file_id: FileId) -> Result<FileId, Refusal> {
         if !self.header.is_related() || self.is_first {
             return Ok(file_id);
         }
-        if let Some(status) = self.chain.failed_create {
-            return Err(Refusal::new(status, "the CREATE before it failed"));
+        if let Some(status) = self.chain.failed {
+            return Err(Refusal::new(status, "the request before it failed"));
         }
         match self.chain.file_id {
             Some(earlier) => Ok(earlier),

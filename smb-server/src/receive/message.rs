@@ -7,7 +7,7 @@ use std::{ops::Range, sync::Arc, time::Duration};
 use bytes::{Bytes, BytesMut};
 use persistence_model::SessionId;
 use smb_auth::{Role, SigningKey};
-use smb_proto::{Command, HEADER_SIZE, Header, Routing};
+use smb_proto::{Command, HEADER_SIZE, Header, HeaderFlags, Routing};
 use smb_types::{Dialect, NtStatus};
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -79,6 +79,9 @@ async fn answer(
     let mut permit = permit;
     for (index, (element, signature)) in elements.into_iter().zip(signatures).enumerate() {
         let message = bytes.slice(element.range);
+        // MS-SMB2 3.3.5.2.7.1
+        // An unrelated request takes nothing over from those before it, and neither do those related to it.
+        let unrelated = !element.header.is_related();
         let mut current = match ctx.take() {
             None => new_context(server, connection, element.header, element.request, message, permit.take()),
             Some(earlier) => RequestContext {
@@ -91,6 +94,9 @@ async fn answer(
                 ..earlier
             },
         };
+        if unrelated {
+            current.chain = Chain::default();
+        }
         current.is_first = index == 0;
         current.is_last = index == last;
         current.encrypted = decrypted_by.is_some();
@@ -163,7 +169,7 @@ async fn one(ctx: &mut RequestContext, signature: Signature, decrypted_by: Optio
         }
     };
     if command == Command::Create && response.status.is_error() {
-        ctx.chain.failed_create = Some(response.status);
+        ctx.chain.failed = Some(response.status);
         ctx.chain.file_id = None;
     }
     if response.status.is_error() {
@@ -202,6 +208,11 @@ fn queue(ctx: &mut RequestContext, response: Response, key: Option<Arc<SigningKe
         SignWith::Key(key) => Some(Arc::clone(key)),
         SignWith::Nothing => None,
     };
+    // windows: a signed request that is refused before its key is known gets its own signature back; clients look for the flag.
+    if key.is_none() && response.status.is_error() && ctx.header.is_signed() {
+        header.flags |= HeaderFlags::SIGNED;
+        header.signature = ctx.header.signature;
+    }
     ctx.finished.push(Outgoing { header, response, key });
 }
 
@@ -275,6 +286,9 @@ fn admit(ctx: &mut RequestContext, signature: Signature, decrypted_by: Option<&A
     if ctx.message.len() < HEADER_SIZE + 2 {
         return Ok(Err(Refusal::invalid("no body")));
     }
+    if command == Command::Unknown {
+        return Ok(Err(Refusal::invalid("no such command")));
+    }
     // SESSION_SETUP finds and checks its session itself.
     if command == Command::SessionSetup {
         return Ok(Ok(()));
@@ -310,7 +324,7 @@ fn check_signature(ctx: &RequestContext, session: &Session, signature: Signature
         Signature::Absent => {
             // MS-SMB2 3.3.5.7
             // On 3.1.1 a real user's TREE_CONNECT proves the negotiation; without a proof somebody may have meddled with it.
-            if ctx.header.command == Command::TreeConnect && session.dialect == Dialect::Smb311 && !security.user.is_anonymous {
+            if ctx.header.command == Command::TreeConnect && session.dialect == Dialect::Smb311 && !session.is_anonymous() {
                 return Err(Disconnect::because("TREE_CONNECT neither signed nor encrypted"));
             }
             if security.signing_required { denied("not signed") } else { Ok(Ok(())) }
@@ -352,7 +366,12 @@ fn find_tree(ctx: &mut RequestContext, session: &Session) -> Result<(), Refusal>
         return Err(Refusal::new(status, "no such tree in this session"));
     };
     let encrypt = tree.encrypt_data;
+    // A renewal may have made somebody a nobody: the trees stay, and what is open; nothing new is opened.
+    let barred = ctx.header.command == Command::Create && session.is_anonymous() && !tree.share.is_ipc();
     ctx.tree = Some(tree);
+    if barred {
+        return Err(Refusal::new(NtStatus::ACCESS_DENIED, "anonymous reaches IPC$ only"));
+    }
     // MS-SMB2 3.3.5.2.11
     if encrypt && !ctx.encrypted {
         return Err(Refusal::new(NtStatus::ACCESS_DENIED, "the share demands encryption"));

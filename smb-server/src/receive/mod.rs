@@ -26,7 +26,6 @@ pub mod wait;
 pub mod write;
 
 use smb_proto::Command;
-use smb_types::NtStatus;
 
 pub use context::RequestContext;
 
@@ -54,6 +53,6 @@ pub(crate) async fn dispatch(ctx: &mut RequestContext) -> Result<Response, Refus
         Command::OplockBreak => oplock_break::handle(ctx).await,
         Command::Negotiate => Err(ctx.disconnect("a second NEGOTIATE")),
         Command::Cancel => Err(ctx.disconnect("CANCEL inside a compound")),
-        Command::ServerToClientNotification => Err(Refusal::new(NtStatus::INVALID_PARAMETER, "only servers send this")),
+        Command::ServerToClientNotification | Command::Unknown => Err(Refusal::invalid("not a client's command")),
     }
 }

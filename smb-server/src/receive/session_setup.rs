@@ -31,7 +31,7 @@ pub(crate) async fn handle(ctx: &mut RequestContext) -> Result<Response, Refusal
     let request = SessionSetupRequest::decode(&ctx.message)?;
     let session_id = SessionId(ctx.header.session_id);
     if request.is_binding() {
-        return bind(ctx, &request, session_id).await;
+        return bind(ctx, &request, session_id);
     }
     if session_id.0 == 0 {
         let session = begin(ctx, &request)?;
@@ -109,27 +109,33 @@ async fn establish(
 ) -> Result<Response, Refusal> {
     let user = user_of(ctx, accepted)?;
     let negotiated = Arc::clone(&session.negotiated);
+    // Nobody's keys are known to everybody: nothing is demanded of them, but a client may use them.
     let anonymous = user.is_anonymous;
     let keys = SessionKeys::derive(session.dialect, &accepted.session_key, &authentication.preauth, negotiated.cipher);
-    let signing_key = (!anonymous).then(|| Arc::new(keys.signing_key(negotiated.signing)));
+    let signing_key = Arc::new(keys.signing_key(negotiated.signing));
     let wants_signing = (request.security_mode | negotiated.client_security_mode).contains(SecurityMode::SIGNING_REQUIRED);
-    let sealing = keys.cipher.as_ref().filter(|_| !anonymous).map(|cipher| Sealing {
+    let sealing = keys.cipher.as_ref().map(|cipher| Sealing {
         encryption: cipher.encryption(Role::Server),
         decryption: cipher.decryption(Role::Server),
         nonces: NonceSequence::new(random()),
     });
     open_record(ctx, session, &user, authentication.previous_session_id).await?;
-    let encrypt_data = ctx.server.config.encryption_required && sealing.is_some();
+    let encrypt_data = !anonymous && ctx.server.config.encryption_required && sealing.is_some();
     tracing::debug!(user = user.name, session = session.session_id.0, peer = %ctx.connection.peer, "logged on");
-    session.establish(Security {
+    session.establish(
         user,
-        keys,
-        signing_required: !anonymous && (wants_signing || ctx.server.config.signing_required),
-        encrypt_data,
-        signing_key: signing_key.clone(),
-        sealing,
-    });
-    session.add_channel(Channel { connection_id: ctx.connection.connection_id, signing_key: signing_key.clone() });
+        Security {
+            keys,
+            signing_required: !anonymous && (wants_signing || ctx.server.config.signing_required),
+            encrypt_data,
+            signing_key: Arc::clone(&signing_key),
+            sealing,
+        },
+    );
+    session.add_channel(Channel { connection_id: ctx.connection.connection_id, signing_key: Arc::clone(&signing_key) });
+    if !anonymous {
+        ctx.connection.set_proved();
+    }
     ctx.server.add_session(Arc::clone(session));
     ctx.session = Some(Arc::clone(session));
     metrics::counter!(names::LOGONS, "result" => "accepted").increment(1);
@@ -137,7 +143,7 @@ async fn establish(
     let mut response = done(session, &accepted.token);
     // MS-SMB2 3.3.5.5.3
     // The final response is signed whether or not signing is required: it proves the key.
-    response.sign = signing_key.map_or(SignWith::Nothing, SignWith::Key);
+    response.sign = if anonymous { SignWith::Nothing } else { SignWith::Key(signing_key) };
     Ok(response)
 }
 
@@ -170,16 +176,16 @@ async fn open_record(ctx: &RequestContext, session: &Session, user: &User, previ
     }
 }
 
-/// One leg of a renewal: keys stay, only the proof is new. Failure removes the whole session.
+/// One leg of a renewal: keys stay, the proof is new and may be another user's. Failure removes the whole session.
 // MS-SMB2 3.3.5.5.2
 async fn renew(ctx: &mut RequestContext, request: &SessionSetupRequest, session: Arc<Session>) -> Result<Response, Refusal> {
     let security = session.security().ok_or(Refusal::new(NtStatus::USER_SESSION_DELETED, "the session is not set up"))?;
+    let connection_id = ctx.connection.connection_id;
+    let key = session.signing_key(connection_id);
     if ctx.bad_signature || (security.signing_required && !ctx.signed && !ctx.encrypted) {
         return Err(Refusal::new(NtStatus::ACCESS_DENIED, "a renewal with a bad or missing signature"));
     }
     ctx.session = Some(Arc::clone(&session));
-    let connection_id = ctx.connection.connection_id;
-    let key = session.signing_key(connection_id);
     let mut authentication = session.authentications.lock().remove(&connection_id).unwrap_or_else(|| Authentication {
         acceptor: Acceptor::new(Arc::clone(&ctx.server.acceptor)),
         preauth: PreauthHash::START,
@@ -194,14 +200,14 @@ async fn renew(ctx: &mut RequestContext, request: &SessionSetupRequest, session:
             sign(&mut response);
             Ok(response)
         }
-        Ok(Step::Done(accepted)) if user_of(ctx, &accepted).is_ok_and(|user| user.sid == security.user.sid) => {
-            session.set_state(SessionState::Valid);
-            let mut response = done(&session, &accepted.token);
-            sign(&mut response);
-            Ok(response)
-        }
-        refused => {
-            let refusal = refused.err().unwrap_or(Refusal::new(NtStatus::ACCESS_DENIED, "a renewal by another user"));
+        outcome => {
+            let refusal = match outcome.and_then(|step| renewed(ctx, step, &session)) {
+                Ok(mut response) => {
+                    sign(&mut response);
+                    return Ok(response);
+                }
+                Err(refusal) => refusal,
+            };
             ctx.connection.remove_session(session.session_id);
             if ctx.server.remove_session(session.session_id).is_some() {
                 loss::end_session(&ctx.server, &session, persistence_model::DisconnectReason::Logoff).await;
@@ -213,46 +219,74 @@ async fn renew(ctx: &mut RequestContext, request: &SessionSetupRequest, session:
     }
 }
 
-/// One leg of a binding: the session gets a further channel.
-// MS-SMB2 3.3.5.5
-async fn bind(ctx: &mut RequestContext, request: &SessionSetupRequest, session_id: SessionId) -> Result<Response, Refusal> {
-    let session = bindable(ctx, session_id)?;
-    let connection_id = ctx.connection.connection_id;
-    let result = bind_leg(ctx, request, &session);
-    if result.is_err() {
-        session.authentications.lock().remove(&connection_id);
-    }
-    result.map(|mut response| {
-        response.session_id = Some(session_id.0);
-        response.plain = !ctx.encrypted;
-        response
-    })
+/// The renewal has succeeded. Opens stay whoever has proved himself: they belong to the session.
+fn renewed(ctx: &RequestContext, step: Step, session: &Session) -> Result<Response, Refusal> {
+    let Step::Done(accepted) = step else { return Err(Refusal::new(NtStatus::LOGON_FAILURE, "the renewal is not finished")) };
+    session.set_user(user_of(ctx, &accepted)?);
+    session.set_state(SessionState::Valid);
+    Ok(done(session, &accepted.token))
 }
 
-/// The checks before a binding, in the order in which clients' tests expect their statuses.
-fn bindable(ctx: &RequestContext, session_id: SessionId) -> Result<Arc<Session>, Refusal> {
+/// One leg of a binding: the session gets a further channel.
+// MS-SMB2 3.3.5.5
+fn bind(ctx: &mut RequestContext, request: &SessionSetupRequest, session_id: SessionId) -> Result<Response, Refusal> {
+    let session = find_bindable(ctx, session_id)?;
+    // Only who has the session's key gets a refusal signed with it.
+    let key = session
+        .signing_key(ctx.connection.connection_id)
+        .or_else(|| session.security().map(|security| Arc::clone(&security.signing_key)))
+        .filter(|key| ctx.header.is_signed() && !ctx.encrypted && key.verify_shared(&ctx.message, Role::Client));
+    let proved = key.is_some() || ctx.encrypted;
+    let result = check_bindable(ctx, &session, proved).and_then(|()| {
+        let result = bind_leg(ctx, request, &session);
+        if result.is_err() {
+            session.authentications.lock().remove(&ctx.connection.connection_id);
+        }
+        result
+    });
+    let mut response = match result {
+        Ok(response) => response,
+        Err(refusal) => {
+            tracing::debug!(status = %refusal.status, because = refusal.because, "binding refused");
+            let mut response = Response::refused(&refusal, ctx.connection.dialect());
+            response.sign = key.map_or(SignWith::Nothing, SignWith::Key);
+            response
+        }
+    };
+    response.session_id = Some(session_id.0);
+    response.plain = !ctx.encrypted;
+    Ok(response)
+}
+
+fn find_bindable(ctx: &RequestContext, session_id: SessionId) -> Result<Arc<Session>, Refusal> {
     let refuse = |status, because| Err(Refusal::new(status, because));
-    let negotiated = ctx.negotiated();
-    if !negotiated.dialect.is_3x() || !negotiated.has(Capabilities::MULTI_CHANNEL) {
-        return refuse(NtStatus::REQUEST_NOT_ACCEPTED, "multichannel was not negotiated");
-    }
     let Some(session) = ctx.server.session(session_id).or_else(|| ctx.connection.session(session_id)) else {
         // A session of another node cannot be joined here; USER_SESSION_DELETED would make the client give it up.
         let elsewhere = ctx.server.store.with_state(|state| state.session(session_id).is_some());
         let status = if elsewhere { NtStatus::REQUEST_NOT_ACCEPTED } else { NtStatus::USER_SESSION_DELETED };
         return refuse(status, "no such session on this node");
     };
-    if session.dialect != negotiated.dialect || session.negotiated.cipher != negotiated.cipher {
-        return refuse(NtStatus::INVALID_PARAMETER, "dialect or cipher differ from the session's");
-    }
+    Ok(session)
+}
+
+/// The checks before a binding, in the order in which clients' tests expect their statuses.
+fn check_bindable(ctx: &RequestContext, session: &Session, proved: bool) -> Result<(), Refusal> {
+    let refuse = |status, because| Err(Refusal::new(status, because));
+    let negotiated = ctx.negotiated();
     let gmac = |negotiated: &crate::state::Negotiated| negotiated.signing == smb_auth::SigningAlgorithm::AesGmac;
     match (gmac(&session.negotiated), gmac(negotiated)) {
         (true, false) => return refuse(NtStatus::REQUEST_OUT_OF_SEQUENCE, "the session signs with GMAC, the connection does not"),
         (false, true) => return refuse(NtStatus::NOT_SUPPORTED, "the connection signs with GMAC, the session does not"),
         _ => {}
     }
+    if !negotiated.dialect.is_3x() || !negotiated.has(Capabilities::MULTI_CHANNEL) {
+        return refuse(NtStatus::REQUEST_NOT_ACCEPTED, "multichannel was not negotiated");
+    }
     if !ctx.header.is_signed() && !ctx.encrypted {
         return refuse(NtStatus::INVALID_PARAMETER, "a binding must be signed");
+    }
+    if session.dialect != negotiated.dialect || session.negotiated.cipher != negotiated.cipher {
+        return refuse(NtStatus::INVALID_PARAMETER, "dialect or cipher differ from the session's");
     }
     if session.client_guid != negotiated.client_guid {
         return refuse(NtStatus::USER_SESSION_DELETED, "another client's session");
@@ -262,15 +296,19 @@ fn bindable(ctx: &RequestContext, session_id: SessionId) -> Result<Arc<Session>,
         SessionState::Expired => return refuse(NtStatus::NETWORK_SESSION_EXPIRED, "the session has expired"),
         SessionState::Valid => {}
     }
-    let key = session.security().and_then(|security| security.signing_key.as_ref());
-    let Some(key) = key else { return refuse(NtStatus::NOT_SUPPORTED, "an anonymous session has one channel only") };
+    if session.is_anonymous() {
+        return refuse(NtStatus::NOT_SUPPORTED, "an anonymous session has one channel only");
+    }
     if session.channel(ctx.connection.connection_id).is_some() {
         return refuse(NtStatus::REQUEST_NOT_ACCEPTED, "this connection is a channel already");
     }
-    if !ctx.encrypted && !key.verify_shared(&ctx.message, Role::Client) {
+    if !proved {
         return refuse(NtStatus::ACCESS_DENIED, "a binding with a bad signature");
     }
-    Ok(session)
+    if session.channel_count() >= ctx.server.config.channels_per_session_max {
+        return refuse(NtStatus::INSUFFICIENT_RESOURCES, "too many channels");
+    }
+    Ok(())
 }
 
 fn bind_leg(ctx: &mut RequestContext, request: &SessionSetupRequest, session: &Arc<Session>) -> Result<Response, Refusal> {
@@ -290,18 +328,20 @@ fn bind_leg(ctx: &mut RequestContext, request: &SessionSetupRequest, session: &A
         Step::Continue(token) => {
             let mut response = more(&token);
             // Until the channel has its own key, the session's signs.
-            response.sign = security.signing_key.clone().map_or(SignWith::Nothing, SignWith::Key);
+            response.sign = SignWith::Key(Arc::clone(&security.signing_key));
             response.hash_into = (session.dialect == Dialect::Smb311).then(|| (Arc::clone(session), connection_id));
             session.authentications.lock().insert(connection_id, authentication);
             Ok(response)
         }
         Step::Done(accepted) => {
-            if user_of(ctx, &accepted)?.sid != security.user.sid {
+            let user = user_of(ctx, &accepted)?;
+            if session.user().is_none_or(|owner| owner.sid != user.sid) {
                 return Err(Refusal::new(NtStatus::ACCESS_DENIED, "a binding by another user"));
             }
             let secret = channel_signing_key(session.dialect, &accepted.session_key, &authentication.preauth);
             let key = Arc::new(SigningKey::new(ctx.negotiated().signing, &secret));
-            session.add_channel(Channel { connection_id, signing_key: Some(Arc::clone(&key)) });
+            session.add_channel(Channel { connection_id, signing_key: Arc::clone(&key) });
+            ctx.connection.set_proved();
             ctx.connection.add_session(Arc::clone(session));
             ctx.session = Some(Arc::clone(session));
             let mut response = done(session, &accepted.token);
@@ -350,7 +390,7 @@ fn more(token: &[u8]) -> Response {
 fn done(session: &Session, token: &[u8]) -> Response {
     let mut flags = SessionFlags::NONE;
     if let Some(security) = session.security() {
-        if security.user.is_anonymous {
+        if session.is_anonymous() {
             flags |= SessionFlags::IS_NULL;
         }
         if security.encrypt_data {

@@ -32,7 +32,7 @@ pub(crate) async fn handle(ctx: &mut RequestContext) -> Result<Response, Refusal
         return Err(Refusal::new(NtStatus::INSUFFICIENT_RESOURCES, "too many tree connects"));
     }
     let is_ipc = request.share_name().eq_ignore_ascii_case("IPC$");
-    if security.user.is_anonymous && !is_ipc {
+    if session.is_anonymous() && !is_ipc {
         return Err(Refusal::new(NtStatus::ACCESS_DENIED, "anonymous reaches IPC$ only"));
     }
     // Without a leader this node's share list may be old, and nothing could be opened; the client shall come again.

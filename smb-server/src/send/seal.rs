@@ -33,15 +33,24 @@ pub(crate) fn frame(outgoing: Vec<Outgoing>, seal: Option<&Session>) -> Result<F
         let Outgoing { mut header, response, key } = element;
         let hash_into = response.hash_into.clone();
         let mut buffer = response.into_buffer();
-        if index != last {
+        if last != 0 {
             // MS-SMB2 3.3.4.1.3
-            // Each element but the last is padded to 8; the padding belongs to it and is signed with it.
+            // Each element is padded to 8; the padding belongs to it and is signed with it.
+            // windows: the last one too.
             let length = (buffer.len() - HEADROOM).next_multiple_of(8);
             buffer.resize(HEADROOM + length, 0);
+        }
+        if index != last {
+            let length = buffer.len() - HEADROOM;
             header.next_command = u32::try_from(length).map_err(|_| Disconnect::because("a compound response is too long"))?;
         }
         let key = key.filter(|_| seal.is_none());
-        header.flags = if key.is_some() { header.flags | HeaderFlags::SIGNED } else { header.flags.without(HeaderFlags::SIGNED) };
+        if key.is_some() {
+            header.flags |= HeaderFlags::SIGNED;
+        } else if seal.is_some() {
+            header.flags = header.flags.without(HeaderFlags::SIGNED);
+            header.signature = [0; 16];
+        }
         let mut encoded = Vec::with_capacity(HEADER_SIZE);
         header.encode(&mut encoded);
         buffer[HEADROOM..HEADROOM + HEADER_SIZE].copy_from_slice(&encoded);

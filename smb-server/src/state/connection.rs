@@ -6,7 +6,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -85,6 +85,7 @@ pub struct Connection {
     /// Connection.CommandSequenceWindow.
     pub(crate) window: Mutex<SequenceWindow>,
     sessions: RwLock<BTreeMap<SessionId, Arc<Session>>>,
+    proved: AtomicBool,
     requests: Mutex<Requests>,
     next_async_id: AtomicU64,
     writer: mpsc::Sender<Frame>,
@@ -118,6 +119,7 @@ impl Connection {
             preauth: Mutex::new(PreauthHash::START),
             window: Mutex::new(SequenceWindow::new(credits_max)),
             sessions: RwLock::new(BTreeMap::new()),
+            proved: AtomicBool::new(false),
             requests: Mutex::new(Requests::default()),
             next_async_id: AtomicU64::new(1),
             writer,
@@ -187,6 +189,17 @@ impl Connection {
     #[must_use]
     pub fn session_count(&self) -> usize {
         self.sessions.read().len()
+    }
+
+    /// Tells whether a user has proved himself on this connection. Until then nothing encrypted is taken: nobody's keys are everybody's.
+    #[must_use]
+    pub fn is_proved(&self) -> bool {
+        self.proved.load(Ordering::Acquire)
+    }
+
+    /// A user has proved himself.
+    pub(crate) fn set_proved(&self) {
+        self.proved.store(true, Ordering::Release);
     }
 
     /// Enters a session.

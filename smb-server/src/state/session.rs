@@ -42,18 +42,16 @@ pub enum SessionState {
     Expired,
 }
 
-/// What the first successful authentication fixes for the session's life.
+/// What the first successful authentication fixes for the session's life. The user is not among it: a renewal may change that.
 pub struct Security {
-    /// Session.SecurityContext.
-    pub user: User,
     /// Session.SessionKey and what comes of it.
     pub keys: SessionKeys,
     /// Session.SigningRequired.
     pub signing_required: bool,
     /// Session.EncryptData.
     pub encrypt_data: bool,
-    /// Session.SigningKey; None for anonymous.
-    pub signing_key: Option<Arc<SigningKey>>,
+    /// Session.SigningKey.
+    pub signing_key: Arc<SigningKey>,
     /// Keys to seal and open messages; None when no cipher was negotiated.
     pub sealing: Option<Sealing>,
 }
@@ -73,8 +71,8 @@ pub struct Sealing {
 pub struct Channel {
     /// Which connection.
     pub connection_id: ConnectionId,
-    /// Channel.SigningKey; None for anonymous.
-    pub signing_key: Option<Arc<SigningKey>>,
+    /// Channel.SigningKey.
+    pub signing_key: Arc<SigningKey>,
 }
 
 /// An authentication under way on one connection: the first one, a binding, or a renewal.
@@ -101,6 +99,8 @@ pub struct Session {
     pub negotiated: Arc<Negotiated>,
     /// Set once.
     security: OnceLock<Security>,
+    /// Session.SecurityContext; set with the keys, and again by each renewal.
+    user: RwLock<Option<Arc<User>>>,
     state: Mutex<SessionState>,
     /// PreauthSessionTable and the logon conversations, by connection.
     pub(crate) authentications: Mutex<BTreeMap<ConnectionId, Authentication>>,
@@ -121,6 +121,7 @@ impl Session {
             dialect: negotiated.dialect,
             negotiated,
             security: OnceLock::new(),
+            user: RwLock::new(None),
             state: Mutex::new(SessionState::InProgress),
             authentications: Mutex::new(BTreeMap::new()),
             channels: RwLock::new(BTreeMap::new()),
@@ -142,22 +143,34 @@ impl Session {
         *self.state.lock() = state;
     }
 
-    /// User and keys; None until the first authentication has succeeded.
+    /// The keys; None until the first authentication has succeeded.
     #[must_use]
     pub fn security(&self) -> Option<&Security> {
         self.security.get()
     }
 
     /// The first authentication has succeeded.
-    pub fn establish(&self, security: Security) {
+    pub fn establish(&self, user: User, security: Security) {
+        self.set_user(user);
         assert!(self.security.set(security).is_ok(), "keys of a session are set once");
         self.set_state(SessionState::Valid);
     }
 
     /// Who is logged on.
     #[must_use]
-    pub fn user(&self) -> Option<&User> {
-        self.security().map(|security| &security.user)
+    pub fn user(&self) -> Option<Arc<User>> {
+        self.user.read().clone()
+    }
+
+    /// A renewal has proved this user.
+    pub fn set_user(&self, user: User) {
+        *self.user.write() = Some(Arc::new(user));
+    }
+
+    /// Nobody in particular is logged on.
+    #[must_use]
+    pub fn is_anonymous(&self) -> bool {
+        self.user.read().as_ref().is_some_and(|user| user.is_anonymous)
     }
 
     /// The channel of a connection.
@@ -178,6 +191,12 @@ impl Session {
         channels.is_empty()
     }
 
+    /// Number of channels.
+    #[must_use]
+    pub fn channel_count(&self) -> usize {
+        self.channels.read().len()
+    }
+
     /// Connections that carry this session, oldest first.
     #[must_use]
     pub fn channel_connections(&self) -> Vec<ConnectionId> {
@@ -187,7 +206,7 @@ impl Session {
     /// The prepared key that signs on a connection.
     #[must_use]
     pub fn signing_key(&self, connection: ConnectionId) -> Option<Arc<SigningKey>> {
-        self.channel(connection).and_then(|channel| channel.signing_key.clone())
+        self.channel(connection).map(|channel| Arc::clone(&channel.signing_key))
     }
 
     /// A tree connect.

@@ -133,6 +133,9 @@ async fn take_in(server: &Arc<Server>, connection: &Arc<Connection>, frame: Byte
 fn decrypt(connection: &Connection, mut frame: BytesMut) -> Result<(BytesMut, Arc<Session>), Disconnect> {
     let header = TransformHeader::parse(&frame).map_err(|_| Disconnect::because("malformed transform header"))?;
     let session = connection.session(SessionId(header.session_id)).ok_or(Disconnect::because("encrypted for an unknown session"))?;
+    if !connection.is_proved() {
+        return Err(Disconnect::because("encrypted before anybody has proved himself"));
+    }
     let sealing =
         session.security().and_then(|security| security.sealing.as_ref()).ok_or(Disconnect::because("the session has no cipher keys"))?;
     sealing.decryption.decrypt(&mut frame).map_err(|_| Disconnect::because("an encrypted message has a wrong tag"))?;
