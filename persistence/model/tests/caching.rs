@@ -68,10 +68,83 @@ fn a_second_break_follows_the_first() {
     w.waits(request(b).overwriting());
     let epoch = w.lease(1, 1).epoch;
     assert_eq!(w.ack(1, 1, RH), Outcome::LeaseAcked { state: RH });
-    assert_eq!(w.breaks(), [(NONE, true)]);
+    // windows: by way of R, and whoever comes meanwhile waits for all of it.
+    assert_eq!(w.breaks(), [(R, true)]);
     assert_eq!(w.lease(1, 1).epoch, epoch + 1);
-    assert_eq!(w.ack(1, 1, NONE), Outcome::LeaseAcked { state: NONE });
+    w.waits(request(b));
+    w.waits(request(b).overwriting());
+    assert_eq!(w.ack(1, 1, R), Outcome::LeaseAcked { state: R });
+    assert_eq!(w.breaks(), [(NONE, false)]);
+    assert_eq!((w.lease(1, 1).state, w.lease(1, 1).epoch), (NONE, epoch + 1), "the last step is not counted again");
     w.opened(request(b).overwriting());
+}
+
+#[test]
+fn a_directory_lease_is_known_by_its_key() {
+    let mut w = World::new();
+    let (a, b) = (w.session(1, 1), w.session(2, 2));
+    let directory = |at, key| request(at).of(20, "d").directory().access(READ, ShareAccess::ALL).leased(key, RH);
+    w.opened(directory(a, 1));
+    w.opened(directory(b, 2));
+    let changed =
+        |client, key| Command::DirectoryChanged { parent: file(20), by: Some(LeaseId { client_guid: guid(client), key: guid(key) }) };
+    // windows: another client that names the key spares it, too.
+    w.run(changed(2, 1));
+    assert_eq!((w.lease(1, 1).breaking, w.lease(2, 2).breaking), (false, true));
+    w.run(changed(1, 9));
+    assert_eq!(w.breaks(), [(NONE, true)], "only the one that was not being broken yet");
+    assert_eq!(w.ack(1, 1, NONE), Outcome::LeaseAcked { state: NONE });
+    w.ack(2, 2, NONE);
+    assert_eq!(w.opened(directory(a, 1)).lease.unwrap().state, RH, "and it is granted again");
+}
+
+#[test]
+fn read_control_keeps_others_from_caching_writes() {
+    let mut w = World::new();
+    let (a, b) = (w.session(1, 1), w.session(2, 2));
+    w.opened(request(b).access(STAT | AccessMask::READ_CONTROL, ShareAccess::ALL));
+    assert_eq!(w.opened(request(a).leased(1, RWH)).lease.unwrap().state, RH);
+}
+
+#[test]
+fn locks_of_a_holder_that_reads_from_its_cache_let_others_cache() {
+    for (overwrites, got) in [(false, RH), (true, RH)] {
+        let mut w = World::new();
+        let (a, b) = (w.session(1, 1), w.session(2, 2));
+        let one = w.opened(request(a).leased(1, RWH)).open;
+        assert_eq!(w.lock(a, one, 0, 1, true), Outcome::LockGranted);
+        let mut wish = request(b).leased(2, RWH);
+        wish.overwrites = overwrites;
+        w.waits(wish.clone());
+        w.ack(1, 1, if overwrites { NONE } else { RH });
+        assert_eq!(w.opened(wish).lease.unwrap().state, got);
+    }
+    // Nobody can tell a holder without a lease; a persistent one has to find its locks as it left them.
+    for persistent in [false, true] {
+        let mut w = World::new();
+        let (a, b) = (w.session(1, 1), w.session(2, 2));
+        let one = if persistent { request(a).leased(1, RH).persistent(1) } else { request(a) };
+        let one = w.opened(one).open;
+        assert_eq!(w.lock(a, one, 0, 1, true), Outcome::LockGranted);
+        assert_eq!(w.opened(request(b).leased(2, RH)).lease.unwrap().state, NONE);
+    }
+}
+
+#[test]
+fn a_directory_moves_when_its_files_are_closed_one_after_the_other() {
+    let mut w = World::new();
+    let (a, b) = (w.session(1, 1), w.session(2, 2));
+    let directory = w.opened(request(a).of(20, "d").directory().access(AccessMask::DELETE, ShareAccess::ALL)).open;
+    let one = w.opened(request(b).of(21, "d\\one").leased(1, RH)).open;
+    let two = w.opened(request(b).of(22, "d\\two").leased(2, RH)).open;
+    let intent = Command::RenameIntent { open: directory, new_path: "e".into(), replace: false, target: None, by: a.incarnation };
+    assert_eq!(w.run(intent.clone()), Outcome::MustWait { file: file(21) });
+    assert_eq!(w.breaks(), [(R, true)], "one question at a time");
+    w.close(b, one);
+    assert_eq!(w.run(intent.clone()), Outcome::MustWait { file: file(22) });
+    assert_eq!(w.breaks(), [(R, true)]);
+    w.close(b, two);
+    assert_eq!(w.run(intent), Outcome::Done);
 }
 
 #[test]
@@ -125,7 +198,7 @@ fn oplocks_break_and_are_acknowledged() {
     let broken = Event::OplockBreak { open: g.open, node: a.node, session: a.session, level: OplockLevel::LevelII, ack_required: true };
     assert!(w.last.events.contains(&broken));
     assert_eq!(w.run(ack(OplockLevel::LevelII)), Outcome::OplockAcked { level: OplockLevel::LevelII });
-    assert_eq!(w.run(ack(OplockLevel::LevelII)), Outcome::Refused(NtStatus::INVALID_DEVICE_STATE));
+    assert_eq!(w.run(ack(OplockLevel::LevelII)), Outcome::Refused(NtStatus::INVALID_OPLOCK_PROTOCOL));
     assert_eq!(w.refused(request(b)), NtStatus::SHARING_VIOLATION);
     // LEVEL_II beside LEVEL_II; a write ends all of them at once, the writer's own too; a nonsensical acknowledgement costs the oplock.
     let x = w.opened(request(a).of(11, "b").oplock(OplockLevel::Exclusive)).open;

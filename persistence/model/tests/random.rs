@@ -289,7 +289,7 @@ impl Driver {
                 let at = self.at[&o.client_guid.0[0]];
                 let kind =
                     ReclaimKind::V2 { create_guid: o.create_guid.unwrap_or_default(), persistent: o.is_persistent(), by_create_guid: true };
-                let lease = o.lease.map(|l| ReclaimLease { key: l.key, version: 2 });
+                let lease = o.lease.map(|l| ReclaimLease { key: l.key, version: 2, epoch: 0 });
                 let r = ReclaimRequest { kind, lease, path: o.path.clone(), ..reconnect(at, o.id, 0, None) };
                 let outcome = self.run(Command::ReclaimOpen(Box::new(r)));
                 if o.is_detached() && o.is_persistent() && self.w.state.session(at.session).is_some() {

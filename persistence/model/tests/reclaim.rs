@@ -32,8 +32,8 @@ fn the_table() {
         ("other client", |r| r.client_guid = guid(9), not_found),
         ("DHnC for a version 2 handle", |r| r.kind = ReclaimKind::V1, not_found),
         ("no lease context", |r| r.lease = None, not_found),
-        ("other lease key", |r| r.lease = Some(ReclaimLease { key: guid(9), version: 2 }), not_found),
-        ("other lease version", |r| r.lease = Some(ReclaimLease { key: guid(1), version: 1 }), not_found),
+        ("other lease key", |r| r.lease = Some(ReclaimLease { key: guid(9), version: 2, epoch: 0 }), not_found),
+        ("other lease version", |r| r.lease = Some(ReclaimLease { key: guid(1), version: 1, epoch: 0 }), not_found),
         ("other name", |r| r.path = "other".into(), NtStatus::INVALID_PARAMETER),
     ];
     let (mut w, b, open) = world();
@@ -187,4 +187,53 @@ fn application_instances_move() {
     w.opened(app(request(b), Some((2, 0))));
     assert!(w.last.events.contains(&Event::OpenTaken { open: old, node: NodeId(1), incarnation: a.incarnation }));
     assert_eq!(w.last.interested, [NodeId(1)]);
+}
+
+// MS-SMB2 3.3.5.9.12
+#[test]
+fn a_persistent_lease_without_h_counts_on_from_the_clients_number() {
+    for (held, locked, state, epoch) in
+        [(R, false, R, 129), (RW, false, RW, 128), (RH, false, RH, 1), (RWH, false, RWH, 1), (RH, true, NONE, 128), (RWH, true, RWH, 1)]
+    {
+        let mut w = World::new();
+        let a = w.session(1, 1);
+        let open = w.opened(request(a).leased(1, held).persistent(1)).open;
+        if locked {
+            assert_eq!(w.lock(a, open, 0, 1, true), Outcome::LockGranted);
+        }
+        w.lose(a);
+        let again = w.session(1, 2);
+        let mut wish = reconnect(again, open, 1, Some(1));
+        wish.lease = Some(ReclaimLease { key: guid(1), version: 2, epoch: 128 });
+        let Outcome::Reclaimed(grant) = w.reclaim(wish) else { panic!("{:?}", w.last.outcome) };
+        let lease = grant.lease.unwrap();
+        assert_eq!((lease.state, lease.epoch), (state, epoch), "{held:?}, locked {locked}");
+    }
+}
+
+// MS-SMB2 3.3.7.1
+#[test]
+fn a_durable_handle_that_shares_its_file_does_not_survive_with_locks() {
+    for (state, kept) in [(RH, false), (RWH, true)] {
+        let mut w = World::new();
+        let a = w.session(1, 1);
+        let open = w.opened(request(a).on(2).leased(1, state).durable(1)).open;
+        assert_eq!(w.lock(a, open, 0, 1, true), Outcome::LockGranted);
+        w.lose(a);
+        assert_eq!(w.state.open(open).is_some(), kept, "{state:?}");
+    }
+}
+
+// MS-SMB2 3.3.4.7
+#[test]
+fn a_durable_handle_that_cached_writes_goes_when_its_cache_does() {
+    for (held, asked, kept) in [(RWH, RWH, false), (RWH, RH, false), (RH, RWH, true)] {
+        let mut w = World::new();
+        let (a, b) = (w.session(1, 1), w.session(2, 2));
+        let open = w.opened(request(a).on(2).leased(1, held).durable(1)).open;
+        w.lose(a);
+        let got = w.opened(request(b).on(2).leased(2, asked)).lease.unwrap().state;
+        assert_eq!(w.state.open(open).is_some(), kept, "{held:?}");
+        assert_eq!(got, if kept { RH } else { asked });
+    }
 }

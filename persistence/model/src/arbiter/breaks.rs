@@ -168,12 +168,29 @@ pub(crate) fn break_lease(state: &mut State, fx: &mut Effects, file: FileKey, id
     if ack_required { Broken::Pending } else { Broken::AtOnce }
 }
 
+/// Goes on after an acknowledgement with what has become necessary meanwhile.
+// windows: a client that still has more than R is brought to none by way of R, and the last step counts as one change with the one before.
+pub(crate) fn follow_up(state: &mut State, fx: &mut Effects, file: FileKey, id: LeaseId, wanted: LeaseState) {
+    let Some(held) = state.lease(&file, id).map(|l| l.state) else { return };
+    if wanted.contains(LeaseState::READ) || !held.intersects(LeaseState(LeaseState::HANDLE.0 | LeaseState::WRITE.0)) {
+        if held == LeaseState::READ && wanted.is_empty() {
+            state.edit_file(file, |f| f.leases.get_mut(&id).map(|l| l.epoch = l.epoch.wrapping_sub(1)));
+        }
+        break_lease(state, fx, file, id, wanted);
+        return;
+    }
+    break_lease(state, fx, file, id, LeaseState::READ);
+    state.edit_file(file, |f| f.leases.get_mut(&id).filter(|l| l.breaking).map(|l| l.break_wanted = wanted));
+}
+
 /// Nobody can be told of an announced break.
 // MS-SMB2 3.3.4.7
 // Opens without a promise are closed, durable ones too unless H remains; a persistent open keeps everything and is told when its client returns.
+// windows: a durable open is closed as well when its client may have cached writes, which are lost with the cache.
 pub(crate) fn lease_undeliverable(state: &mut State, fx: &mut Effects, file: FileKey, id: LeaseId) -> Broken {
     let Some(lease) = state.lease(&file, id).filter(|l| l.breaking) else { return Broken::Unneeded };
     let new = lease.break_to & lease.break_wanted;
+    let caches_writes = lease.state.contains(LeaseState::WRITE);
     let opens: Vec<(OpenId, Durability)> = lease.opens.iter().filter_map(|o| Some((*o, state.open(*o)?.durability))).collect();
     fx.changed(file);
     if opens.iter().any(|(_, d)| *d == Durability::Persistent) {
@@ -183,7 +200,7 @@ pub(crate) fn lease_undeliverable(state: &mut State, fx: &mut Effects, file: Fil
     for (open, durability) in opens {
         let kept = match durability {
             Durability::None => false,
-            Durability::V1 | Durability::V2 => new.contains(LeaseState::HANDLE),
+            Durability::V1 | Durability::V2 => new.contains(LeaseState::HANDLE) && !caches_writes,
             Durability::Resilient | Durability::Persistent => true,
         };
         if !kept {

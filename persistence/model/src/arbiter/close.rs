@@ -75,10 +75,14 @@ pub(crate) fn live_node(state: &State) -> Option<NodeId> {
 /// Tells whether an open outlives its session.
 // MS-SMB2 3.3.7.1, 3.3.5.6
 // Resilient and persistent opens always; durable ones at a connection's loss only with BATCH, or with a lease with H, that is not being broken.
+// windows: durable ones with byte-range locks only if their client has the file for itself, so that nobody relies on the locks meanwhile.
 fn outlives(state: &State, open: &Open, loss: Loss) -> bool {
+    let lease = open.lease.and_then(|id| state.lease(&file_of(open), id));
+    let shared = lease.is_some_and(|l| !l.state.contains(LeaseState::WRITE));
     match open.durability {
         Durability::None => false,
         Durability::Persistent | Durability::Resilient => true,
+        Durability::V1 | Durability::V2 if shared && !open.locks.is_empty() => false,
         Durability::V1 | Durability::V2 if loss == Loss::Logoff => true,
         Durability::V1 | Durability::V2 => match open.lease {
             Some(id) => state.lease(&file_of(open), id).is_some_and(|l| l.state.contains(LeaseState::HANDLE) && !l.breaking),

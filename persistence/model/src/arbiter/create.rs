@@ -149,12 +149,17 @@ fn settle_share_modes(state: &mut State, fx: &mut Effects, r: &OpenRequest, key:
 /// Caches that the new open makes untrue; tells whether to wait.
 // MS-FSA 2.1.4.12
 // A plain open ends write caching, an overwriting one all caching. Only write caches are waited for: they may hold data that is not here yet.
+// windows: a break that goes on after the acknowledgement is waited for to its end, whatever it takes; but not one whose holder is away.
 pub(crate) fn break_caches(state: &mut State, fx: &mut Effects, r: &OpenRequest, key: FileKey, own: Option<OpenId>) -> bool {
     let mut wait = false;
     if r.disturbs_leases() {
         let limit = if r.overwrites { LeaseState::NONE } else { LeaseState::RH };
         for id in lease_ids(state, key) {
-            if Some(id) != r.lease_id() && break_lease(state, fx, key, id, limit) == Broken::Pending {
+            if Some(id) == r.lease_id() {
+                continue;
+            }
+            wait |= state.lease(&key, id).is_some_and(|l| l.breaking && l.break_wanted != l.break_to && !l.notification_pending);
+            if break_lease(state, fx, key, id, limit) == Broken::Pending {
                 wait |= state.lease(&key, id).is_some_and(|l| l.state.contains(LeaseState::WRITE));
             }
         }

@@ -106,7 +106,7 @@ fn rivals<'a>(state: &'a State, key: &FileKey, id: OpenId, lease: Option<LeaseId
         .filter(move |o| **o != id)
         .filter_map(|o| state.open(*o))
         .filter(move |o| !(o.lease.is_some() && o.lease == lease))
-        .filter(|o| o.state == OpenState::Reserved || !o.is_stat() || o.oplock.level > OplockLevel::None)
+        .filter(|o| o.state == OpenState::Reserved || o.is_rival() || o.oplock.level > OplockLevel::None)
 }
 
 // MS-FSA 2.1.5.18.1
@@ -155,7 +155,8 @@ fn grant_lease(state: &mut State, key: FileKey, id: OpenId, r: &OpenRequest, wan
     } else {
         [ask, LeaseState::NONE, LeaseState::NONE, LeaseState::NONE]
     };
-    let granted = candidates.into_iter().find(|c| c.is_empty() || is_grantable(state, key, id, lease_id, *c)).unwrap_or(LeaseState::NONE);
+    let granted =
+        candidates.into_iter().find(|c| c.is_empty() || is_grantable(state, key, id, r, lease_id, *c)).unwrap_or(LeaseState::NONE);
     let r_path = r.path.clone();
     state.edit_file(key, |f| {
         let lease = f.leases.entry(lease_id).or_insert_with(|| Lease {
@@ -197,7 +198,7 @@ fn lease_limit(state: &State, key: FileKey, r: &OpenRequest) -> LeaseState {
 
 // MS-FSA 2.1.5.18.2
 // A write cache needs the file for itself; H does not go with LEVEL_II; nothing is cached beside another's write cache or another's locks.
-fn is_grantable(state: &State, key: FileKey, id: OpenId, lease: LeaseId, ask: LeaseState) -> bool {
+fn is_grantable(state: &State, key: FileKey, id: OpenId, r: &OpenRequest, lease: LeaseId, ask: LeaseState) -> bool {
     let Some(file) = state.file(&key) else { return false };
     if ask.contains(LeaseState::WRITE)
         && (rivals(state, &key, id, Some(lease)).next().is_some() || file.leases.values().any(|l| l.id != lease && !l.state.is_empty()))
@@ -211,9 +212,16 @@ fn is_grantable(state: &State, key: FileKey, id: OpenId, lease: LeaseId, ask: Le
     let in_the_way = rivals(state, &key, id, Some(lease)).any(|o| {
         o.oplock.level > OplockLevel::LevelII
             || (o.oplock.level == OplockLevel::LevelII && ask.contains(LeaseState::HANDLE))
-            || !o.locks.is_empty()
+            || (!r.overwrites && locks_in_the_way(file, o))
     });
     !other_writes && !in_the_way
+}
+
+/// Tells whether an open's locks keep others from caching.
+// windows: locks of a holder that caches reads itself do not, unless its handle is persistent: its locks may have to be found again.
+fn locks_in_the_way(file: &FileState, o: &Open) -> bool {
+    let reads = o.lease.and_then(|l| file.leases.get(&l)).is_some_and(|l| l.state.contains(LeaseState::READ));
+    !o.locks.is_empty() && (o.is_persistent() || !reads)
 }
 
 /// Tells whether a client uses this lease key for a different file already.

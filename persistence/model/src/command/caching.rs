@@ -39,9 +39,8 @@ pub(crate) fn lease_ack(state: &mut State, fx: &mut Effects, client_guid: Client
     let wanted = lease.break_wanted;
     state.edit_file(file, |f| f.leases.get_mut(&id).map(|l| breaks::settle(l, kept)));
     fx.changed(file);
-    breaks::break_lease(state, fx, file, id, wanted);
-    let now = state.lease(&file, id).map_or(LeaseState::NONE, |l| l.state);
-    Ok(Outcome::LeaseAcked { state: now })
+    breaks::follow_up(state, fx, file, id, wanted);
+    Ok(Outcome::LeaseAcked { state: kept })
 }
 
 // MS-SMB2 3.3.5.22.1
@@ -50,7 +49,8 @@ pub(crate) fn oplock_ack(state: &mut State, fx: &mut Effects, id: OpenId, level:
     let open = owned(state, fx, id, by)?;
     let oplock = open.oplock;
     if !oplock.breaking {
-        return refuse(NtStatus::INVALID_DEVICE_STATE);
+        // windows: not INVALID_DEVICE_STATE; nobody answers a break that wants no answer.
+        return refuse(NtStatus::INVALID_OPLOCK_PROTOCOL);
     }
     open.file.into_iter().for_each(|f| fx.changed(f));
     let valid = match oplock.level {
@@ -103,10 +103,11 @@ pub(crate) fn undeliverable(state: &mut State, fx: &mut Effects, target: BreakTa
 }
 
 // MS-FSA 2.1.4.12
-// A directory's content has changed: nobody may go on listing it from memory, but the client that did it under its own lease knows already.
+// A directory's content has changed: nobody may go on listing it from memory, but who did it under the directory's own lease knows already.
+// windows: the keys alone are compared, not the clients.
 pub(crate) fn directory_changed(state: &mut State, fx: &mut Effects, parent: FileKey, by: Option<LeaseId>) -> Step {
     for id in breaks::lease_ids(state, parent) {
-        if Some(id) != by {
+        if by.is_none_or(|by| by.key != id.key) {
             breaks::break_lease(state, fx, parent, id, LeaseState::NONE);
         }
     }

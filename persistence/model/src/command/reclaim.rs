@@ -2,7 +2,7 @@
 
 use smb_types::{LeaseState, NtStatus, OplockLevel};
 
-use crate::arbiter::{close, grant};
+use crate::arbiter::{breaks, close, grant};
 use crate::command::{ReclaimKind, ReclaimRequest};
 use crate::effects::{Effects, Step, file_of, live, refuse};
 use crate::id::fold_path;
@@ -32,7 +32,7 @@ pub(crate) fn reclaim(state: &mut State, fx: &mut Effects, r: &ReclaimRequest) -
     if open.user != r.user {
         return refuse(NtStatus::ACCESS_DENIED);
     }
-    bump_epoch(state, &open);
+    renew_lease(state, r, &open);
     close::attach(state, fx, open.id, Owner { node: r.node, incarnation: r.incarnation, session: r.session });
     let mut answer = grant::answer(state, open.id);
     answer.create_action = CreateAction::Opened;
@@ -97,13 +97,25 @@ fn check_caching(state: &State, r: &ReclaimRequest, o: &Open) -> Step<()> {
     }
 }
 
+/// The lease of a persistent handle after its client was away.
 // MS-SMB2 3.3.5.9.12
-// windows: the response's epoch counts on, unless the state is none or has W (as the 2025 release does).
-fn bump_epoch(state: &mut State, o: &Open) {
-    let Some(id) = o.lease else { return };
-    state.edit_file(file_of(o), |f| {
-        if let Some(l) = f.leases.get_mut(&id).filter(|l| !l.breaking && !l.state.is_empty() && !l.state.contains(LeaseState::WRITE)) {
-            l.epoch = l.epoch.wrapping_add(1);
+// windows: without H the lease is as good as new and counts on from the client's own number, R alone as one more change. Where the file has byte-range
+// locks, a shared lease is gone, except on a SCALEOUT share. A break that waits for its client changes nothing before it is announced.
+fn renew_lease(state: &mut State, r: &ReclaimRequest, o: &Open) {
+    let (Some(id), Some(asked)) = (o.lease, r.lease) else { return };
+    if !o.is_persistent() {
+        return;
+    }
+    let key = file_of(o);
+    let scaleout = state.share(o.share).is_some_and(|s| s.settings.scaleout);
+    let locked = breaks::open_ids(state, key).into_iter().any(|id| state.open(id).is_some_and(|o| !o.locks.is_empty()));
+    state.edit_file(key, |f| {
+        let Some(l) = f.leases.get_mut(&id).filter(|l| !l.breaking) else { return };
+        if locked && !scaleout && !l.state.contains(LeaseState::WRITE) {
+            l.state = LeaseState::NONE;
+        }
+        if !l.state.contains(LeaseState::HANDLE) {
+            l.epoch = asked.epoch.wrapping_add(u16::from(l.state == LeaseState::READ));
         }
     });
 }

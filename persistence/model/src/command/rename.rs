@@ -85,12 +85,14 @@ fn ask_to_close(state: &mut State, fx: &mut Effects, opens: &[OpenId]) -> Step<(
     if opens.iter().any(|id| state.open(*id).is_some() && held(state, id).is_none()) {
         return refuse(NtStatus::ACCESS_DENIED);
     }
+    // One after the other: the first that keeps its handle spares the others the question.
     let mut wait = None;
     for id in opens {
         if let Some((file, lease)) = held(state, id)
             && break_lease(state, fx, file, lease, LeaseState::RW) == Broken::Pending
         {
             wait = Some(file);
+            break;
         }
     }
     match wait {

@@ -123,6 +123,8 @@ pub struct ReclaimLease {
     pub key: LeaseKey,
     /// 1 or 2.
     pub version: u8,
+    /// The client's own count of state changes.
+    pub epoch: u16,
 }
 
 /// A CREATE with DHnC or DH2C; the combination rules were checked by the node.

@@ -174,6 +174,13 @@ impl Open {
         self.granted_access.without(LEASE_STAT_ACCESS).is_empty()
     }
 
+    /// Tells whether it keeps others from caching exclusively. READ_CONTROL does so, though it breaks no lease.
+    // windows
+    #[must_use]
+    pub fn is_rival(&self) -> bool {
+        !self.granted_access.without(OPLOCK_STAT_ACCESS).is_empty()
+    }
+
     /// IsPersistent.
     #[must_use]
     pub fn is_persistent(&self) -> bool {

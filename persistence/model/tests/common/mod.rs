@@ -274,7 +274,7 @@ pub fn reconnect(at: At, open: OpenId, create_guid: u8, lease: Option<u8>) -> Re
         user: user(u32::from(at.client)),
         open,
         kind: ReclaimKind::V2 { create_guid: guid(create_guid), persistent: true, by_create_guid: true },
-        lease: lease.map(|k| ReclaimLease { key: guid(k), version: 2 }),
+        lease: lease.map(|k| ReclaimLease { key: guid(k), version: 2, epoch: 0 }),
         path: "a.txt".into(),
     }
 }
