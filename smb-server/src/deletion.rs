@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use persistence_model::{Command, FileKey, PendingDelete};
+use persistence_model::{Command, FileKey, LeaseId, PendingDelete};
 use smb_backend::{Backend, BackendError, RelPath, Stability};
 use smb_proto::{info::NotifyAction, message::change_notify::CompletionFilter};
 use smb_types::NtStatus;
@@ -12,7 +12,8 @@ use smb_types::NtStatus;
 use crate::{
     blocking::blocking,
     notify::{self, Change},
-    state::Server,
+    receive::parent_lease,
+    state::{Server, Share},
 };
 
 /// The backend's name of a file that the records know.
@@ -23,13 +24,18 @@ pub fn backend_key(file: FileKey) -> smb_backend::FileKey {
 
 /// Removes the file, if it is still the one that was meant, and reports. What cannot be removed is reported too: the name stays, the record goes.
 pub async fn perform(server: &Arc<Server>, delete: &PendingDelete) {
+    perform_under(server, delete, None).await;
+}
+
+/// The same, where only one party knows of the deletion: whoever holds the directory lease `by` need not be told.
+pub async fn perform_under(server: &Arc<Server>, delete: &PendingDelete, by: Option<LeaseId>) {
     if let Some(share) = server.share_by_id(delete.share)
         && let Some(backend) = share.backend()
     {
         let stability = if share.is_ca { Stability::Stable } else { Stability::Cached };
         let removed = blocking(|| remove(backend.as_ref(), delete, stability));
         if removed.is_ok() {
-            report(server, delete);
+            report(server, &share, delete, by);
         }
         if let Err(error) = removed {
             let gone = matches!(error.status(), NtStatus::OBJECT_NAME_NOT_FOUND | NtStatus::OBJECT_PATH_NOT_FOUND);
@@ -46,8 +52,8 @@ pub async fn perform(server: &Arc<Server>, delete: &PendingDelete) {
     }
 }
 
-/// Tells those who watch the directory.
-fn report(server: &Server, delete: &PendingDelete) {
+/// Tells those who watch the directory, and those who cache it.
+fn report(server: &Arc<Server>, share: &Share, delete: &PendingDelete, by: Option<LeaseId>) {
     let (path, stream) = split_stream(&delete.path);
     let Ok(path) = RelPath::parse_smb(&path.replace('/', "\\")) else { return };
     let (action, filter) = match stream {
@@ -56,6 +62,9 @@ fn report(server: &Server, delete: &PendingDelete) {
         None => (NotifyAction::Removed, CompletionFilter::FILE_NAME),
     };
     notify::report_all(server, delete.share, &[Change { path: &path, stream, action, filter }]);
+    if stream.is_none() {
+        parent_lease::entry_changed(server, share, &path, by);
+    }
 }
 
 fn remove(backend: &dyn Backend, delete: &PendingDelete, stability: Stability) -> Result<(), BackendError> {

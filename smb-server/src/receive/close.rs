@@ -1,12 +1,15 @@
 //! CLOSE: the end of an open (MS-SMB2 3.3.5.10). Final even for persistent opens; what it was to delete is deleted before the answer.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use persistence_model::{Command, OpenId, Outcome};
 use smb_proto::message::close::{CLOSE_FLAG_POSTQUERY_ATTRIB, CloseRequest, CloseResponse};
 use smb_types::NtStatus;
 
-use super::{RequestContext, parent_lease};
+use super::{RequestContext, parent_lease, set_info::disposition::mark_deleted};
 use crate::{
     blocking::blocking,
     deletion,
@@ -33,6 +36,9 @@ pub(crate) async fn handle(ctx: &mut RequestContext) -> Result<Response, Refusal
     open.end();
     ctx.server.remove_open(&open);
     if let OpenKind::File(_) = &open.kind {
+        if open.deletes_on_close() && open.deleted_under.lock().is_none() {
+            mark_deleted(&ctx.server, &open, Some(open.parent_lease_key));
+        }
         close_record(&ctx.server, &open).await;
     }
     Ok(Response::success(|out| response.encode(out)))
@@ -68,11 +74,17 @@ async fn propose_close(server: &Server, open: OpenId) -> Result<Outcome, Refusal
 }
 
 async fn finish(server: &Arc<Server>, open: &Open, outcome: Outcome) {
-    let Outcome::Closed { delete: Some(delete) } = outcome else { return };
-    deletion::perform(server, &delete).await;
-    let by = open.parent_lease_key.map(|key| persistence_model::LeaseId { client_guid: open.client_guid, key });
-    let path = open.path.read().clone();
-    parent_lease::entry_changed(server, &open.tree.share, &path, by);
+    if let Outcome::Closed { delete: Some(delete) } = outcome {
+        // MS-FSA 2.1.4.12
+        // Whoever marks a file under one directory lease and deletes it under another knows the whole under neither.
+        let marked = open.deleted_under.lock().or(open.deletes_on_close().then_some(open.parent_lease_key));
+        let by = open.parent_lease().filter(|lease| marked == Some(Some(lease.key)));
+        deletion::perform_under(server, &delete, by).await;
+    } else if open.modified.load(Ordering::Acquire) {
+        // windows: size and times in a cached listing may be stale until the writer has closed.
+        let path = open.path.read().clone();
+        parent_lease::entry_changed(server, &open.tree.share, &path, open.parent_lease());
+    }
 }
 
 /// What POSTQUERY_ATTRIB asks for; zeros when the file cannot tell any more.

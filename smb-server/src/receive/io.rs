@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use persistence_model::{Command, IoKind, LeaseId, Outcome};
+use persistence_model::{Command, IoKind, Outcome};
 use smb_backend::{BackendFile, Metadata, RelPath, SetBasic};
 use smb_types::NtStatus;
 
@@ -166,6 +166,5 @@ pub(crate) fn metadata(open: &Open, file: &Arc<dyn BackendFile>) -> Result<Metad
 /// own lease.
 // MS-FSA 2.1.4.12
 pub(crate) fn entry_changed(server: &Arc<Server>, open: &Open, path: &RelPath) {
-    let by = open.parent_lease_key.map(|key| LeaseId { client_guid: open.client_guid, key });
-    parent_lease::entry_changed(server, &open.tree.share, path, by);
+    parent_lease::entry_changed(server, &open.tree.share, path, open.parent_lease());
 }

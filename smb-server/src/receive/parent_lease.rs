@@ -15,25 +15,34 @@ use crate::{
 /// `by` is the client and the ParentLeaseKey of the open that did it; that lease stays. The change has happened already, so nobody waits: the
 /// breaks are proposed behind the caller's back.
 pub fn entry_changed(server: &Arc<Server>, share: &Share, path: &RelPath, by: Option<LeaseId>) {
-    let Some(parent) = path.parent() else { return };
-    let parent = parent.to_smb();
+    entries_changed(server, share, &[path], by);
+}
+
+/// The same for several entries that one operation has changed: their directories' leases are broken in this order.
+pub fn entries_changed(server: &Arc<Server>, share: &Share, paths: &[&RelPath], by: Option<LeaseId>) {
     // A directory that nobody has open cannot be cached: most changes end here, without a look at the disk.
-    let cached: Vec<FileKey> = server.store.with_state(|state| {
-        let mut keys: Vec<FileKey> = state
-            .opens_of_path(share.share_id, &parent)
-            .filter(|open| open.lease.is_some() && open.lease != by)
-            .filter_map(|open| open.file)
-            .collect();
-        keys.sort_unstable();
-        keys.dedup();
-        keys
+    let mut cached: Vec<FileKey> = Vec::new();
+    server.store.with_state(|state| {
+        for parent in paths.iter().filter_map(|path| path.parent()) {
+            let parent = parent.to_smb();
+            let opens = state.opens_of_path(share.share_id, &parent);
+            let leased = opens.filter(|open| open.lease.is_some_and(|lease| by.is_none_or(|by| by.key != lease.key)));
+            let mut keys: Vec<FileKey> = leased.filter_map(|open| open.file).collect();
+            keys.sort_unstable();
+            keys.retain(|key| !cached.contains(key));
+            keys.dedup();
+            cached.extend(keys);
+        }
     });
-    for parent in cached {
-        let server = Arc::clone(server);
-        tokio::spawn(async move {
+    if cached.is_empty() {
+        return;
+    }
+    let server = Arc::clone(server);
+    tokio::spawn(async move {
+        for parent in cached {
             if let Err(refusal) = server.propose(Command::DirectoryChanged { parent, by }).await {
                 tracing::debug!(because = refusal.because, "a directory lease is not broken");
             }
-        });
-    }
+        }
+    });
 }

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use persistence_model::{Command, Event, Incarnation, NodeId, OpenId, Outcome};
+use persistence_model::{Command, Event, FileKey, Incarnation, NodeId, OpenId, Outcome};
 use smb_types::NtStatus;
 use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
@@ -29,13 +29,13 @@ pub async fn propose_and_wait(
     command: impl Fn() -> Command,
     ended: Option<(CancellationToken, NtStatus)>,
 ) -> Result<Outcome, Refusal> {
-    let mut watch = None;
+    let mut watch: Option<(FileKey, _)> = None;
     loop {
         let outcome = ctx.server.propose(command()).await?;
         let (Outcome::MustWait { file } | Outcome::LockConflict { file }) = outcome else { return Ok(outcome) };
-        // The watch must be older than the try it waits after, or a change in between is missed.
-        let Some(watch) = watch.as_mut() else {
-            watch = Some(ctx.server.store.watch_file(file));
+        // The watch must be older than the try it waits after, or a change in between is missed. It may be another file that is in the way now.
+        let Some((_, watch)) = watch.as_mut().filter(|(watched, _)| *watched == file) else {
+            watch = Some((file, ctx.server.store.watch_file(file)));
             continue;
         };
         ctx.go_async().await?;

@@ -71,6 +71,7 @@ pub(crate) async fn handle(ctx: &mut RequestContext) -> Result<Response, Refusal
     })?;
     io::still_ours(ctx, &open)?;
     open.position.store(at + length, Ordering::Relaxed);
+    open.modified.store(true, Ordering::Release);
     notify::changed(&ctx.server, &open, CompletionFilter::SIZE | CompletionFilter::LAST_WRITE);
     Ok(written(length))
 }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use parking_lot::{Mutex, RwLock};
-use persistence_model::{FileKey, OpenId, SessionId};
+use persistence_model::{FileKey, LeaseId, OpenId, SessionId};
 use smb_backend::{BackendFile, RelPath, Stability};
 use smb_types::{AccessMask, ClientGuid, CreateGuid, CreateOptions, FileId, LeaseKey, NtStatus, OplockLevel, ShareAccess};
 use tokio_util::sync::CancellationToken;
@@ -107,6 +107,10 @@ pub struct Open {
     pub position: AtomicU64,
     /// FileModeInformation: options that can be changed after the CREATE.
     pub mode: AtomicU32,
+    /// Its data was changed through this open; who caches the directory learns of that at the close.
+    pub modified: AtomicBool,
+    /// Under which ParentLeaseKey the file was marked for deletion, as far as that happened on this node.
+    pub deleted_under: Mutex<Option<Option<LeaseKey>>>,
     /// Times frozen by this open (−1 in FileBasicInformation), as bits 1 creation, 2 access, 4 write, 8 change.
     pub frozen_times: AtomicU64,
 }
@@ -200,6 +204,8 @@ impl Open {
             notify_wake: tokio::sync::Notify::new(),
             position: AtomicU64::new(0),
             mode: AtomicU32::new((parts.create_options & MODE_OPTIONS).0),
+            modified: AtomicBool::new(false),
+            deleted_under: Mutex::new(None),
             frozen_times: AtomicU64::new(0),
         }
     }
@@ -233,6 +239,18 @@ impl Open {
             return Ok(());
         }
         Err(Refusal::new(NtStatus::ACCESS_DENIED, "the open lacks the right"))
+    }
+
+    /// The directory lease under which changes are made through this open.
+    #[must_use]
+    pub fn parent_lease(&self) -> Option<LeaseId> {
+        self.parent_lease_key.map(|key| LeaseId { client_guid: self.client_guid, key })
+    }
+
+    /// Its CREATE asked for deletion at the close.
+    #[must_use]
+    pub fn deletes_on_close(&self) -> bool {
+        self.create_options.contains(CreateOptions::DELETE_ON_CLOSE)
     }
 
     /// How safe changes through this open must be.

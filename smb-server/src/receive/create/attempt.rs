@@ -206,6 +206,7 @@ async fn overwrite(
     }
     let filter = CompletionFilter::ATTRIBUTES | CompletionFilter::SIZE | CompletionFilter::LAST_WRITE;
     notify::report(&ctx.server, tree.share.share_id, &below.path, NotifyAction::Modified, filter);
+    parent_lease::entry_changed(&ctx.server, &tree.share, &below.path, parent_lease_of(ctx, wishes));
     let action = if wishes.disposition == CreateDisposition::Supersede { CreateAction::Superseded } else { CreateAction::Overwritten };
     confirm(ctx, wishes, tree, reservation, below, action, false).await
 }
@@ -238,9 +239,7 @@ async fn create(
                 .or_else(|| access::inherit(parent.as_ref(), &user, is_directory).map(|descriptor| descriptor.to_bytes()));
             match blocking(|| make(wishes, tree, backend, kind, descriptor)) {
                 Ok(below) => {
-                    let by = wishes.lease.as_ref().and_then(|lease| lease.parent_key());
-                    let by = by.map(|key| LeaseId { client_guid: ctx.connection.client_guid(), key });
-                    parent_lease::entry_changed(&ctx.server, &tree.share, &below.path, by);
+                    parent_lease::entry_changed(&ctx.server, &tree.share, &below.path, parent_lease_of(ctx, wishes));
                     report_created(ctx, tree, &below, is_directory);
                     confirm(ctx, wishes, tree, open, below, CreateAction::Created, is_directory).await
                 }
@@ -259,6 +258,12 @@ async fn create(
         Outcome::Replayed(grant) => replayed(ctx, wishes, grant).await,
         other => unexpected(ctx, None, other).await,
     }
+}
+
+/// The directory lease under which the client says that it creates or overwrites.
+fn parent_lease_of(ctx: &RequestContext, wishes: &Wishes) -> Option<LeaseId> {
+    let key = wishes.lease.as_ref().and_then(|lease| lease.parent_key())?;
+    Some(LeaseId { client_guid: ctx.connection.client_guid(), key })
 }
 
 /// Tells those who watch the directory of what has come into it.

@@ -88,7 +88,11 @@ fn request(ctx: &RequestContext, wishes: &Wishes, reconnect: Reconnect) -> Resul
         user: user.sid.clone(),
         open: OpenId(reconnect.persistent),
         kind: reconnect.kind,
-        lease: wishes.lease.as_ref().map(|lease| ReclaimLease { key: lease.key, version: lease.version() }),
+        lease: wishes.lease.as_ref().map(|lease| ReclaimLease {
+            key: lease.key,
+            version: lease.version(),
+            epoch: lease.v2.map_or(0, |v2| v2.epoch),
+        }),
         path: record_path(&wishes.target.path, wishes.target.stream.as_deref()),
     })
 }

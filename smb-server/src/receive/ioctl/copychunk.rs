@@ -58,6 +58,7 @@ pub(super) async fn copy(ctx: &mut RequestContext, open: &Arc<Open>, request: &I
     if total > 0 {
         let file = open.backend_file()?;
         blocking(|| io::settle(open, file))?;
+        open.modified.store(true, std::sync::atomic::Ordering::Release);
         notify::changed(&ctx.server, open, CompletionFilter::SIZE | CompletionFilter::LAST_WRITE);
     }
     io::still_ours(ctx, open)?;

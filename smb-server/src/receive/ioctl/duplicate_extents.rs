@@ -64,6 +64,7 @@ pub(super) async fn duplicate(ctx: &mut RequestContext, open: &Arc<Open>, reques
             io::settle(open, to)
         })
     })?;
+    open.modified.store(true, std::sync::atomic::Ordering::Release);
     notify::changed(&ctx.server, open, CompletionFilter::SIZE | CompletionFilter::LAST_WRITE);
     io::still_ours(ctx, open)
 }

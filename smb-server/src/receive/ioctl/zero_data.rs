@@ -53,6 +53,7 @@ pub(super) async fn zero(ctx: &mut RequestContext, open: &Arc<Open>, request: &I
             Ok(())
         })
     })?;
+    open.modified.store(true, std::sync::atomic::Ordering::Release);
     notify::changed(&ctx.server, open, CompletionFilter::LAST_WRITE);
     io::still_ours(ctx, open)
 }

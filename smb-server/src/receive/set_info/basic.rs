@@ -67,11 +67,11 @@ pub(super) async fn set(ctx: &mut RequestContext, open: &Arc<Open>, buffer: &[u8
     open.frozen_times.fetch_and(!thaw, Ordering::AcqRel);
     open.frozen_times.fetch_or(freeze, Ordering::AcqRel);
     io::still_ours(ctx, open)?;
-    report(ctx, open, &set);
+    report(ctx, open, &set, !matches!(TimeChange::of(wish.change_time), TimeChange::Keep));
     Ok(())
 }
 
-fn report(ctx: &RequestContext, open: &Open, set: &SetBasic) {
+fn report(ctx: &RequestContext, open: &Open, set: &SetBasic, sets_change_time: bool) {
     let parts = [
         (set.attributes.is_some(), CompletionFilter::ATTRIBUTES),
         (set.creation.is_some(), CompletionFilter::CREATION),
@@ -79,10 +79,11 @@ fn report(ctx: &RequestContext, open: &Open, set: &SetBasic) {
         (set.last_write.is_some(), CompletionFilter::LAST_WRITE),
     ];
     let filter = parts.into_iter().filter(|(set, _)| *set).fold(CompletionFilter::NONE, |all, (_, filter)| all | filter);
-    if filter.is_empty() {
+    if !filter.is_empty() {
+        notify::changed(&ctx.server, open, filter);
+    } else if !sets_change_time {
         return;
     }
-    notify::changed(&ctx.server, open, filter);
     let path = open.path.read().clone();
     io::entry_changed(&ctx.server, open, &path);
 }

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use persistence_model::Command;
 use smb_proto::info::{DispositionFlags, FileClass, FileDispositionInformation, FileDispositionInformationEx};
-use smb_types::{AccessMask, FileAttributes, NtStatus};
+use smb_types::{AccessMask, FileAttributes, LeaseKey, NtStatus};
 
 use crate::{
     blocking::blocking,
     error::Refusal,
     receive::{RequestContext, io, wait::propose_and_wait},
-    state::Open,
+    state::{Open, Server},
+    store::StoreExt as _,
 };
 
 /// Sets or clears the mark.
@@ -32,7 +33,17 @@ pub(super) async fn set(ctx: &mut RequestContext, open: &Arc<Open>, class: FileC
     let (id, by) = (open.open_id, ctx.server.store.incarnation());
     let ended = Some((open.ended.clone(), NtStatus::FILE_CLOSED));
     let outcome = propose_and_wait(ctx, || Command::SetDeletePending { open: id, on, by }, ended).await?;
-    io::done(&outcome)
+    io::done(&outcome)?;
+    mark_deleted(&ctx.server, open, on.then_some(open.parent_lease_key));
+    Ok(())
+}
+
+/// Lets the opens of a file on this node know under which directory lease it was marked for deletion (None: it is not any more).
+pub(crate) fn mark_deleted(server: &Server, open: &Open, under: Option<Option<LeaseKey>>) {
+    let opens = server.store.with_state(|state| state.file(&open.file).map(|file| file.opens.clone()).unwrap_or_default());
+    for other in opens.into_iter().filter_map(|id| server.open(id)) {
+        *other.deleted_under.lock() = under;
+    }
 }
 
 // MS-FSA 2.1.5.15.3

@@ -1,7 +1,7 @@
 //! SET_INFO (MS-SMB2 3.3.5.21): dispatches to files and security.
 
 mod basic;
-mod disposition;
+pub(crate) mod disposition;
 mod ea;
 mod link;
 mod place;

@@ -1,12 +1,13 @@
 //! The new name in a rename or link: what it means, and what is there already.
 
+use persistence_model::{Command, FileKey, IoKind};
 use smb_backend::{Backend, BackendError, Metadata, RelPath};
 use smb_types::NtStatus;
 
 use crate::{
     blocking::blocking,
     error::Refusal,
-    receive::{RequestContext, create::target::Target},
+    receive::{RequestContext, create::target::Target, io, wait::propose_and_wait},
     state::Open,
     store::StoreExt as _,
 };
@@ -60,24 +61,35 @@ pub(super) fn look(backend: &dyn Backend, path: RelPath) -> Result<Place, Refusa
 /// SHARING_VIOLATION.
 // MS-FSA 2.1.5.15.12
 // windows: a rename opens the directory for adding a name, and shares reading and writing with others, not deleting.
-pub(super) fn check_directory_sharing(ctx: &RequestContext, open: &Open, path: &RelPath) -> Result<(), Refusal> {
-    use smb_types::{AccessMask, ShareAccess};
-    let Some(parent) = path.parent() else { return Ok(()) };
-    if parent.is_root() {
+// Handles that clients only keep in case are asked for first.
+pub(super) async fn check_directory_sharing(ctx: &mut RequestContext, open: &Open, path: &RelPath) -> Result<(), Refusal> {
+    use smb_types::{AccessMask, LeaseState, ShareAccess};
+    let Some(parent) = path.parent().filter(|parent| !parent.is_root()) else { return Ok(()) };
+    let parent = parent.to_smb();
+    let (id, share) = (open.open_id, open.tree.share.share_id);
+    // The opens in the way, and whether a lease with H is why each of them is still there.
+    let in_the_way = |ctx: &RequestContext| -> Vec<Option<FileKey>> {
+        ctx.server.store.with_state(|state| {
+            let counts = |other: &&persistence_model::Open| {
+                let denies = other.granted_access.contains(AccessMask::DELETE) || !other.share_access.contains(ShareAccess::WRITE);
+                other.id != id && !other.is_stat() && denies
+            };
+            let kept_in_case = |other: &persistence_model::Open| {
+                let file = other.file?;
+                let lease = state.lease(&file, other.lease?)?;
+                (lease.state.contains(LeaseState::HANDLE) && !other.is_detached()).then_some(file)
+            };
+            state.opens_of_path(share, &parent).filter(counts).map(kept_in_case).collect()
+        })
+    };
+    let found = in_the_way(ctx);
+    if let Some(Some(file)) = found.first().copied().filter(|_| found.iter().all(Option::is_some)) {
+        let ended = Some((open.ended.clone(), NtStatus::FILE_CLOSED));
+        let ask = || Command::BreakForIo { file, by_open: None, kind: IoKind::Delete };
+        io::done(&propose_and_wait(ctx, ask, ended).await?)?;
+    }
+    if in_the_way(ctx).is_empty() {
         return Ok(());
     }
-    let parent = parent.to_smb();
-    let share = open.tree.share.share_id;
-    let in_the_way = ctx.server.store.with_state(|state| {
-        state.opens_of_path(share, &parent).any(|other| {
-            let counts = !other.is_stat();
-            other.id != open.open_id
-                && counts
-                && (other.granted_access.contains(AccessMask::DELETE) || !other.share_access.contains(ShareAccess::WRITE))
-        })
-    });
-    if in_the_way {
-        return Err(Refusal::new(NtStatus::SHARING_VIOLATION, "an open of the directory does not share this"));
-    }
-    Ok(())
+    Err(Refusal::new(NtStatus::SHARING_VIOLATION, "an open of the directory does not share this"))
 }

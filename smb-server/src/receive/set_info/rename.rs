@@ -18,7 +18,7 @@ use crate::{
     deletion::backend_key,
     error::Refusal,
     notify::{self, Change},
-    receive::{RequestContext, create::target::Target, io, wait::propose_and_wait},
+    receive::{RequestContext, create::target::Target, io, parent_lease, wait::propose_and_wait},
     state::Open,
     store::StoreExt as _,
 };
@@ -55,7 +55,7 @@ pub(super) async fn set(ctx: &mut RequestContext, open: &Arc<Open>, class: FileC
         return Err(Refusal::invalid("a directory cannot move into itself"));
     }
     let replaced = check_place(open, backend.as_ref(), &target, wish.flags)?;
-    place::check_directory_sharing(ctx, open, &target.path)?;
+    place::check_directory_sharing(ctx, open, &target.path).await?;
     announce(ctx, open, &target.path, wish.replaces(), replaced).await?;
     let result = match io::still_ours(ctx, open) {
         Ok(()) => blocking(|| backend.rename(&from, &target.path, wish.replaces(), open.stability())).map_err(Refusal::from),
@@ -158,8 +158,5 @@ fn renamed(ctx: &RequestContext, open: &Open, from: &RelPath, to: &RelPath) {
         // windows: a file that gets a new name also counts as modified.
         notify::report(server, share, to, NotifyAction::Modified, CompletionFilter::ATTRIBUTES | CompletionFilter::CREATION);
     }
-    io::entry_changed(server, open, from);
-    if !same_directory {
-        io::entry_changed(server, open, to);
-    }
+    parent_lease::entries_changed(server, &open.tree.share, &[from, to], open.parent_lease());
 }
