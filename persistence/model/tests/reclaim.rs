@@ -237,3 +237,19 @@ fn a_durable_handle_that_cached_writes_goes_when_its_cache_does() {
         assert_eq!(got, if kept { RH } else { asked });
     }
 }
+
+#[test]
+fn a_break_that_waited_is_counted_after_the_answer() {
+    let mut w = World::new();
+    let (a, b) = (w.session(1, 1), w.session(2, 2));
+    let open = w.opened(request(a).leased(1, RWH).persistent(1)).open;
+    w.lose(a);
+    w.waits(request(b));
+    let again = w.session(1, 2);
+    let Outcome::Reclaimed(grant) = w.reclaim(reconnect(again, open, 1, Some(1))) else { panic!("{:?}", w.last.outcome) };
+    let announced = w.last.events.iter().find_map(|e| match e {
+        Event::LeaseBreak { epoch, .. } => Some(*epoch),
+        _ => None,
+    });
+    assert_eq!((grant.lease.unwrap().epoch, announced), (1, Some(2)));
+}

@@ -169,17 +169,16 @@ pub(crate) fn break_lease(state: &mut State, fx: &mut Effects, file: FileKey, id
 }
 
 /// Goes on after an acknowledgement with what has become necessary meanwhile.
-// windows: a client that still has more than R is brought to none by way of R, and the last step counts as one change with the one before.
+// windows: a client that still has more than R is brought to none by way of R, and all of it counts as one change with the break before.
 pub(crate) fn follow_up(state: &mut State, fx: &mut Effects, file: FileKey, id: LeaseId, wanted: LeaseState) {
     let Some(held) = state.lease(&file, id).map(|l| l.state) else { return };
-    if wanted.contains(LeaseState::READ) || !held.intersects(LeaseState(LeaseState::HANDLE.0 | LeaseState::WRITE.0)) {
-        if held == LeaseState::READ && wanted.is_empty() {
-            state.edit_file(file, |f| f.leases.get_mut(&id).map(|l| l.epoch = l.epoch.wrapping_sub(1)));
-        }
-        break_lease(state, fx, file, id, wanted);
+    let in_steps = wanted.is_empty() && held.intersects(LeaseState(LeaseState::HANDLE.0 | LeaseState::WRITE.0));
+    let next = if in_steps { LeaseState::READ } else { wanted };
+    if held & next == held {
         return;
     }
-    break_lease(state, fx, file, id, LeaseState::READ);
+    state.edit_file(file, |f| f.leases.get_mut(&id).map(|l| l.epoch = l.epoch.wrapping_sub(1)));
+    break_lease(state, fx, file, id, next);
     state.edit_file(file, |f| f.leases.get_mut(&id).filter(|l| l.breaking).map(|l| l.break_wanted = wanted));
 }
 

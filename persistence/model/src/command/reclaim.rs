@@ -33,9 +33,14 @@ pub(crate) fn reclaim(state: &mut State, fx: &mut Effects, r: &ReclaimRequest) -
         return refuse(NtStatus::ACCESS_DENIED);
     }
     renew_lease(state, r, &open);
+    let told_now = open.lease.and_then(|l| state.lease(&file_of(&open), l)).is_some_and(|l| l.notification_pending);
     close::attach(state, fx, open.id, Owner { node: r.node, incarnation: r.incarnation, session: r.session });
     let mut answer = grant::answer(state, open.id);
     answer.create_action = CreateAction::Opened;
+    // windows: a break that waited for its client is a change that the client hears of after this answer.
+    if let Some(lease) = answer.lease.as_mut().filter(|_| told_now) {
+        lease.epoch = lease.epoch.wrapping_sub(1);
+    }
     Ok(Outcome::Reclaimed(answer))
 }
 
