@@ -148,9 +148,9 @@ pub struct ConformanceArgs {
     /// The cluster.
     #[command(flatten)]
     pub cluster: ClusterArgs,
-    /// How many nodes
-    #[arg(long, default_value_t = 1)]
-    pub nodes: usize,
+    /// How many nodes; several numbers are several runs, one after the other
+    #[arg(long, value_delimiter = ',', default_value = "1,3")]
+    pub nodes: Vec<usize>,
     /// Only tests whose name contains this (may be given several times)
     #[arg(long, value_name = "WORD")]
     pub only: Vec<String>,

@@ -8,7 +8,7 @@ use chaos::bench::{Target, bench};
 use chaos::cli::{BenchArgs, Cli, Command, ConformanceArgs, FailoverArgs, GarbageArgs, ProbeArgs, StormArgs};
 use chaos::client::ClientIdentity;
 use chaos::cluster::{CA_SHARE, Cluster, resident_kib};
-use chaos::conformance::{ConformanceOptions, Outcome, conformance, default_list};
+use chaos::conformance::{ConformanceOptions, conformance, default_list, update};
 use chaos::failover::{FailoverOptions, failover, report};
 use chaos::garbage::garbage;
 use chaos::storm::{StormOptions, storm};
@@ -65,26 +65,26 @@ async fn run_failover(args: FailoverArgs) -> anyhow::Result<bool> {
 }
 
 async fn run_conformance(args: ConformanceArgs) -> anyhow::Result<bool> {
-    let options = ConformanceOptions {
-        cluster: args.cluster.options(args.nodes),
-        only: args.only,
-        list: args.list.unwrap_or_else(default_list),
-        update: args.update,
-        smbtorture: args.smbtorture,
-    };
-    let report = conformance(&options, |line| println!("{line}")).await?;
-    let count = |outcome| report.results.iter().filter(|(_, o)| *o == outcome).count();
-    println!(
-        "{} passed, {} failed, {} skipped, {} timed out; {} regressions, {} new",
-        count(Outcome::Pass),
-        count(Outcome::Fail),
-        count(Outcome::Skip),
-        count(Outcome::Timeout),
-        report.regressions.len(),
-        report.news.len()
-    );
-    report.regressions.iter().for_each(|t| println!("REGRESSION {t}"));
-    Ok(report.regressions.is_empty() || args.update)
+    let list = args.list.unwrap_or_else(default_list);
+    let mut reports = Vec::new();
+    for nodes in args.nodes {
+        println!("smbtorture against {nodes} node(s)");
+        let options = ConformanceOptions {
+            cluster: args.cluster.options(nodes),
+            only: args.only.clone(),
+            list: list.clone(),
+            smbtorture: args.smbtorture.clone(),
+        };
+        let report = conformance(&options, |line| println!("{line}")).await?;
+        println!("{nodes} node(s): {}", report.summary());
+        report.regressions.iter().for_each(|t| println!("REGRESSION with {nodes} node(s): {t}"));
+        reports.push(report);
+    }
+    if args.update {
+        update(&list, &reports)?;
+        return Ok(true);
+    }
+    Ok(reports.iter().all(|report| report.regressions.is_empty()))
 }
 
 async fn run_garbage(args: GarbageArgs) -> anyhow::Result<bool> {
