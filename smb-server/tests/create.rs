@@ -315,7 +315,7 @@ async fn locks_wait_are_granted_and_are_cancelled() {
     assert_eq!((header.status(), header.async_id()), (NtStatus::CANCELLED, pending.async_id()));
     // Granted when the holder unlocks.
     assert_eq!(ask(&mut client, lock(b, 2)).await.status(), NtStatus::PENDING);
-    let mut answers = vec![ask(&mut client, lock(a, 4)).await, client.receive().await.unwrap().0];
+    let mut answers = [ask(&mut client, lock(a, 4)).await, client.receive().await.unwrap().0];
     answers.sort_by_key(|header| header.message_id);
     assert!(answers.iter().all(|header| header.status() == NtStatus::SUCCESS));
     // What waits on a handle ends with it.

@@ -41,6 +41,13 @@ pub fn is_speakable(name: &str) -> bool {
         && !name.chars().any(|c| c < ' ' || matches!(c, '"' | '/' | '\\' | ':' | '|' | '<' | '>' | '*' | '?'))
 }
 
+/// Tells whether a client can speak this name of a stream, which may have more characters than that of a file.
+// MS-FSCC 2.1.5.3
+#[must_use]
+pub fn is_speakable_stream(name: &str) -> bool {
+    !name.is_empty() && name.encode_utf16().count() <= NAME_UNITS_MAX && !name.contains(['\0', '/', '\\', ':'])
+}
+
 /// Letters of a long name that its short name keeps in front of the tilde.
 const SHORT_PREFIX: usize = 3;
 /// Characters behind the tilde: a hash, so that every node makes the same name without a table.
@@ -103,6 +110,16 @@ mod tests {
         }
         for good in ["a", ".a", "a b", "ü", &"n".repeat(255)] {
             assert!(is_speakable(good), "{good:?}");
+        }
+    }
+
+    #[test]
+    fn names_of_streams() {
+        for bad in ["", "a/b", "a\\b", "a:b", "\0"] {
+            assert!(!is_speakable_stream(bad), "{bad:?}");
+        }
+        for good in ["\u{5}Summary", "a\nb", "?*<>|\""] {
+            assert!(is_speakable_stream(good), "{good:?}");
         }
     }
 

@@ -34,7 +34,7 @@ pub(crate) fn ea_of(xattr: &str) -> Option<&str> {
 
 /// Where a stream is stored.
 pub(crate) fn of_stream(stream: &str, path: &str) -> Result<String> {
-    if !name::is_speakable(stream) {
+    if !name::is_speakable_stream(stream) {
         return Err(BackendError::NameInvalid { path: path.to_owned() });
     }
     checked(format!("{STREAM_PREFIX}{stream}{STREAM_SUFFIX}"), path)
@@ -44,7 +44,7 @@ pub(crate) fn of_stream(stream: &str, path: &str) -> Result<String> {
 pub(crate) fn stream_of(xattr: &str) -> Option<&str> {
     let stream = xattr.strip_prefix(STREAM_PREFIX)?;
     let stream = stream.strip_suffix(STREAM_SUFFIX).unwrap_or(stream);
-    name::is_speakable(stream).then_some(stream)
+    name::is_speakable_stream(stream).then_some(stream)
 }
 
 fn is_reserved(ea: &str) -> bool {

@@ -7,6 +7,10 @@ pub const COMPONENT_UNITS_MAX: usize = 255;
 /// Longest path in UTF-16 units.
 pub const PATH_UNITS_MAX: usize = 32_760;
 
+/// What separates components.
+// deviation: Windows refuses the slash; clients that write it mean a separator, and other servers take it as one.
+pub const SEPARATORS: [char; 2] = ['\\', '/'];
+
 /// A path as a CREATE names it, taken apart.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ParsedName {
@@ -16,6 +20,8 @@ pub struct ParsedName {
     pub stream: Option<String>,
     /// `$INDEX_ALLOCATION` was written: a directory is meant.
     pub directory_type: bool,
+    /// `::$DATA` was written: the unnamed data stream is meant, which directories do not have.
+    pub data_type: bool,
     /// A trailing backslash was written.
     pub trailing_separator: bool,
 }
@@ -31,10 +37,10 @@ impl ParsedName {
         if path.encode_utf16().count() > PATH_UNITS_MAX {
             return Err(bad);
         }
-        let trailing_separator = path.ends_with('\\');
+        let trailing_separator = path.ends_with(SEPARATORS);
         let (path, mut parsed) = split_stream(path)?;
         parsed.trailing_separator = trailing_separator && parsed.stream.is_none();
-        for part in path.split('\\') {
+        for part in path.split(SEPARATORS) {
             match part {
                 // windows: empty components and "." are passed over, ".." goes up; above the root there is nothing.
                 "" | "." => {}
@@ -95,6 +101,7 @@ fn split_stream(path: &str) -> Result<(&str, ParsedName), DecodeError> {
         }
         parsed.stream = Some(stream.to_owned());
     }
+    parsed.data_type = stream.is_empty();
     Ok((file, parsed))
 }
 
@@ -129,7 +136,9 @@ mod tests {
         let p = ParsedName::parse("a\\.\\b\\..\\c.txt:s:$data").unwrap();
         assert_eq!((p.path().as_str(), p.stream.as_deref()), ("a\\c.txt", Some("s")));
         assert_eq!(ParsedName::parse("").unwrap(), ParsedName::default());
-        assert_eq!(ParsedName::parse("f::$DATA").unwrap().stream, None);
+        let unnamed = ParsedName::parse("f::$DATA").unwrap();
+        assert!(unnamed.stream.is_none() && unnamed.data_type);
+        assert_eq!(ParsedName::parse("a/b").unwrap().path(), "a\\b");
         assert!(ParsedName::parse("d:$I30:$INDEX_ALLOCATION").unwrap().directory_type);
         assert!(ParsedName::parse("d\\").unwrap().trailing_separator);
     }
@@ -138,7 +147,7 @@ mod tests {
     fn bad_paths_are_refused() {
         assert!(matches!(ParsedName::parse("\\a"), Err(DecodeError::Malformed { .. })));
         let long = "x".repeat(256);
-        for bad in ["..\\a", "a*b", "a/b", "a:b\\c", "a:", "a:b:$FOO", "a\u{1}", long.as_str()] {
+        for bad in ["..\\a", "a*b", "a:b/c", "a:b\\c", "a:", "a:b:$FOO", "a\u{1}", long.as_str()] {
             assert!(matches!(ParsedName::parse(bad), Err(DecodeError::Name { .. })), "{bad}");
         }
         assert!(is_device_name("nul") && is_device_name("LPT1.txt") && !is_device_name("LPT10") && !is_device_name("console"));

@@ -106,6 +106,13 @@ pub(crate) fn current_path(server: &Server, open: &Open) -> RelPath {
     open.path.read().clone()
 }
 
+/// What the open's stream is called now: it may have been renamed, too.
+pub(crate) fn current_stream(server: &Server, open: &Open) -> Option<String> {
+    let opened_as = open.stream.clone()?;
+    let record = server.store.with_state(|state| state.open(open.open_id).map(|record| record.path.clone()));
+    record.and_then(|path| Target::of_record(&path)?.stream).or(Some(opened_as))
+}
+
 fn same_path(record: &str, known: &str) -> bool {
     record.len() == known.len() && record.bytes().zip(known.bytes()).all(|(a, b)| a == b || (a == b'\\' && b == b'/'))
 }

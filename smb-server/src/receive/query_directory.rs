@@ -68,7 +68,7 @@ impl Listing<'_> {
         let single = request.flags.contains(QueryDirectoryFlags::RETURN_SINGLE_ENTRY);
         let mut list = EntryWriter::new(request.output_buffer_length, 8);
         let mut status = NtStatus::SUCCESS;
-        while !(single && !list.is_empty()) {
+        while !single || list.is_empty() {
             let mark = enumeration.clone_place();
             let Some(entry) = self.next(enumeration)? else { break };
             match wire_entry(&entry, class).write(class, &mut list) {

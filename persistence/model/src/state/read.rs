@@ -56,6 +56,12 @@ impl State {
         self.files.get(key)
     }
 
+    /// The named streams of a file that are open somewhere.
+    pub fn named_streams(&self, file: &FileKey) -> impl Iterator<Item = &FileState> {
+        let (first, last) = (FileKey { stream: 1, ..*file }, FileKey { stream: u64::MAX, ..*file });
+        self.files.range(first..=last).map(|(_, stream)| stream)
+    }
+
     /// All files that are open somewhere, ascending by key.
     pub fn files(&self) -> impl Iterator<Item = &FileState> {
         self.files.values()

@@ -23,7 +23,7 @@ use self::errno::{error, pair_error, walk_error};
 use self::file::PosixFile;
 use self::node::{Node, STATX, key_of, kind_of, metadata_of};
 use self::resolve::{Place, for_each_raw, open_beneath, spell};
-use self::stream::StreamFile;
+use self::stream::{OpenStreams, StreamFile};
 use crate::disposition::{Decision, when_found, when_missing};
 use crate::dosattrib::DosAttrib;
 use crate::key::fnv1a;
@@ -45,6 +45,8 @@ struct Shared {
     root: OwnedFd,
     /// Each serialises the attribute changes of the files that hash to it.
     stripes: [Mutex<()>; STRIPES],
+    /// Where the open streams are stored now.
+    streams: OpenStreams,
 }
 
 impl Shared {
@@ -68,7 +70,7 @@ impl PosixBackend {
         let root = fs::open(directory, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
             .map_err(|e| error("open", &shown, e))?;
         open_beneath(root.as_fd(), "", OFlags::PATH | OFlags::DIRECTORY, Mode::empty()).map_err(|e| error("openat2", &shown, e))?;
-        Ok(Self { shared: Arc::new(Shared { root, stripes: std::array::from_fn(|_| Mutex::new(())) }) })
+        Ok(Self { shared: Arc::new(Shared { root, stripes: std::array::from_fn(|_| Mutex::new(())), streams: OpenStreams::default() }) })
     }
 
     fn open_path(&self, path: &RelPath, flags: OFlags) -> Result<OwnedFd, Errno> {
@@ -386,6 +388,7 @@ impl Backend for PosixBackend {
             node.remove_xattr(&other)?;
         }
         node.remove_xattr(&old)?;
+        self.shared.streams.renamed(key_of(&node.statx()?), &old, &new);
         Ok(())
     }
 

@@ -4,8 +4,10 @@
 //! for all attributes of a file, XFS and most cluster file systems: 64 KiB each).
 
 use std::any::Any;
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Weak};
 
+use parking_lot::Mutex;
 use rustix::fs::Statx;
 
 use super::file::PosixFile;
@@ -20,6 +22,51 @@ use crate::{
     Stability, StreamInfo, Want,
 };
 
+/// The attributes that hold the open streams of this node, by file: who has a stream open follows it when it is renamed.
+#[derive(Debug, Default)]
+pub(super) struct OpenStreams(Mutex<BTreeMap<(FileKey, String), Weak<Mutex<String>>>>);
+
+impl OpenStreams {
+    /// The place that all opens of a stream share.
+    fn opened(&self, file: FileKey, xattr: String) -> Arc<Mutex<String>> {
+        let mut open = self.0.lock();
+        let key = (file, xattr);
+        if let Some(place) = open.get(&key).and_then(Weak::upgrade) {
+            return place;
+        }
+        let place = Arc::new(Mutex::new(key.1.clone()));
+        open.insert(key, Arc::downgrade(&place));
+        place
+    }
+
+    /// A stream has moved to another attribute.
+    pub(super) fn renamed(&self, file: FileKey, old: &str, new: &str) {
+        let mut open = self.0.lock();
+        let Some(place) = open.remove(&(file, old.to_owned())) else { return };
+        if let Some(place) = place.upgrade() {
+            new.clone_into(&mut place.lock());
+        }
+        open.insert((file, new.to_owned()), place);
+    }
+
+    /// Forgets a stream with its last open.
+    fn closed(&self, file: FileKey, place: &Arc<Mutex<String>>) {
+        let mut open = self.0.lock();
+        if Arc::strong_count(place) == 1 {
+            let key = (file, place.lock().clone());
+            if open.get(&key).is_some_and(|known| std::ptr::eq(known.as_ptr(), Arc::as_ptr(place))) {
+                open.remove(&key);
+            }
+        }
+    }
+}
+
+impl Drop for StreamFile {
+    fn drop(&mut self) {
+        self.shared.streams.closed(self.key.base(), &self.xattr);
+    }
+}
+
 /// An open named stream.
 #[derive(Debug)]
 pub(super) struct StreamFile {
@@ -27,7 +74,7 @@ pub(super) struct StreamFile {
     /// The file it belongs to; security, times and EAs are that file's.
     base: PosixFile,
     key: FileKey,
-    xattr: String,
+    xattr: Arc<Mutex<String>>,
     path: String,
     want: Want,
 }
@@ -58,12 +105,17 @@ impl StreamFile {
             sync_node(&node, how.stability)?;
         }
         let want = if action == CreateAction::Created { Want::READ_WRITE } else { how.want };
+        let xattr = shared.streams.opened(key_of(stat), xattr);
         let base = PosixFile::new(shared.clone(), node, stat);
         Ok((Self { shared, base, key, xattr, path, want }, action))
     }
 
+    fn xattr(&self) -> String {
+        self.xattr.lock().clone()
+    }
+
     fn load(&self) -> Result<Vec<u8>> {
-        let mut value = self.base.node.xattr(&self.xattr)?.ok_or_else(|| BackendError::NotFound { path: self.path.clone() })?;
+        let mut value = self.base.node.xattr(&self.xattr())?.ok_or_else(|| BackendError::NotFound { path: self.path.clone() })?;
         value.pop();
         Ok(value)
     }
@@ -75,7 +127,7 @@ impl StreamFile {
             let mut data = self.load()?;
             let done = change(&mut data)?;
             data.push(0);
-            self.base.node.set_xattr(&self.xattr, &data)?;
+            self.base.node.set_xattr(&self.xattr(), &data)?;
             done
         };
         sync_node(&self.base.node, stability)?;

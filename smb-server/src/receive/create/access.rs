@@ -134,6 +134,27 @@ pub(crate) fn inherit(parent: Option<&SecurityDescriptor>, creator: &Sid, is_dir
     })
 }
 
+/// The descriptor of a new file: what the client sends; what it leaves out is inherited. None when neither says anything.
+// MS-DTYP 2.5.3.4.1
+// A descriptor without a list asks for the inherited one; only a list that is present and empty, or null, stands for itself.
+#[must_use]
+pub(crate) fn of_new(sent: Option<&[u8]>, inherited: Option<SecurityDescriptor>) -> Option<Vec<u8>> {
+    let Some(bytes) = sent else { return inherited.map(|descriptor| descriptor.to_bytes()) };
+    let Ok(sent) = SecurityDescriptor::decode(bytes) else { return Some(bytes.to_vec()) };
+    if sent.control.contains(SecurityControl::DACL_PRESENT) {
+        return Some(bytes.to_vec());
+    }
+    if let Some(inherited) = inherited {
+        let owner = sent.owner.or(inherited.owner);
+        return Some(SecurityDescriptor { owner, group: sent.group.or(inherited.group), sacl: sent.sacl, ..inherited }.to_bytes());
+    }
+    if sent.owner.is_none() && sent.group.is_none() && sent.sacl.is_none() {
+        return None;
+    }
+    let everyone = Acl::new(vec![Ace::allow(Sid::everyone(), AccessMask::FILE_ALL, AceFlags::NONE)]);
+    Some(SecurityDescriptor { control: sent.control | SecurityControl::DACL_PRESENT, dacl: Some(everyone), ..sent }.to_bytes())
+}
+
 /// Puts the creator in the place of CREATOR OWNER and CREATOR GROUP, and specific rights in that of generic ones.
 fn for_creator(kind: &AceKind, creator: &Sid) -> AceKind {
     let person = |sid: &Sid| if *sid == Sid::new(3, &[0]) || *sid == Sid::new(3, &[1]) { creator.clone() } else { sid.clone() };
@@ -181,6 +202,18 @@ mod tests {
         assert!(grant(AccessMask::WRITE_DATA, found).is_err());
         assert_eq!(grant(AccessMask::MAXIMUM_ALLOWED, found).unwrap(), FILE_GENERIC_READ);
         assert!(grant(AccessMask::MAXIMUM_ALLOWED, AccessMask::NONE).is_err());
+    }
+
+    #[test]
+    fn what_a_new_file_gets() {
+        let user = Sid::new(5, &[21, 7]);
+        let empty = SecurityDescriptor::default().to_bytes();
+        assert_eq!(of_new(Some(&empty), None), None);
+        let inherited = descriptor(vec![Ace::allow(user.clone(), AccessMask::READ_DATA, AceFlags::INHERITED)], user.clone());
+        let made = SecurityDescriptor::decode(&of_new(Some(&empty), Some(inherited.clone())).unwrap()).unwrap();
+        assert_eq!(made.dacl, inherited.dacl);
+        let own = descriptor(Vec::new(), user).to_bytes();
+        assert_eq!(of_new(Some(&own), Some(inherited)), Some(own));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use persistence_model::{
 };
 use smb_backend::{Backend, BackendError, BackendFile, CreateArgs, FileKind, MustBe, OpenHow, Overwrite, Stability, Want};
 use smb_proto::{info::NotifyAction, message::change_notify::CompletionFilter, security::SecurityDescriptor};
-use smb_types::{AccessMask, CreateDisposition, FileAttributes, NtStatus};
+use smb_types::{AccessMask, CreateDisposition, FileAttributes, NtStatus, ShareAccess};
 
 use super::{
     access,
@@ -152,6 +152,9 @@ async fn open_found(
         access::grant(needed, maximal)?;
     }
     let key = tree.share.file_key(found.metadata.key);
+    if below.stream.is_none() && granted.contains(AccessMask::DELETE) {
+        check_streams_share_delete(ctx, key)?;
+    }
     let request =
         open_request(ctx, wishes, Some(key), record_path(&found.path, below.stream.as_deref()), is_directory, granted, overwrites)?;
     let command =
@@ -175,6 +178,16 @@ async fn open_found(
         Outcome::Reserved { open, resumed: false } if overwrites => overwrite(ctx, wishes, tree, backend, found, below, open).await,
         other => unexpected(ctx, Some(key), other).await,
     }
+}
+
+/// Who may delete a file may delete its streams: every open of one must share that.
+// MS-FSA 2.1.5.1.2.2
+fn check_streams_share_delete(ctx: &RequestContext, file: FileKey) -> Result<(), Refusal> {
+    let in_the_way = ctx.server.store.with_state(|state| {
+        let mut opens = state.named_streams(&file).flat_map(|stream| stream.opens.iter()).filter_map(|id| state.open(*id));
+        opens.any(|open| !open.is_stat() && !open.share_access.contains(ShareAccess::DELETE))
+    });
+    if in_the_way { Err(Refusal::new(NtStatus::SHARING_VIOLATION, "an open of a stream does not share deleting")) } else { Ok(()) }
 }
 
 /// Throws the data of a reserved file away and confirms.
@@ -233,10 +246,8 @@ async fn create(
     let request = open_request(ctx, wishes, None, path, is_directory, granted, false)?;
     match propose_and_wait(ctx, || Command::ReserveOpen(Box::new(request.clone())), None).await? {
         Outcome::Reserved { open, resumed } => {
-            let descriptor = wishes
-                .security_descriptor
-                .clone()
-                .or_else(|| access::inherit(parent.as_ref(), &user, is_directory).map(|descriptor| descriptor.to_bytes()));
+            let inherited = access::inherit(parent.as_ref(), &user, is_directory);
+            let descriptor = access::of_new(wishes.security_descriptor.as_deref(), inherited);
             match blocking(|| make(wishes, tree, backend, kind, descriptor)) {
                 Ok(below) => {
                     parent_lease::entry_changed(&ctx.server, &tree.share, &below.path, parent_lease_of(ctx, wishes));
@@ -455,7 +466,7 @@ fn open_below(
         target::open_existing(backend, &found.path, stream, want)
     });
     match opened {
-        Ok((file, path)) if file.key() == found.metadata.key => Ok(Some(Below { file, path, stream: wishes.target.stream.clone() })),
+        Ok((file, path)) if file.key() == found.metadata.key => Ok(Some(Below { file, path, stream: found.stream.clone() })),
         Ok(_) | Err(BackendError::NotFound { .. } | BackendError::ParentNotFound { .. }) => Ok(None),
         Err(error) => Err(error.into()),
     }

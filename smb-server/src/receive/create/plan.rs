@@ -42,7 +42,7 @@ fn when_found(wishes: &Wishes, found: &Found, is_replay: bool) -> Result<Plan, R
     if wants_directory && !is_directory {
         return Err(Refusal::new(NtStatus::NOT_A_DIRECTORY, "the name is a file's"));
     }
-    if is_directory && wishes.options.contains(CreateOptions::NON_DIRECTORY_FILE) {
+    if is_directory && (wishes.options.contains(CreateOptions::NON_DIRECTORY_FILE) || wishes.target.data_type) {
         return Err(Refusal::new(NtStatus::FILE_IS_A_DIRECTORY, "the name is a directory's"));
     }
     let read_only = attributes.contains(FileAttributes::READONLY) && !is_directory;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use smb_backend::{Backend, BackendError, FileKey, FileKind, Metadata, MustBe, OpenHow, RelPath, Want};
-use smb_proto::name::ParsedName;
+use smb_proto::name::{ParsedName, SEPARATORS};
 use smb_types::{FileAttributes, NtStatus};
 
 use crate::error::Refusal;
@@ -17,6 +17,8 @@ pub(crate) struct Target {
     pub(crate) stream: Option<String>,
     /// `$INDEX_ALLOCATION` was written: a directory is meant.
     pub(crate) directory_type: bool,
+    /// `::$DATA` was written: no directory can be meant.
+    pub(crate) data_type: bool,
     /// A separator ended the name: no file can be meant.
     pub(crate) trailing_separator: bool,
 }
@@ -34,21 +36,27 @@ impl Target {
         let parsed = ParsedName::parse(name)?;
         let path = RelPath::from_components(parsed.components.iter().map(String::as_str))
             .map_err(|_| Refusal::new(NtStatus::OBJECT_NAME_INVALID, "a component cannot be stored"))?;
-        Ok(Self { path, stream: parsed.stream, directory_type: parsed.directory_type, trailing_separator: parsed.trailing_separator })
+        Ok(Self {
+            path,
+            stream: parsed.stream,
+            directory_type: parsed.directory_type,
+            data_type: parsed.data_type,
+            trailing_separator: parsed.trailing_separator,
+        })
     }
 
     /// Reads the path of a record: `directory\file:stream`.
     pub(crate) fn of_record(path: &str) -> Option<Self> {
         let (path, stream) = path.split_once(':').map_or((path, None), |(path, stream)| (path, Some(stream.to_owned())));
         let path = RelPath::parse_smb(&path.replace('/', "\\")).ok()?;
-        Some(Self { path, stream, directory_type: false, trailing_separator: false })
+        Some(Self { path, stream, directory_type: false, data_type: false, trailing_separator: false })
     }
 }
 
 /// Tells whether ".." leads out of the share at some point.
 fn leaves_root(name: &str) -> bool {
     let mut depth = 0usize;
-    for component in name.split('\\') {
+    for component in name.split(SEPARATORS) {
         match component {
             "" | "." => {}
             ".." => match depth.checked_sub(1) {
@@ -78,6 +86,8 @@ pub(crate) struct Found {
     pub(crate) path: RelPath,
     /// The file that a stream belongs to; of a file, itself.
     pub(crate) base: FileKey,
+    /// The stream as it is spelled on disk.
+    pub(crate) stream: Option<String>,
 }
 
 /// Looks a name up; None when the last component (or the stream) is missing.
@@ -88,12 +98,15 @@ pub(crate) fn find(backend: &dyn Backend, target: &Target) -> Result<Option<Foun
         Err(error) => return Err(error),
     };
     let base = entry.metadata.key;
-    let Some(stream) = &target.stream else { return Ok(Some(Found { metadata: entry.metadata, path: entry.path, base })) };
+    let Some(stream) = &target.stream else { return Ok(Some(Found { metadata: entry.metadata, path: entry.path, base, stream: None })) };
     match backend.open_stream(&entry.path, stream, &OpenHow { must_be: MustBe::File, ..OpenHow::existing(Want::PATH_ONLY) }) {
         Ok(opened) => {
             let attributes = entry.metadata.attributes.without(FileAttributes::DIRECTORY);
             let attributes = if attributes.is_empty() { FileAttributes::NORMAL } else { attributes };
-            Ok(Some(Found { metadata: Metadata { attributes, kind: FileKind::File, ..opened.metadata }, path: entry.path, base }))
+            let metadata = Metadata { attributes, kind: FileKind::File, ..opened.metadata };
+            let same = |name: &str| smb_backend::name::eq_ignore_case(name, stream);
+            let spelled = backend.streams(&entry.path)?.into_iter().map(|stream| stream.name).find(|name| same(name));
+            Ok(Some(Found { metadata, path: entry.path, base, stream: Some(spelled.unwrap_or_else(|| stream.clone())) }))
         }
         Err(BackendError::NotFound { .. }) => Ok(None),
         Err(error) => Err(error),

@@ -203,7 +203,7 @@ fn check_options(
         if attributes.contains(FileAttributes::TEMPORARY) && disposition == CreateDisposition::Create {
             return Err(Refusal::invalid("directories cannot be temporary"));
         }
-        if target.stream.is_some() {
+        if target.stream.is_some() || target.data_type {
             return Err(Refusal::new(NtStatus::NOT_A_DIRECTORY, "a stream is no directory"));
         }
     }

@@ -36,6 +36,15 @@ pub(super) fn query(open: &Open, request: &QueryInfoRequest) -> Result<Reply, Re
         }
         return Err(Refusal::new(NtStatus::INVALID_DEVICE_REQUEST, "pipes have no file system"));
     };
+    // A short name does not make the least buffer shorter.
+    let least = match request.information_class {
+        fs::FS_VOLUME => VOLUME_BYTES_MIN,
+        fs::FS_ATTRIBUTE => ATTRIBUTE_BYTES_MIN,
+        _ => 0,
+    };
+    if usize::try_from(request.output_buffer_length).is_ok_and(|room| room < least) {
+        return Err(Refusal::new(NtStatus::INFO_LENGTH_MISMATCH, "the buffer is too small"));
+    }
     let volume = blocking(|| backend.volume())?;
     match request.information_class {
         fs::FS_VOLUME => {

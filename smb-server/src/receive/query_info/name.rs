@@ -19,7 +19,7 @@ pub(super) fn rooted(ctx: &RequestContext, open: &Open) -> String {
 }
 
 fn relative(ctx: &RequestContext, open: &Open) -> String {
-    record_path(&io::current_path(&ctx.server, open), open.stream.as_deref())
+    record_path(&io::current_path(&ctx.server, open), io::current_stream(&ctx.server, open).as_deref())
 }
 
 /// FileNameInformation.

@@ -20,7 +20,7 @@ use crate::{
 
 /// Renames the open's stream.
 pub(super) async fn rename(ctx: &mut RequestContext, open: &Arc<Open>, wish: &FileRenameInformation) -> Result<(), Refusal> {
-    let Some(from) = open.stream.clone() else {
+    let Some(from) = io::current_stream(&ctx.server, open) else {
         return Err(Refusal::new(NtStatus::OBJECT_NAME_INVALID, "the unnamed stream keeps its name"));
     };
     if !wish.file_name.starts_with(':') {
