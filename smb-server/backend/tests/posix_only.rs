@@ -145,3 +145,41 @@ fn attributes_need_no_read_permission() {
     let f = b.open(&p("f"), &OpenHow::existing(Want::PATH_ONLY)).unwrap();
     assert_eq!((f.metadata.size, f.metadata.mode), (1, 0));
 }
+
+#[test]
+fn an_open_stream_keeps_its_data_through_renames() {
+    let (_dir, b) = share();
+    let how = OpenHow { disposition: CreateDisposition::OpenIf, ..OpenHow::existing(Want::READ_WRITE) };
+    b.open(&p("f"), &how).unwrap();
+    let first = b.open_stream(&p("f"), "one", &how).unwrap().file;
+    let second = b.open_stream(&p("f"), "ONE", &how).unwrap().file;
+    first.write_at(0, b"data", Stability::Cached).unwrap();
+    b.open_stream(&p("f"), "\u{5}two?", &how).unwrap();
+    for (from, to) in [("one", "\u{5}two?"), ("\u{5}two?", "three")] {
+        b.rename_stream(&p("f"), from, to, true).unwrap();
+        for file in [&first, &second] {
+            assert_eq!(file.metadata().unwrap().size, 4, "{to}");
+        }
+    }
+    second.write_at(4, b"!", Stability::Cached).unwrap();
+    drop((first, second));
+    let streams = b.streams(&p("f")).unwrap();
+    assert_eq!(streams.iter().map(|stream| (stream.name.as_str(), stream.size)).collect::<Vec<_>>(), [("three", 5)]);
+    let again = b.open_stream(&p("f"), "three", &OpenHow::existing(Want::READ)).unwrap().file;
+    let mut buffer = [0; 5];
+    assert_eq!((again.read_at(0, &mut buffer).unwrap(), &buffer), (5, b"data!"));
+}
+
+#[test]
+fn reserving_room_changes_a_file_but_does_not_write_it() {
+    let (_dir, b) = share();
+    let how = OpenHow { disposition: CreateDisposition::OpenIf, ..OpenHow::existing(Want::READ_WRITE) };
+    let file = b.open(&p("f"), &how).unwrap().file;
+    let old = FileTime::from_unix(1_000_000_000, 0);
+    file.set_basic(&smb_backend::SetBasic { last_write: Some(old), ..Default::default() }).unwrap();
+    for bytes in [0, 8192] {
+        file.allocate(bytes).unwrap();
+        let metadata = file.metadata().unwrap();
+        assert_eq!((metadata.last_write, metadata.size), (old, 0), "{bytes}");
+    }
+}

@@ -33,6 +33,9 @@ use crate::{
 /// Pipe opens are numbered from here on, far above every record's id.
 const PIPE_ID_FIRST: u64 = 1 << 63;
 
+/// Most file positions that are kept for clients that lost their connection.
+const POSITIONS_MAX: usize = 4096;
+
 /// One node's SMB service.
 pub struct Server {
     /// Options and limits.
@@ -51,6 +54,8 @@ pub struct Server {
     connections: RwLock<BTreeMap<ConnectionId, Arc<Connection>>>,
     sessions: RwLock<BTreeMap<SessionId, Arc<Session>>>,
     opens: RwLock<BTreeMap<OpenId, Arc<Open>>>,
+    /// CurrentByteOffset of durable opens whose client may come back to this node; the oldest are forgotten.
+    positions: Mutex<BTreeMap<OpenId, u64>>,
     shares: Mutex<BTreeMap<ShareId, Arc<Share>>>,
     ipc: Arc<Share>,
     /// What logons are told and allowed.
@@ -94,6 +99,7 @@ impl Server {
             connections: RwLock::new(BTreeMap::new()),
             sessions: RwLock::new(BTreeMap::new()),
             opens: RwLock::new(BTreeMap::new()),
+            positions: Mutex::new(BTreeMap::new()),
             shares: Mutex::new(BTreeMap::new()),
             ipc: Arc::new(ipc),
             creates_under_way: Mutex::new(BTreeSet::new()),
@@ -203,8 +209,21 @@ impl Server {
 
     /// Removes an open of a session from both tables.
     pub(crate) fn forget_open(&self, session: &Session, open: &Open) {
+        let position = open.position.load(Ordering::Relaxed);
+        if open.is_durable && position != 0 {
+            let mut positions = self.positions.lock();
+            positions.insert(open.open_id, position);
+            if positions.len() > POSITIONS_MAX {
+                positions.pop_first();
+            }
+        }
         self.opens.write().remove(&open.open_id);
         session.remove_open(open.file_id);
+    }
+
+    /// Where the client of a lost open was in the file, as far as this node knows.
+    pub(crate) fn take_position(&self, open: OpenId) -> u64 {
+        self.positions.lock().remove(&open).unwrap_or_default()
     }
 
     /// Removes an open from both tables.

@@ -5,7 +5,7 @@ use std::io::IoSlice;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
-use rustix::fs::{self, AtFlags, FallocateFlags, FileType, Mode, OFlags, RawMode, SeekFrom, Statx, Timespec, Timestamps};
+use rustix::fs::{self, AtFlags, FallocateFlags, FileType, Mode, OFlags, SeekFrom, Statx, Timespec, Timestamps};
 use rustix::io::{self, Errno, ReadWriteFlags};
 use smb_types::{FileAttributes, FileTime};
 
@@ -239,14 +239,12 @@ impl BackendFile for PosixFile {
         if bytes < self.size()? {
             return self.truncate(fd.as_fd(), bytes);
         }
+        let before = self.node.statx()?.stx_mtime;
         self.reserve(fd.as_fd(), bytes)?;
         // MS-FSA 2.1.5.15.1
-        // Where nothing had to be reserved the file system saw no change; the client made one.
-        let mode = Mode::from_raw_mode(RawMode::from(self.node.statx()?.stx_mode) & 0o7777);
-        if let Err(error) = fs::fchmod(fd.as_fd(), mode) {
-            // Only the owner may; then the time of the change stays as it is.
-            tracing::debug!(%error, "the time of a change is not noted");
-        }
+        // Room is no data: the file has changed, but was not written. Setting the time it has notes that.
+        let last_modification = Timespec { tv_sec: before.tv_sec, tv_nsec: i64::from(before.tv_nsec) };
+        self.node.set_times(&Timestamps { last_access: timespec(None), last_modification })?;
         Ok(())
     }
 

@@ -78,6 +78,7 @@ pub(super) async fn attach(ctx: &mut RequestContext, grant: &Grant, below: Below
         write_through,
         channel_sequence,
     }));
+    open.position.store(ctx.server.take_position(grant.open), std::sync::atomic::Ordering::Relaxed);
     open.replay_eligible.store(record.replay_eligible, std::sync::atomic::Ordering::Release);
     open.is_resilient.store(durability == Durability::Resilient, std::sync::atomic::Ordering::Release);
     ctx.server.add_open(&session, &open);
