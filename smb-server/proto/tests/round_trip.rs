@@ -192,7 +192,8 @@ fn control_buffers() {
     assert_eq!(fsctl::NetworkInterface::decode_list(&b).unwrap(), nics);
     let s = fsctl::Snapshots { names: vec!["@GMT-2024.01.02-03.04.05".into()] };
     assert_eq!(fsctl::Snapshots::decode(&s.to_bytes(4096)).unwrap(), s);
-    assert_eq!(s.to_bytes(16).len(), 12, "only the size when the names do not fit");
+    assert_eq!(s.to_bytes(16), [1u32, 0, 52, 0].map(u32::to_le_bytes).concat(), "only the size when the names do not fit, in 16 bytes");
+    assert_eq!(fsctl::Snapshots::default().to_bytes(16), [0u32, 0, 2, 0].map(u32::to_le_bytes).concat(), "none");
     let r = fsctl::ReparseData::Symlink { substitute_name: "x\\y".into(), print_name: "y".into(), relative: true };
     let mut b = Vec::new();
     r.encode(&mut b);

@@ -30,16 +30,16 @@ impl Snapshots {
     pub fn to_bytes(&self, max_output: u32) -> Vec<u8> {
         let mut out = Vec::new();
         out.put_u32(len_u32(self.names.len()));
-        if self.names.is_empty() {
-            out.put_u64(0);
-            return out;
-        }
         let array = self.array();
         let fits = array.len().saturating_add(12) <= usize::try_from(max_output).unwrap_or(usize::MAX);
-        out.put_u32(if fits { len_u32(self.names.len()) } else { 0 });
+        let shown = fits && !self.names.is_empty();
+        out.put_u32(if shown { len_u32(self.names.len()) } else { 0 });
         out.put_u32(len_u32(array.len()));
-        if fits {
+        if shown {
             out.put_bytes(&array);
+        } else {
+            // Clients take less than OUTPUT_MIN for a broken answer.
+            out.put_u32(0);
         }
         out
     }
