@@ -22,13 +22,16 @@ use crate::{
     Stability, StreamInfo, Want,
 };
 
+/// The attribute that holds an open stream at the moment.
+type Place = Mutex<String>;
+
 /// The attributes that hold the open streams of this node, by file: who has a stream open follows it when it is renamed.
 #[derive(Debug, Default)]
-pub(super) struct OpenStreams(Mutex<BTreeMap<(FileKey, String), Weak<Mutex<String>>>>);
+pub(super) struct OpenStreams(Mutex<BTreeMap<(FileKey, String), Weak<Place>>>);
 
 impl OpenStreams {
     /// The place that all opens of a stream share.
-    fn opened(&self, file: FileKey, xattr: String) -> Arc<Mutex<String>> {
+    fn opened(&self, file: FileKey, xattr: String) -> Arc<Place> {
         let mut open = self.0.lock();
         let key = (file, xattr);
         if let Some(place) = open.get(&key).and_then(Weak::upgrade) {
@@ -50,7 +53,7 @@ impl OpenStreams {
     }
 
     /// Forgets a stream with its last open.
-    fn closed(&self, file: FileKey, place: &Arc<Mutex<String>>) {
+    fn closed(&self, file: FileKey, place: &Arc<Place>) {
         let mut open = self.0.lock();
         if Arc::strong_count(place) == 1 {
             let key = (file, place.lock().clone());
