@@ -151,3 +151,59 @@ fn links_in_the_documents_are_alive() {
     }
     assert!(checked > 0, "no link was checked");
 }
+
+/// Specification marks of all sources: (mark, file) and the deviations with their reasons.
+fn marks() -> (BTreeSet<(String, String)>, BTreeSet<(String, String)>) {
+    let (mut rules, mut deviations) = (BTreeSet::new(), BTreeSet::new());
+    for dir in ["smb-server", "witness", "persistence", "raftstore", "chaos"] {
+        let mut files = Vec::new();
+        sources(&root().join(dir), &mut files);
+        for file in files {
+            let name = file.strip_prefix(root()).expect("below the root").display().to_string();
+            for line in read(&file).lines().filter_map(|line| line.trim_start().strip_prefix("// ")) {
+                if line.starts_with("MS-") {
+                    // Sections only: the rule in our words stays in the code.
+                    let mut words = line.split_whitespace();
+                    let document = words.next().unwrap_or_default();
+                    for section in words.map(|word| word.trim_end_matches([',', ':', ';', '.'])) {
+                        if !section.starts_with(|c: char| c.is_ascii_digit()) || !section.contains('.') {
+                            break;
+                        }
+                        rules.insert((format!("{document} {section}"), name.clone()));
+                    }
+                } else if let Some(reason) = line.strip_prefix("deviation: ").or_else(|| line.strip_prefix("windows: ")) {
+                    deviations.insert((name.clone(), reason.to_owned()));
+                }
+            }
+        }
+    }
+    (rules, deviations)
+}
+
+#[test]
+fn the_coverage_page_is_fresh() {
+    let (rules, deviations) = marks();
+    assert!(rules.len() > 50, "the marks were not found");
+    let mut page = String::from(
+        "# Protocol coverage\n\nMade from the marks in the sources (`HOLDFAST_BLESS=1 cargo test -p holdfast --test tidy`); do not edit.\n\n## Sections\n\n| section | files |\n|---|---|\n",
+    );
+    let mut by_section: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for (section, file) in &rules {
+        by_section.entry(section).or_default().push(format!("`{file}`"));
+    }
+    for (section, files) in by_section {
+        page.push_str(&format!("| {section} | {} |\n", files.join(", ")));
+    }
+    page.push_str("\n## Where we differ, or follow Windows rather than the text\n\n| file | what and why |\n|---|---|\n");
+    for (file, reason) in deviations {
+        page.push_str(&format!("| `{file}` | {} |\n", reason.replace('|', "\\|")));
+    }
+    let path = root().join("docs/protocol/coverage.md");
+    if std::env::var_os("HOLDFAST_BLESS").is_some() {
+        std::fs::write(&path, &page).expect("the page can be written");
+    }
+    assert!(
+        std::fs::read_to_string(&path).is_ok_and(|kept| kept == page),
+        "docs/protocol/coverage.md is stale: run the test with HOLDFAST_BLESS=1"
+    );
+}
