@@ -152,9 +152,12 @@ fn links_in_the_documents_are_alive() {
     assert!(checked > 0, "no link was checked");
 }
 
-/// Specification marks of all sources: (mark, file) and the deviations with their reasons.
-fn marks() -> (BTreeSet<(String, String)>, BTreeSet<(String, String)>) {
-    let (mut rules, mut deviations) = (BTreeSet::new(), BTreeSet::new());
+/// What was found, with the file it stands in.
+type Found = BTreeSet<(String, String)>;
+
+/// Specification marks of all sources: (mark, file), and (file, deviation with its reason).
+fn marks() -> (Found, Found) {
+    let (mut rules, mut deviations) = (Found::new(), Found::new());
     for dir in ["smb-server", "witness", "persistence", "raftstore", "chaos"] {
         let mut files = Vec::new();
         sources(&root().join(dir), &mut files);
