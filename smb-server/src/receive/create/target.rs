@@ -77,7 +77,7 @@ pub(crate) fn record_path(path: &RelPath, stream: Option<&str>) -> String {
     }
 }
 
-/// What a name stands for now.
+/// What a name means at this moment.
 #[derive(Debug, Clone)]
 pub(crate) struct Found {
     /// Of the file, or of the stream (with the attributes of its file).
