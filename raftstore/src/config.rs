@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 
+use crate::environment::Environment;
 use crate::faults::Faults;
 use crate::pki::{ClusterCa, NodeIdentity};
 
@@ -111,6 +112,8 @@ pub struct Config {
     pub ca: Option<Arc<ClusterCa>>,
     /// Broken links, for tests and chaos runs.
     pub faults: Faults,
+    /// Disk, network, clock and threads; those of the operating system unless a simulation brings its own.
+    pub environment: Environment,
 }
 
 impl Config {
@@ -127,6 +130,7 @@ impl Config {
             admission: None,
             ca: None,
             faults: Faults::default(),
+            environment: Environment::default(),
         }
     }
 }

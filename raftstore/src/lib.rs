@@ -24,6 +24,7 @@
 mod clock;
 mod codec;
 mod config;
+pub mod environment;
 mod error;
 mod faults;
 mod machine;
