@@ -43,6 +43,10 @@ pub(crate) enum Kind {
     Frame = 10,
     /// The end of a snapshot.
     SnapshotEnd = 11,
+    /// The mark of the last run.
+    Life = 12,
+    /// A batch of a simulated database.
+    Batch = 13,
 }
 
 /// Why bytes are not the value that they should be.

@@ -71,6 +71,8 @@ pub struct Limits {
     pub snapshot_entries: u64,
     /// Entries kept in the log although a snapshot holds them.
     pub log_entries_kept: u64,
+    /// Length of a file of the log. Files that exist keep theirs.
+    pub log_file_bytes: u64,
 }
 
 impl Default for Limits {
@@ -85,6 +87,7 @@ impl Default for Limits {
             handshake: Duration::from_secs(3),
             snapshot_entries: 50_000,
             log_entries_kept: 10_000,
+            log_file_bytes: 8 << 20,
         }
     }
 }
@@ -112,6 +115,8 @@ pub struct Config {
     pub ca: Option<Arc<ClusterCa>>,
     /// Broken links, for tests and chaos runs.
     pub faults: Faults,
+    /// Names this boot of the machine; `None`: the kernel's own id. A node that finds another one than it left behind lost power.
+    pub boot_id: Option<String>,
     /// Disk, network, clock and threads; those of the operating system unless a simulation brings its own.
     pub environment: Environment,
 }
@@ -130,6 +135,7 @@ impl Config {
             admission: None,
             ca: None,
             faults: Faults::default(),
+            boot_id: None,
             environment: Environment::default(),
         }
     }

@@ -13,10 +13,10 @@ use openraft::raft::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::types::{Blob, Command, LeaderId, SnapshotMeta, TypeConfig, Vote};
+use crate::types::{Blob, Command, LeaderId, LogId, SnapshotMeta, TypeConfig, Vote};
 
 /// The version of the conversation; both sides use the lower one of the two newest.
-pub(crate) const PROTOCOL_NEWEST: u16 = 1;
+pub(crate) const PROTOCOL_NEWEST: u16 = 2;
 /// The oldest version that is still understood.
 pub(crate) const PROTOCOL_OLDEST: u16 = 1;
 
@@ -49,14 +49,35 @@ pub(crate) enum Request {
     Vote(VoteRequest<TypeConfig>),
     PreVote(VoteRequest<TypeConfig>),
     TransferLeader(TransferLeaderRequest<TypeConfig>),
-    SnapshotBegin { id: u64 },
-    SnapshotChunk { id: u64, offset: u64, chunk: Blob },
-    SnapshotEnd { id: u64, bytes: u64, vote: Vote, meta: SnapshotMeta },
-    Propose { leader: LeaderId, command: Command },
+    SnapshotBegin {
+        id: u64,
+    },
+    SnapshotChunk {
+        id: u64,
+        offset: u64,
+        chunk: Blob,
+    },
+    SnapshotEnd {
+        id: u64,
+        bytes: u64,
+        vote: Vote,
+        meta: SnapshotMeta,
+    },
+    Propose {
+        leader: LeaderId,
+        command: Command,
+    },
     ReadIndex,
-    WaitApplied { index: u64, timeout: Duration },
+    WaitApplied {
+        index: u64,
+        timeout: Duration,
+    },
     Membership(MembershipChange),
     Call(Blob),
+    /// Since version 2: is the node in doubt, and how long is its log?
+    Standing,
+    /// Since version 2: where does the leader's log end?
+    LogEnd,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -73,6 +94,13 @@ pub(crate) enum Response {
     Refused(String),
     /// It was not done because this node does not lead.
     NotLeader,
+    /// Since version 2.
+    Standing {
+        in_doubt: bool,
+        last: Option<LogId>,
+    },
+    /// Since version 2.
+    LogEnd(Option<LogId>),
 }
 
 /// What became of a proposal at the leader.
@@ -84,6 +112,16 @@ pub(crate) enum Proposed {
     NotAppended,
     /// It may come to be committed, or not.
     Unknown,
+}
+
+impl Request {
+    /// The first version of the conversation that has this request.
+    pub(crate) const fn since(&self) -> u16 {
+        match self {
+            Self::Standing | Self::LogEnd => 2,
+            _ => 1,
+        }
+    }
 }
 
 /// A change of the membership, executed by the leader.

@@ -3,10 +3,14 @@
 //! Nothing else in this crate touches files, threads or blocking calls by itself.
 
 pub mod disk;
+pub mod random;
+pub mod simulated_disk;
 
 use std::sync::Arc;
 
 pub use disk::{Disk, DiskFile, OpenFile, SystemDisk};
+pub use random::Random;
+pub use simulated_disk::SimulatedDisk;
 
 /// Where a store lives.
 #[derive(Debug, Clone)]

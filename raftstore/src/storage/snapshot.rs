@@ -6,14 +6,15 @@
 //! ```
 //! A file gets its final name only when it is complete and synced. Values are the raw bytes of the machine.
 
-use std::fs::{File, OpenOptions};
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::Database;
 use crate::codec::{self, Kind};
+use crate::environment::{Disk, DiskFile, OpenFile};
 use crate::types::{Blob, SnapshotMeta};
 
 /// Folder of the snapshots in the data directory.
@@ -45,9 +46,53 @@ pub(crate) struct SnapshotFile {
     pub(crate) received: bool,
 }
 
+/// A file from its beginning to its end.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    file: Arc<dyn DiskFile>,
+    at: u64,
+    len: u64,
+}
+
+impl Stream {
+    /// Reads a file.
+    pub(crate) fn open(disk: &dyn Disk, path: &Path) -> io::Result<Self> {
+        let file = disk.open(path, OpenFile::Read)?;
+        let len = file.len()?;
+        Ok(Self { file, at: 0, len })
+    }
+
+    fn create(disk: &dyn Disk, path: &Path) -> io::Result<Self> {
+        Ok(Self { file: disk.open(path, OpenFile::CreateEmpty)?, at: 0, len: 0 })
+    }
+}
+
+impl Read for Stream {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        let rest = usize::try_from(self.len.saturating_sub(self.at)).unwrap_or(usize::MAX);
+        let count = bytes.len().min(rest);
+        self.file.read_exact_at(&mut bytes[..count], self.at)?;
+        self.at += count as u64;
+        Ok(count)
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write_all_at(bytes, self.at)?;
+        self.at += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// Writes a snapshot file.
 pub(crate) struct SnapshotWriter {
-    out: BufWriter<File>,
+    disk: Arc<dyn Disk>,
+    out: BufWriter<Stream>,
     path: PathBuf,
     piece: Vec<(Blob, Blob)>,
     piece_bytes: usize,
@@ -57,8 +102,9 @@ pub(crate) struct SnapshotWriter {
 impl SnapshotWriter {
     pub(crate) fn create(database: &Database, head: &Head) -> io::Result<Self> {
         let path = database.dir().join(FOLDER).join(format!("{}.{UNFINISHED}", file_name(&head.meta)));
-        let out = BufWriter::new(File::create(&path)?);
-        let mut writer = Self { out, path, piece: Vec::new(), piece_bytes: 0, entries: 0 };
+        let disk = database.environment().disk.clone();
+        let out = BufWriter::new(Stream::create(disk.as_ref(), &path)?);
+        let mut writer = Self { disk, out, path, piece: Vec::new(), piece_bytes: 0, entries: 0 };
         writer.frame(Kind::SnapshotHead, head)?;
         Ok(writer)
     }
@@ -90,17 +136,17 @@ impl SnapshotWriter {
         }
         self.frame(Kind::SnapshotEnd, &End { entries: self.entries })?;
         self.out.flush()?;
-        self.out.get_ref().sync_all()?;
+        self.out.get_ref().file.sync()?;
         let path = self.path.with_extension("");
-        rename_synced(&self.path, &path)?;
+        rename_synced(self.disk.as_ref(), &self.path, &path)?;
         Ok(SnapshotFile { path, received: false })
     }
 }
 
-fn rename_synced(from: &Path, to: &Path) -> io::Result<()> {
-    std::fs::rename(from, to)?;
+fn rename_synced(disk: &dyn Disk, from: &Path, to: &Path) -> io::Result<()> {
+    disk.rename(from, to)?;
     match to.parent() {
-        Some(folder) => File::open(folder)?.sync_all(),
+        Some(folder) => disk.sync_dir(folder),
         None => Ok(()),
     }
 }
@@ -112,14 +158,14 @@ fn file_name(meta: &SnapshotMeta) -> String {
 
 /// Reads a snapshot file and checks all of it on the way.
 pub(crate) struct SnapshotReader {
-    input: BufReader<File>,
+    input: BufReader<Stream>,
     path: PathBuf,
     entries: u64,
 }
 
 impl SnapshotReader {
-    pub(crate) fn open(path: &Path) -> io::Result<(Self, Head)> {
-        let mut reader = Self { input: BufReader::new(File::open(path)?), path: path.to_owned(), entries: 0 };
+    pub(crate) fn open(disk: &dyn Disk, path: &Path) -> io::Result<(Self, Head)> {
+        let mut reader = Self { input: BufReader::new(Stream::open(disk, path)?), path: path.to_owned(), entries: 0 };
         let bytes = reader.frame()?;
         let head = codec::decode(Kind::SnapshotHead, &bytes).map_err(|err| reader.damaged(&err))?;
         Ok((reader, head))
@@ -159,8 +205,8 @@ impl SnapshotReader {
 }
 
 /// Reads a whole file only to check it, and returns its head.
-pub(crate) fn verify(path: &Path) -> io::Result<Head> {
-    let (mut reader, head) = SnapshotReader::open(path)?;
+pub(crate) fn verify(disk: &dyn Disk, path: &Path) -> io::Result<Head> {
+    let (mut reader, head) = SnapshotReader::open(disk, path)?;
     while reader.piece()?.is_some() {}
     Ok(head)
 }
@@ -168,73 +214,75 @@ pub(crate) fn verify(path: &Path) -> io::Result<Head> {
 /// A file that is being received from a peer.
 #[derive(Debug)]
 pub(crate) struct Incoming {
-    file: File,
+    disk: Arc<dyn Disk>,
+    file: Stream,
     path: PathBuf,
-    bytes: u64,
 }
 
 impl Incoming {
     pub(crate) fn create(database: &Database, from: u64, id: u64) -> io::Result<Self> {
         let path = database.dir().join(FOLDER).join(format!("from-{from}-{id}.{UNFINISHED}"));
-        let file = OpenOptions::new().create(true).truncate(true).write(true).open(&path)?;
-        Ok(Self { file, path, bytes: 0 })
+        let disk = database.environment().disk.clone();
+        let file = Stream::create(disk.as_ref(), &path)?;
+        Ok(Self { disk, file, path })
     }
 
     /// Adds a chunk, which must begin where the last one ended.
     pub(crate) fn add(&mut self, offset: u64, chunk: &[u8]) -> io::Result<()> {
-        if offset != self.bytes {
-            return Err(io::Error::other(format!("a chunk begins at {offset} where {} belongs", self.bytes)));
+        if offset != self.file.at {
+            return Err(io::Error::other(format!("a chunk begins at {offset} where {} belongs", self.file.at)));
         }
-        self.file.write_all(chunk)?;
-        self.bytes += chunk.len() as u64;
-        Ok(())
+        self.file.write_all(chunk)
     }
 
     pub(crate) fn finish(self, bytes: u64) -> io::Result<SnapshotFile> {
-        if bytes != self.bytes {
-            return Err(io::Error::other(format!("{} of {bytes} bytes arrived", self.bytes)));
+        if bytes != self.file.at {
+            return Err(io::Error::other(format!("{} of {bytes} bytes arrived", self.file.at)));
         }
-        self.file.sync_all()?;
+        self.file.file.sync()?;
         Ok(SnapshotFile { path: self.path, received: true })
     }
 
     /// Forgets what arrived.
     pub(crate) fn discard(self) {
-        remove(&self.path);
+        remove(self.disk.as_ref(), &self.path);
     }
 }
 
 /// Moves a received file to its place; copies one that belongs to somebody else.
 pub(crate) fn adopt(database: &Database, file: &SnapshotFile, meta: &SnapshotMeta) -> io::Result<SnapshotFile> {
+    let disk = database.disk();
     let path = database.dir().join(FOLDER).join(file_name(meta));
     if file.path == path {
         return Ok(file.clone());
     }
     if file.received {
-        rename_synced(&file.path, &path)?;
+        rename_synced(disk, &file.path, &path)?;
     } else {
         let part = path.with_extension(UNFINISHED);
-        std::fs::copy(&file.path, &part)?;
-        File::open(&part)?.sync_all()?;
-        rename_synced(&part, &path)?;
+        let mut copy = BufWriter::new(Stream::create(disk, &part)?);
+        io::copy(&mut BufReader::new(Stream::open(disk, &file.path)?), &mut copy)?;
+        copy.flush()?;
+        copy.get_ref().file.sync()?;
+        rename_synced(disk, &part, &path)?;
     }
     Ok(SnapshotFile { path, received: false })
 }
 
 /// Finds the newest usable snapshot, and removes what is not complete.
 pub(crate) fn newest(database: &Database) -> io::Result<Option<(SnapshotFile, Head)>> {
+    let disk = database.disk();
     let mut paths = Vec::new();
-    for item in std::fs::read_dir(database.dir().join(FOLDER))? {
-        let path = item?.path();
+    for path in disk.list(&database.dir().join(FOLDER))? {
         if path.extension().is_some_and(|ending| ending == UNFINISHED) {
-            remove(&path);
+            remove(disk, &path);
         } else {
             paths.push(path);
         }
     }
     paths.sort();
     while let Some(path) = paths.pop() {
-        match verify(&path) {
+        match verify(disk, &path) {
             Ok(head) => return Ok(Some((SnapshotFile { path, received: false }, head))),
             // Nothing is lost: the state itself is in the database, and the next snapshot is made from it.
             Err(err) => tracing::warn!(%err, "a snapshot file is not usable and is left alone"),
@@ -245,16 +293,16 @@ pub(crate) fn newest(database: &Database) -> io::Result<Option<(SnapshotFile, He
 
 /// Removes all snapshots except one.
 pub(crate) fn remove_others(database: &Database, keep: &Path) {
-    let Ok(items) = std::fs::read_dir(database.dir().join(FOLDER)) else { return };
-    for path in items.flatten().map(|item| item.path()) {
+    let Ok(paths) = database.disk().list(&database.dir().join(FOLDER)) else { return };
+    for path in paths {
         if path != keep && path.extension().is_none() {
-            remove(&path);
+            remove(database.disk(), &path);
         }
     }
 }
 
-fn remove(path: &Path) {
-    if let Err(err) = std::fs::remove_file(path) {
+fn remove(disk: &dyn Disk, path: &Path) {
+    if let Err(err) = disk.remove(path) {
         tracing::warn!(%err, path = %path.display(), "a snapshot file that is no longer needed cannot be removed");
     }
 }

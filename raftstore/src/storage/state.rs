@@ -14,12 +14,13 @@ use futures::{Stream, StreamExt};
 use openraft::storage::{EntryResponder, RaftStateMachine};
 use openraft::{EntryPayload, OptionalSend, RaftSnapshotBuilder};
 use parking_lot::Mutex;
-use rocksdb::{IteratorMode, WriteBatch};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{oneshot, watch};
 
+use super::log::scan::Contents;
+use super::records::{Batch, Table};
 use super::snapshot::{self, Head, SnapshotFile, SnapshotReader, SnapshotWriter};
-use super::{Database, META, STATE, key};
+use super::{Database, key};
 use crate::clock::LogClock;
 use crate::codec::{self, Kind};
 use crate::error::StartError;
@@ -29,8 +30,6 @@ use crate::types::{LogId, Snapshot, SnapshotMeta, StoredMembership, TypeConfig};
 
 /// Entries applied before the machine's changes are written.
 const BATCH_ENTRIES_MAX: usize = 256;
-/// Name of the marker's target when none is set: larger than any key of a machine.
-const STATE_END: [u8; 64] = [0xff; 64];
 
 /// How far the state is.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,25 +69,48 @@ struct Inner {
 }
 
 impl StateStore {
-    /// Reads the state into the machine. An installation of a snapshot that was cut short is done again first.
+    /// Reads the state into the machine. An installation of a snapshot that was cut short is done again first. A state that the log does
+    /// not explain is made anew from the snapshot: it was ahead of a log that lost its end, or fell behind one that was purged.
     pub(crate) fn open(
         database: Arc<Database>,
         machine: Arc<dyn Machine>,
         clock: Arc<LogClock>,
         waiters: Arc<Waiters>,
+        log: &Contents,
     ) -> Result<Self, StartError> {
         let start = |err: io::Error| database.start_error("the state", &err);
         if let Some(name) = database.read_start::<String>(Kind::Installing, key::INSTALLING, "the installation mark")? {
             let path = database.dir().join(snapshot::FOLDER).join(name);
             fill(&database, &path).map_err(start)?;
         }
-        let progress: Progress = database.read_start(Kind::Applied, key::APPLIED, "the applied mark")?.unwrap_or_default();
+        let mut progress: Progress = database.read_start(Kind::Applied, key::APPLIED, "the applied mark")?.unwrap_or_default();
+        let snapshot = snapshot::newest(&database).map_err(start)?;
+        if let Err(because) = explained(progress.log_id, log) {
+            tracing::warn!(because, applied = ?progress.log_id, "the state is made anew from the snapshot and the log");
+            progress = match &snapshot {
+                Some((file, head)) => {
+                    explained(head.meta.last_log_id, log)
+                        .map_err(|because| start(database.damaged("the state", &format!("{because}, and so is the snapshot"))))?;
+                    fill(&database, &file.path).map_err(start)?
+                }
+                None if log.purged.is_none() => {
+                    let mut batch = Batch::default();
+                    batch.clear(Table::State);
+                    batch.delete(Table::Meta, key::APPLIED);
+                    database.write(batch, true).map_err(start)?;
+                    Progress::default()
+                }
+                None => {
+                    return Err(start(database.damaged("the state", &format!("{because}, and there is no snapshot to make it anew from"))));
+                }
+            };
+        }
         clock.observe(progress.time_ms);
         load(&database, machine.as_ref()).map_err(|err| match err {
             LoadError::Damaged(err) => start(err),
             LoadError::Refused(because) => StartError::Load(because),
         })?;
-        let current = snapshot::newest(&database).map_err(start)?.map(|(file, head)| (file, head.meta));
+        let current = snapshot.map(|(file, head)| (file, head.meta));
         let (applied, _) = watch::channel(AppliedMark { log_id: progress.log_id, time_ms: progress.time_ms });
         let inner = Inner { database, machine, clock, waiters, progress: Mutex::new(progress), applied, current: Mutex::new(current) };
         Ok(Self { inner: Arc::new(inner) })
@@ -131,16 +153,15 @@ impl Inner {
             }
             responders.extend(responder);
         }
-        let mut batch = WriteBatch::default();
-        let family = self.database.family(STATE);
+        let mut batch = Batch::default();
         for (key, value) in self.machine.take_changes() {
             match value {
-                Some(value) => batch.put_cf(family, key, codec::wrap(Kind::Value, &value)),
-                None => batch.delete_cf(family, key),
+                Some(value) => batch.put(Table::State, key, codec::wrap(Kind::Value, &value)),
+                None => batch.delete(Table::State, key),
             }
         }
         let mark = codec::encode(Kind::Applied, &progress).map_err(io::Error::other)?;
-        batch.put_cf(self.database.family(META), key::APPLIED, mark);
+        batch.put(Table::Meta, key::APPLIED, mark);
         self.database.write(batch, false)?;
         self.clock.observe(progress.time_ms);
         let applied = AppliedMark { log_id: progress.log_id, time_ms: progress.time_ms };
@@ -158,14 +179,14 @@ impl Inner {
     }
 
     fn install(&self, meta: &SnapshotMeta, file: &SnapshotFile) -> io::Result<()> {
-        let head = snapshot::verify(&file.path)?;
+        let head = snapshot::verify(self.database.disk(), &file.path)?;
         if head.meta.last_log_id != meta.last_log_id {
             return Err(self.database.damaged("a received snapshot", &"it ends at another entry than announced"));
         }
         let file = snapshot::adopt(&self.database, file, meta)?;
         let name = file.path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        let mut batch = WriteBatch::default();
-        batch.put_cf(self.database.family(META), key::INSTALLING, codec::encode(Kind::Installing, &name).map_err(io::Error::other)?);
+        let mut batch = Batch::default();
+        batch.put(Table::Meta, key::INSTALLING, codec::encode(Kind::Installing, &name).map_err(io::Error::other)?);
         self.database.write(batch, true)?;
         let progress = fill(&self.database, &file.path)?;
         load(&self.database, self.machine.as_ref()).map_err(|err| match err {
@@ -185,25 +206,43 @@ impl Inner {
     }
 }
 
+/// Whether the log goes on from a state that was applied up to here.
+fn explained(applied: Option<LogId>, log: &Contents) -> Result<(), String> {
+    let last = log.last();
+    match applied {
+        _ if applied < log.purged => Err(format!("it lacks entries that the log no longer has (up to {:?})", log.purged)),
+        Some(applied) if Some(applied) == log.purged => Ok(()),
+        Some(applied) => {
+            let first = log.entries.front().map_or(0, |first| first.log_id.index);
+            let at = usize::try_from(applied.index.saturating_sub(first)).unwrap_or(usize::MAX);
+            match log.entries.get(at) {
+                Some(place) if place.log_id == applied => Ok(()),
+                _ => Err(format!("it holds entry {applied}, which the log (up to {last:?}) does not")),
+            }
+        }
+        None => Ok(()),
+    }
+}
+
 /// Replaces the state by a snapshot file and removes the installation mark. Can be repeated.
 fn fill(database: &Database, path: &Path) -> io::Result<Progress> {
-    let (mut reader, head) = SnapshotReader::open(path)?;
-    let family = database.family(STATE);
-    let mut batch = WriteBatch::default();
-    batch.delete_range_cf(family, Vec::new(), STATE_END.to_vec());
+    let (mut reader, head) = SnapshotReader::open(database.disk(), path)?;
+    let mut batch = Batch::default();
+    batch.clear(Table::State);
+    // A state that is only half filled must not pass for anything.
+    batch.delete(Table::Meta, key::APPLIED);
     database.write(batch, false)?;
     while let Some(piece) = reader.piece()? {
-        let mut batch = WriteBatch::default();
+        let mut batch = Batch::default();
         for (key, value) in piece {
-            batch.put_cf(family, &key.0, codec::wrap(Kind::Value, &value.0));
+            batch.put(Table::State, &key.0[..], codec::wrap(Kind::Value, &value.0));
         }
         database.write(batch, false)?;
     }
     let progress = Progress { log_id: head.meta.last_log_id, membership: head.meta.last_membership, time_ms: head.time_ms };
-    let mut batch = WriteBatch::default();
-    let meta = database.family(META);
-    batch.put_cf(meta, key::APPLIED, codec::encode(Kind::Applied, &progress).map_err(io::Error::other)?);
-    batch.delete_cf(meta, key::INSTALLING);
+    let mut batch = Batch::default();
+    batch.put(Table::Meta, key::APPLIED, codec::encode(Kind::Applied, &progress).map_err(io::Error::other)?);
+    batch.delete(Table::Meta, key::INSTALLING);
     database.write(batch, true)?;
     Ok(progress)
 }
@@ -216,8 +255,8 @@ enum LoadError {
 /// Hands the whole state to the machine.
 fn load(database: &Database, machine: &dyn Machine) -> Result<(), LoadError> {
     let mut damage = None;
-    let mut entries = database.db().iterator_cf(database.family(STATE), IteratorMode::Start).map_while(|item| {
-        let read = item.map_err(|err| database.io_error("reading", &err)).and_then(|(key, value)| {
+    let mut entries = database.scan(Table::State).map_while(|item| {
+        let read = item.and_then(|(key, value)| {
             let value = codec::unwrap(Kind::Value, &value).map_err(|err| database.damaged(&name_of(&key), &err))?.to_vec();
             Ok((key.into_vec(), value))
         });
@@ -261,12 +300,12 @@ impl RaftSnapshotBuilder<TypeConfig> for Builder {
 fn write_snapshot(inner: &Inner, head: &Head, ready: oneshot::Sender<()>) -> io::Result<(SnapshotFile, SnapshotMeta)> {
     let database = &inner.database;
     // An iterator sees the database as it was when it was made.
-    let entries = database.db().iterator_cf(database.family(STATE), IteratorMode::Start);
+    let entries = database.scan(Table::State);
     // The caller waits for it; if it does not, nobody minds.
     let _ = ready.send(());
     let mut writer = SnapshotWriter::create(database, head)?;
     for item in entries {
-        let (key, value) = item.map_err(|err| database.io_error("reading", &err))?;
+        let (key, value) = item?;
         let value = codec::unwrap(Kind::Value, &value).map_err(|err| database.damaged(&name_of(&key), &err))?;
         writer.put(&key, value)?;
     }
@@ -308,8 +347,8 @@ impl RaftStateMachine<TypeConfig> for StateStore {
             }
         };
         let (ready, taken) = oneshot::channel();
-        let worker = inner.clone();
-        let written = tokio::task::spawn_blocking(move || write_snapshot(&worker, &head, ready));
+        let (worker, environment) = (inner.clone(), inner.database.environment().clone());
+        let written = tokio::spawn(async move { environment.block(move || write_snapshot(&worker, &head, ready)).await });
         // No entry is applied before the view is taken. An error here shows up in build_snapshot.
         drop(taken.await);
         Builder { inner, written }
@@ -317,10 +356,23 @@ impl RaftStateMachine<TypeConfig> for StateStore {
 
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, snapshot: SnapshotFile) -> Result<(), io::Error> {
         let (inner, meta) = (self.inner.clone(), meta.clone());
-        tokio::task::spawn_blocking(move || inner.install(&meta, &snapshot)).await.map_err(io::Error::other)?
+        let environment = inner.database.environment().clone();
+        environment.block(move || inner.install(&meta, &snapshot)).await
     }
 
     async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot<SnapshotFile>>, io::Error> {
         Ok(self.inner.current.lock().clone().map(|(snapshot, meta)| Snapshot { meta, snapshot }))
     }
+}
+
+/// A progress as it stands in the database, for tests of the directory.
+#[cfg(test)]
+pub(crate) fn tests_progress(log_id: LogId) -> impl Serialize {
+    Progress { log_id: Some(log_id), ..Progress::default() }
+}
+
+/// What a snapshot up to here says of itself, for tests of the directory.
+#[cfg(test)]
+pub(crate) fn tests_meta(log_id: LogId) -> SnapshotMeta {
+    SnapshotMeta { last_log_id: Some(log_id), ..SnapshotMeta::default() }
 }

@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
 use super::Core;
+use super::doubt::Standing;
 use crate::status::Probe;
 use crate::types::LeaderId;
 
@@ -59,6 +60,9 @@ impl Core {
         voters.dedup();
         let Some(turn) = voters.iter().position(|&voter| voter == self.node_id) else { return };
         self.dead_leader.set(dead);
+        if *self.standing.borrow() != Standing::Sound {
+            return;
+        }
         tracing::info!(leader = dead.node_id, term = dead.term, turn, "the leader's process is dead");
         let mut leaders = self.leader.subscribe();
         let newer = |leader: &Option<LeaderId>| leader.is_some_and(|leader| leader > dead);

@@ -3,6 +3,7 @@
 //! [`propose`] carries commands to the leader and brings their outcomes home, [`service`] answers other nodes, [`members`] changes the
 //! membership, [`failover`] notices a dead leader, [`waiters`] connects proposals with their apply.
 
+mod doubt;
 mod failover;
 mod members;
 mod propose;
@@ -12,8 +13,8 @@ pub(crate) mod waiters;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use openraft::async_runtime::watch::WatchReceiver;
@@ -24,15 +25,17 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
+use self::doubt::Standing;
 use crate::clock::LogClock;
 use crate::config::Config;
 use crate::error::{CallError, MembershipError, ReadError, StartError};
 use crate::machine::Machine;
 use crate::status::{Leader, Member, Probe, Role, Status};
-use crate::storage::Database;
+use crate::storage::life::Mark;
 use crate::storage::log::LogStore;
 use crate::storage::snapshot::Incoming;
 use crate::storage::state::{AppliedMark, StateStore};
+use crate::storage::{Database, Opening};
 use crate::transport::network::{DeadLeader, Network};
 use crate::transport::peers::{Lane, Peers};
 use crate::transport::server::Server;
@@ -44,6 +47,8 @@ pub(crate) type Raft = openraft::Raft<TypeConfig, StateStore>;
 
 /// Ended connections that wait to be looked at; more are forgotten, because one is enough.
 const CLOSED_QUEUE_MAX: usize = 64;
+/// Pause between two syncs of what need not be synced.
+const SYNC_PAUSE: Duration = Duration::from_secs(1);
 /// Longest wait for the log's thread at a shutdown.
 const LOG_END_MAX: Duration = Duration::from_secs(3);
 /// What another node may take longer than it was asked to wait.
@@ -73,7 +78,12 @@ pub(crate) struct Core {
     places: Semaphore,
     incoming: Mutex<BTreeMap<(u64, u64), Incoming>>,
     closed: mpsc::Sender<u64>,
+    /// This node's log, until the node stops.
+    log: Mutex<Option<LogStore>>,
     log_ended: tokio::sync::Mutex<oneshot::Receiver<()>>,
+    standing: watch::Sender<Standing>,
+    /// Why this node ended by its own decision.
+    failed: OnceLock<String>,
     /// The node shuts down: everything ends, the port is closed.
     stop: CancellationToken,
     /// The core has ended, by shutdown or by a failure. The port stays open until `stop`: a refused connection would say that the whole
@@ -85,12 +95,14 @@ impl RaftStore {
     /// Opens the data directory, listens, and takes part in the cluster as far as it is a member.
     pub async fn start(config: Config, machine: Arc<dyn Machine>) -> Result<Self, StartError> {
         let node_id = config.identity.node_id;
-        let raft_config = raft_config(&config)?;
+        let mut raft_config = raft_config(&config)?;
         let listener = listen(config.listen).await?;
         let local_addr = listener.local_addr().map_err(|source| StartError::Listen { address: config.listen, source })?;
         let clock = Arc::new(LogClock::new());
         let waiters = Arc::new(waiters::Waiters::default());
         let (log, log_ended, state) = open(&config, machine, clock.clone(), waiters.clone()).await?;
+        let standing = state.database().last_run().doubt.map_or(Standing::Sound, Standing::InDoubt);
+        raft_config.enable_elect = standing == Standing::Sound;
         let stop = CancellationToken::new();
         let connector = tls::connector(&config.identity)?;
         let acceptor = tls::acceptor(&config.identity)?;
@@ -102,8 +114,11 @@ impl RaftStore {
             peers: peers.clone(),
             dead_leader: dead_leader.clone(),
             snapshot_ids: Arc::new(AtomicU64::new(rand_start())),
+            environment: config.environment.clone(),
         };
-        let raft = Raft::new(node_id, raft_config, network, log, state.clone()).await.map_err(|err| StartError::Core(err.to_string()))?;
+        let raft = Raft::new(node_id, Arc::new(raft_config), network, log.clone(), state.clone())
+            .await
+            .map_err(|err| StartError::Core(err.to_string()))?;
         let (closed, closed_queue) = mpsc::channel(CLOSED_QUEUE_MAX);
         let core = Arc::new(Core {
             node_id,
@@ -120,7 +135,10 @@ impl RaftStore {
             places: Semaphore::new(limits.proposals_max),
             incoming: Mutex::default(),
             closed,
+            log: Mutex::new(Some(log)),
             log_ended: tokio::sync::Mutex::new(log_ended),
+            standing: watch::Sender::new(standing),
+            failed: OnceLock::new(),
             halted: stop.child_token(),
             stop: stop.clone(),
             config,
@@ -132,6 +150,8 @@ impl RaftStore {
         tokio::spawn(core.clone().follow_metrics());
         tokio::spawn(core.clone().watch_for_death(closed_queue));
         tokio::spawn(core.clone().announce_address());
+        tokio::spawn(core.clone().resolve_doubt());
+        tokio::spawn(core.clone().sync_now_and_then());
         let server = Server { own_id: node_id, cluster, tls: acceptor, limits, faults, service: core.clone(), stop };
         tokio::spawn(server.run(listener));
         Ok(Self { core })
@@ -254,14 +274,14 @@ impl RaftStore {
         if let Err(err) = self.core.raft.shutdown().await {
             tracing::warn!(%err, "the replication core did not stop cleanly");
         }
+        self.core.mark_clean().await;
         // No thread may touch the database when the program ends.
         let mut log_ended = self.core.log_ended.lock().await;
         if !log_ended.is_terminated() && tokio::time::timeout(LOG_END_MAX, &mut *log_ended).await.is_err() {
             tracing::warn!("the log's thread did not end in time");
         }
         let database = self.core.state.database().clone();
-        // It cannot fail: the closure does not panic.
-        let _ = tokio::task::spawn_blocking(move || database.rest()).await;
+        self.core.config.environment.block(move || database.rest()).await;
     }
 }
 
@@ -300,7 +320,7 @@ impl Core {
             self.take_note();
             tokio::select! {
                 changed = metrics.changed() => if changed.is_err() { break },
-                () = self.stop.cancelled() => break,
+                () = self.halted.cancelled() => break,
             }
             if self.failure().is_some() {
                 break;
@@ -314,8 +334,49 @@ impl Core {
         self.halted.cancel();
     }
 
+    /// Leaves a mark that nothing of this run can be missing, if that is so.
+    async fn mark_clean(&self) {
+        let Some(log) = self.log.lock().take() else { return };
+        if *self.standing.borrow() != Standing::Sound || self.failed.get().is_some() {
+            return;
+        }
+        let marked = match log.finish().await {
+            Ok(end) => self.state.database().mark(&Mark::Clean { end: end.0 }),
+            Err(err) => Err(err),
+        };
+        if let Err(err) = marked {
+            tracing::warn!(%err, "this node did not stop cleanly: it will be in doubt if the machine loses power before it runs again");
+        }
+    }
+
+    /// What need not survive a loss of power does so after a moment all the same.
+    async fn sync_now_and_then(self: Arc<Self>) {
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(SYNC_PAUSE) => {}
+                () = self.halted.cancelled() => return,
+            }
+            let log = self.log.lock().clone();
+            let Some(log) = log.filter(LogStore::is_dirty) else { continue };
+            if let Err(err) = log.sync().await {
+                tracing::debug!(%err, "the log was not synced");
+            }
+        }
+    }
+
+    /// Ends this node for good, for this reason.
+    fn fail(&self, because: String) {
+        tracing::error!(because, "this node ends");
+        if self.failed.set(because).is_ok() {
+            self.halted.cancel();
+        }
+    }
+
     /// Why the core has ended, if it has.
     fn failure(&self) -> Option<String> {
+        if let Some(because) = self.failed.get() {
+            return Some(because.clone());
+        }
         self.raft.metrics().borrow_watched().running_state.as_ref().err().map(ToString::to_string)
     }
 
@@ -394,17 +455,30 @@ async fn open(
     clock: Arc<LogClock>,
     waiters: Arc<waiters::Waiters>,
 ) -> Result<(LogStore, oneshot::Receiver<()>, StateStore), StartError> {
-    let (dir, cluster, node_id) = (config.data_dir.clone(), config.identity.cluster, config.identity.node_id);
-    let opened = tokio::task::spawn_blocking(move || {
-        let database = Database::open(&dir, cluster, node_id)?;
-        let state = StateStore::open(database.clone(), machine, clock.clone(), waiters)?;
-        let (log, ended) = LogStore::open(database, clock)?;
-        Ok((log, ended, state))
-    });
-    opened.await.map_err(|err| StartError::Core(format!("opening the store failed: {err}")))?
+    let (dir, identity, environment) = (config.data_dir.clone(), config.identity.clone(), config.environment.clone());
+    let (boot_id, segment_bytes) = (config.boot_id.clone().unwrap_or_else(boot_id), config.limits.log_file_bytes);
+    let here = environment.clone();
+    let (database, contents, state) = here
+        .block(move || {
+            let (cluster, node_id) = (identity.cluster, identity.node_id);
+            let opening = Opening { dir: &dir, cluster, node_id, boot_id, segment_bytes, environment };
+            let (database, contents) = Database::open(opening)?;
+            let state = StateStore::open(database.clone(), machine, clock.clone(), waiters, &contents)?;
+            Ok::<_, StartError>((database, contents, (state, clock)))
+        })
+        .await?;
+    let (state, clock) = state;
+    // Here, because in a simulation it starts a task.
+    let (log, ended) = LogStore::open(database, clock, contents)?;
+    Ok((log, ended, state))
 }
 
-fn raft_config(config: &Config) -> Result<Arc<openraft::Config>, StartError> {
+/// The kernel's name for this boot of the machine; empty where it has none.
+fn boot_id() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
+}
+
+fn raft_config(config: &Config) -> Result<openraft::Config, StartError> {
     let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     let (timing, limits) = (config.timing, config.limits);
     let raft = openraft::Config {
@@ -422,7 +496,9 @@ fn raft_config(config: &Config) -> Result<Arc<openraft::Config>, StartError> {
         // A restarted leader has lost its lease, and its followers may have elected another.
         enable_leader_restore: Some(false),
         broadcast_submitted_on_append: Some(true),
+        // A node that lost power may have lost what it acknowledged from memory; it is sent again.
+        allow_log_reversion: Some(true),
         ..openraft::Config::default()
     };
-    raft.validate().map(Arc::new).map_err(|err| StartError::Config(err.to_string()))
+    raft.validate().map_err(|err| StartError::Config(err.to_string()))
 }

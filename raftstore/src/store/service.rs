@@ -9,6 +9,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 
 use super::Core;
+use super::doubt::Standing;
 use crate::config::JoinRequest;
 use crate::storage::snapshot::Incoming;
 use crate::transport::server::Service;
@@ -39,9 +40,14 @@ impl Core {
     async fn answer(self: Arc<Self>, from: u64, request: Request) -> Response {
         let refused = |err: &dyn ToString| Response::Refused(err.to_string());
         match request {
+            Request::Append(rpc) if self.is_superseded_by(&rpc) => Response::Refused(self.supersede()),
             Request::Append(rpc) => self.raft.append_entries(rpc).await.map_or_else(|err| refused(&err), Response::Append),
+            Request::Vote(rpc) | Request::PreVote(rpc) if !self.may_vote(&rpc) => Response::Vote(self.no_vote()),
             Request::Vote(rpc) => self.raft.vote(rpc).await.map_or_else(|err| refused(&err), Response::Vote),
             Request::PreVote(rpc) => self.raft.pre_vote(rpc).await.map_or_else(|err| refused(&err), Response::Vote),
+            Request::TransferLeader(_) if *self.standing.borrow() != Standing::Sound => Response::Refused(
+                "this node may have lost something when the power went: it cannot lead before it has caught up".to_owned(),
+            ),
             Request::TransferLeader(rpc) => {
                 self.raft.handle_transfer_leader(rpc).await.map_or_else(|err| refused(&err), Response::TransferLeader)
             }
@@ -64,6 +70,11 @@ impl Core {
                 let deadline = tokio::time::Instant::now() + timeout.min(Duration::from_secs(3600));
                 self.wait_applied(index, deadline).await.map_or_else(|err| refused(&err), |()| Response::Done)
             }
+            Request::Standing => {
+                let report = self.report();
+                Response::Standing { in_doubt: report.in_doubt, last: report.last }
+            }
+            Request::LogEnd => self.log_end_as_leader().await.map_or(Response::NotLeader, Response::LogEnd),
             Request::Membership(change) => self.change_as_leader(&change).await,
             Request::Call(payload) => self.call_handler(from, payload.0.to_vec()).await,
         }
@@ -98,19 +109,25 @@ impl Core {
 
     async fn snapshot_chunk(&self, from: u64, id: u64, offset: u64, chunk: Arc<[u8]>) -> io::Result<()> {
         let mut file = self.take_incoming(from, id)?;
-        let (file, added) = tokio::task::spawn_blocking(move || {
-            let added = file.add(offset, &chunk);
-            (file, added)
-        })
-        .await
-        .map_err(io::Error::other)?;
+        let (file, added) = self
+            .config
+            .environment
+            .block(move || {
+                let added = file.add(offset, &chunk);
+                (file, added)
+            })
+            .await;
         self.incoming.lock().insert((from, id), file);
         added
     }
 
     async fn snapshot_end(&self, from: u64, id: u64, bytes: u64, vote: Vote, meta: SnapshotMeta) -> io::Result<Response> {
         let file = self.take_incoming(from, id)?;
-        let file = tokio::task::spawn_blocking(move || file.finish(bytes)).await.map_err(io::Error::other)??;
+        if self.is_superseded_by_snapshot(vote, &meta) {
+            file.discard();
+            return Ok(Response::Refused(self.supersede()));
+        }
+        let file = self.config.environment.block(move || file.finish(bytes)).await?;
         let snapshot = openraft::Snapshot { meta, snapshot: file };
         self.raft.install_full_snapshot(vote, snapshot).await.map(Response::Snapshot).map_err(io::Error::other)
     }

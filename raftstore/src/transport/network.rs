@@ -16,8 +16,9 @@ use openraft::raft::{
 use parking_lot::Mutex;
 
 use super::peers::{Lane, Peers};
+use crate::environment::Environment;
 use crate::error::CallError;
-use crate::storage::snapshot::SnapshotFile;
+use crate::storage::snapshot::{SnapshotFile, Stream};
 use crate::types::{Blob, LeaderId, Node, Snapshot, TypeConfig, Vote};
 use crate::wire::{Request, Response};
 
@@ -58,6 +59,7 @@ pub(crate) struct Network {
     pub(crate) peers: Arc<Peers>,
     pub(crate) dead_leader: Arc<DeadLeader>,
     pub(crate) snapshot_ids: Arc<AtomicU64>,
+    pub(crate) environment: Environment,
 }
 
 /// One peer, for Raft.
@@ -111,13 +113,11 @@ impl PeerNetwork {
         let broken = |err: io::Error| StreamingError::Network(NetworkError::from_string(format!("the snapshot cannot be read: {err}")));
         let id = self.network.snapshot_ids.fetch_add(1, Ordering::Relaxed);
         // Opened first: a newer snapshot may remove the file while it is being sent.
-        let mut file = std::fs::File::open(&snapshot.snapshot.path).map_err(broken)?;
+        let mut file = Stream::open(self.network.environment.disk.as_ref(), &snapshot.snapshot.path).map_err(broken)?;
         self.bulk(Request::SnapshotBegin { id }, CHUNK_MAX).await?;
         let mut offset = 0;
         loop {
-            let (chunk, back) = tokio::task::spawn_blocking(move || (read_chunk(&mut file), file))
-                .await
-                .map_err(|err| StreamingError::Network(NetworkError::new(&err)))?;
+            let (chunk, back) = self.network.environment.block(move || (read_chunk(&mut file), file)).await;
             file = back;
             let chunk = chunk.map_err(broken)?;
             if chunk.is_empty() {
@@ -134,7 +134,7 @@ impl PeerNetwork {
     }
 }
 
-fn read_chunk(file: &mut std::fs::File) -> io::Result<Vec<u8>> {
+fn read_chunk(file: &mut Stream) -> io::Result<Vec<u8>> {
     let mut chunk = Vec::with_capacity(CHUNK_BYTES);
     file.take(CHUNK_BYTES as u64).read_to_end(&mut chunk)?;
     Ok(chunk)

@@ -68,6 +68,8 @@ struct LinkState {
 
 struct Connection {
     address: String,
+    /// The version that both sides speak.
+    version: u16,
     frames: mpsc::Sender<Vec<u8>>,
     shared: Arc<Shared>,
 }
@@ -202,11 +204,11 @@ impl Connection {
             let (_, envelope) = framing::read(&mut stream, OPENING_BYTES_MAX).await?;
             framing::decode::<OpeningReply>(&envelope)
         };
-        match opened.await.map_err(|err| unreachable(format!("{address}: {err}")))? {
-            OpeningReply::Welcome { .. } => {}
+        let version = match opened.await.map_err(|err| unreachable(format!("{address}: {err}")))? {
+            OpeningReply::Welcome { version } => version,
             OpeningReply::Refused(because) => return Err(CallError::Remote { node, because }),
             OpeningReply::Joined { .. } => return Err(unreachable(format!("{address} gave an answer that does not fit"))),
-        }
+        };
         let (frames, queue) = mpsc::channel(QUEUE_FRAMES_MAX);
         let shared = Arc::new(Shared {
             next_id: AtomicU64::new(1),
@@ -216,10 +218,14 @@ impl Connection {
         });
         let (input, output) = tokio::io::split(stream);
         tokio::spawn(run(shared.clone(), input, output, queue, peers.frame_bytes_max));
-        Ok(Self { address, frames, shared })
+        Ok(Self { address, version, frames, shared })
     }
 
     async fn request(&self, node: u64, request: &Request, bytes_max: usize, deadline: tokio::time::Instant) -> Result<Response, CallError> {
+        if self.version < request.since() {
+            let because = format!("it speaks version {} of the conversation, this needs {}", self.version, request.since());
+            return Err(CallError::Remote { node, because });
+        }
         let id = self.shared.next_id.fetch_add(1, Ordering::Relaxed);
         let frame = framing::frame(id, request, bytes_max).map_err(|err| CallError::TooLarge { bytes: err.bytes, max: bytes_max })?;
         let (tell, answer) = oneshot::channel();

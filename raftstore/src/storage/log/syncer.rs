@@ -1,0 +1,136 @@
+//! Who syncs the log, and tells those who wait for it: a thread, or a task of the simulation.
+//!
+//! One sync serves everything that waits. Answers come in the order of the requests.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use openraft::storage::IOFlushed;
+use parking_lot::Mutex;
+use tokio::sync::{mpsc, oneshot};
+
+use super::segments::Segments;
+use crate::error::StartError;
+use crate::types::TypeConfig;
+
+/// Requests that one sync serves at most.
+const GROUP_REQUESTS_MAX: usize = 1024;
+/// How long a flush of a simulated disk takes.
+const SIMULATED_FLUSH: Duration = Duration::from_micros(200);
+
+/// Somebody who waits.
+pub(crate) enum Job {
+    /// Entries that have to be stable.
+    Stable(IOFlushed<TypeConfig>),
+    /// Entries that only wait behind others.
+    Written(IOFlushed<TypeConfig>),
+    /// Anything else that has to be stable.
+    Sync(oneshot::Sender<io::Result<()>>),
+}
+
+/// The door to whoever syncs.
+pub(crate) struct Syncer {
+    /// Set until the drop.
+    jobs: Option<mpsc::UnboundedSender<Job>>,
+    waiting: Arc<AtomicUsize>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Syncer {
+    /// Starts it. The receiver is closed when it has ended, which it does when this handle is dropped.
+    pub(crate) fn start(segments: Arc<Mutex<Segments>>, simulated: bool) -> Result<(Self, oneshot::Receiver<()>), StartError> {
+        let (jobs, mut requests) = mpsc::unbounded_channel();
+        let (alive, ended) = oneshot::channel::<()>();
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let worker = Worker { segments, waiting: waiting.clone() };
+        let thread = if simulated {
+            tokio::spawn(async move {
+                let mut group = Vec::new();
+                while requests.recv_many(&mut group, GROUP_REQUESTS_MAX).await > 0 {
+                    tokio::time::sleep(SIMULATED_FLUSH).await;
+                    worker.serve(&mut group);
+                }
+                drop(alive);
+            });
+            None
+        } else {
+            let run = move || {
+                let mut group = Vec::new();
+                while requests.blocking_recv_many(&mut group, GROUP_REQUESTS_MAX) > 0 {
+                    worker.serve(&mut group);
+                }
+                drop(worker);
+                drop(alive);
+            };
+            let thread = std::thread::Builder::new().name("log-sync".to_owned()).spawn(run);
+            Some(thread.map_err(|err| StartError::Core(format!("the log's thread did not start: {err}")))?)
+        };
+        Ok((Self { jobs: Some(jobs), waiting, thread }, ended))
+    }
+
+    /// Whether nobody waits: then what is written may be answered at once.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.waiting.load(Ordering::Acquire) == 0
+    }
+
+    /// Adds somebody who waits.
+    pub(crate) fn send(&self, job: Job) -> io::Result<()> {
+        self.waiting.fetch_add(1, Ordering::AcqRel);
+        self.jobs.as_ref().ok_or_else(stopped)?.send(job).map_err(|_| stopped())
+    }
+
+    /// Waits until everything written so far is stable.
+    pub(crate) async fn sync(&self) -> io::Result<()> {
+        let (done, wait) = oneshot::channel();
+        self.send(Job::Sync(done))?;
+        wait.await.map_err(|_| stopped())?
+    }
+}
+
+impl Drop for Syncer {
+    /// Ends the thread and waits for it: no thread may hold the files when the program ends.
+    fn drop(&mut self) {
+        self.jobs = None;
+        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!("the log's thread broke");
+        }
+    }
+}
+
+fn stopped() -> io::Error {
+    io::Error::other("the log is closed")
+}
+
+struct Worker {
+    segments: Arc<Mutex<Segments>>,
+    waiting: Arc<AtomicUsize>,
+}
+
+impl Worker {
+    fn serve(&self, group: &mut Vec<Job>) {
+        let wanted = group.iter().any(|job| !matches!(job, Job::Written(_)));
+        let result = if wanted { self.sync() } else { self.segments.lock().check() };
+        for job in group.drain(..) {
+            let answer = result.as_ref().copied().map_err(|err| io::Error::new(err.kind(), err.to_string()));
+            match job {
+                Job::Stable(flushed) | Job::Written(flushed) => flushed.io_completed(answer),
+                // A caller that went away does not want to know.
+                Job::Sync(done) => drop(done.send(answer)),
+            }
+            self.waiting.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        let (file, upto) = {
+            let segments = self.segments.lock();
+            segments.check()?;
+            segments.to_sync()
+        };
+        let result = file.sync();
+        self.segments.lock().synced(upto, result)
+    }
+}
