@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use raftstore::pki::{ClusterCa, NodeIdentity};
-use raftstore::{Faults, Limits, Timing};
+use raftstore::{Environment, Faults, Limits, Timing};
 
 /// How long a node may answer clients after it last heard that it may.
 const LEASE_DEFAULT: Duration = Duration::from_millis(2000);
@@ -68,6 +68,8 @@ pub struct StoreConfig {
     pub limits: Limits,
     /// Broken links, for tests and chaos runs.
     pub faults: Faults,
+    /// Disk, network and clock; those of the operating system unless a simulation brings its own.
+    pub environment: Environment,
 }
 
 impl StoreConfig {
@@ -88,6 +90,7 @@ impl StoreConfig {
             timing: Timing::default(),
             limits: Limits::default(),
             faults: Faults::default(),
+            environment: Environment::default(),
         }
     }
 }

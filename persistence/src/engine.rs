@@ -1,13 +1,14 @@
 //! The machine that the log drives: the model's state, who has authority, and what has to be told after each entry.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use parking_lot::{Mutex, RwLock};
 use persistence_model::codec::DecodeError;
 use persistence_model::{Applied, Command, Event, LogTime, NodeId, State};
+use raftstore::environment::Clock;
 use raftstore::{Change, Machine};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::catch_up;
 use crate::entry::{Entry, EntryOutcome};
@@ -28,6 +29,7 @@ pub(crate) struct Authority {
 /// The replica of this node.
 pub(crate) struct Engine {
     node: NodeId,
+    clock: Clock,
     state: RwLock<State>,
     side: Mutex<Side>,
     pub(crate) holder: Arc<Holder>,
@@ -47,9 +49,10 @@ struct Side {
 }
 
 impl Engine {
-    pub(crate) fn new(node: NodeId, holder: Arc<Holder>) -> Self {
+    pub(crate) fn new(node: NodeId, clock: Clock, holder: Arc<Holder>) -> Self {
         Self {
             node,
+            clock,
             state: RwLock::default(),
             side: Mutex::default(),
             holder,
@@ -83,7 +86,8 @@ impl Engine {
     /// Log time now, as far as this node can tell; never later than what the leader would stamp.
     pub(crate) fn log_time(&self) -> LogTime {
         let newest = self.side.lock().newest;
-        newest.map_or(LogTime(0), |(time_ms, at)| LogTime(time_ms).plus(u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX)))
+        newest
+            .map_or(LogTime(0), |(time_ms, at)| LogTime(time_ms).plus(u64::try_from(self.clock.since(at).as_millis()).unwrap_or(u64::MAX)))
     }
 
     fn run(&self, time_ms: u64, command: &Command) -> EntryOutcome {
@@ -124,7 +128,7 @@ impl Engine {
 
 impl Machine for Engine {
     fn apply(&self, index: u64, time_ms: u64, command: &[u8]) -> Vec<u8> {
-        self.side.lock().newest = Some((time_ms, Instant::now()));
+        self.side.lock().newest = Some((time_ms, self.clock.now()));
         let outcome = match Entry::decode(command) {
             Ok(Entry::Plain(command)) => self.run(time_ms, &command),
             Ok(Entry::Guarded { authority, command }) => match self.authority() {
@@ -202,7 +206,7 @@ mod tests {
     use super::*;
 
     fn engine() -> Engine {
-        Engine::new(NodeId(1), Arc::new(Holder::new()))
+        Engine::new(NodeId(1), Clock::default(), Arc::new(Holder::new(Clock::default())))
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! This node's lives: joins, renews its lease, and begins anew when it was declared dead.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use persistence_model::{Command, Incarnation, NodeAddresses, Outcome};
+use raftstore::{Passed, Point};
 
 use crate::call::{self, Answer, Call};
 use crate::entry::Entry;
@@ -78,15 +79,16 @@ impl Inner {
         let mut life = self.holder.watch();
         let mut leader = self.raft().watch_leader();
         loop {
-            let sent = Instant::now();
+            let sent = self.config.environment.clock.now();
             let pause = match self.ask_renewal(incarnation).await {
                 Some(Answer::Renewed) => {
+                    self.config.faults.reach(self.node.0, Point::RenewAfterAnswer).await;
                     self.holder.extend(incarnation, sent, self.config.lease);
                     // Never after the lease: whoever waits for the reset counts from its end.
                     if let Some(watchdog) = self.watchdog.as_ref().filter(|_| self.holder.valid()) {
                         watchdog.feed().await;
                     }
-                    (self.config.lease / 4).saturating_sub(sent.elapsed())
+                    (self.config.lease / 4).saturating_sub(self.config.environment.clock.since(sent))
                 }
                 Some(Answer::Over) => return,
                 Some(Answer::NotMine | Answer::Done | Answer::Nonsense) | None => RETRY_PAUSE,
@@ -104,6 +106,9 @@ impl Inner {
 
     async fn ask_renewal(self: &Arc<Self>, incarnation: Incarnation) -> Option<Answer> {
         let call = Call::Renew { node: self.node, incarnation };
+        if matches!(self.config.faults.reach(self.node.0, Point::RenewBeforeSend).await, Passed::Lost | Passed::Failed) {
+            return None;
+        }
         let leader = self.raft().leader()?;
         if leader.node_id == self.node.0 {
             return Some(self.answer(self.node, call).await);

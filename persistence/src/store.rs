@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::FutureExt;
 use parking_lot::Mutex;
@@ -13,6 +13,7 @@ use persistence_model::{Event, Incarnation, NodeAddresses, NodeId, State};
 use raftstore::{Leader, RaftStore, Status};
 use serde::Serialize;
 use tokio::sync::{Notify, broadcast, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -85,13 +86,14 @@ impl Store {
             None => std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned(),
         };
         let watchdog = Watchdog::open(&config.fence)?;
-        let holder = Arc::new(Holder::new());
-        let engine = Arc::new(Engine::new(node, holder.clone()));
+        let clock = config.environment.clock.clone();
+        let holder = Arc::new(Holder::new(clock.clone()));
+        let engine = Arc::new(Engine::new(node, clock.clone(), holder.clone()));
         let door = Arc::new(Door::default());
         let inner = Arc::new(Inner {
             node,
             boot_id,
-            start: Instant::now(),
+            start: clock.now(),
             engine: engine.clone(),
             holder,
             addresses: watch::Sender::new(None),
@@ -281,9 +283,9 @@ impl Inner {
         }
     }
 
-    /// Monotonic time of this process.
+    /// Monotonic time of this process, as its clock shows it.
     pub(crate) fn now_ms(&self) -> u64 {
-        u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
+        u64::try_from(self.config.environment.clock.since(self.start).as_millis()).unwrap_or(u64::MAX)
     }
 
     fn raft_config(self: &Arc<Self>) -> raftstore::Config {
@@ -293,6 +295,7 @@ impl Inner {
         raft.timing = config.timing;
         raft.limits = config.limits;
         raft.faults = config.faults.clone();
+        raft.environment = config.environment.clone();
         raft.ca = config.ca.clone().map(Arc::new);
         raft.admission = Some(self.door.clone());
         let weak = Arc::downgrade(self);

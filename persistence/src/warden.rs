@@ -11,7 +11,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use persistence_model::{Command, Incarnation, Node, NodeId, Outcome};
-use raftstore::{CallError, Probe};
+use raftstore::{CallError, Passed, Point, Probe};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -296,19 +296,29 @@ impl Inner {
     }
 
     async fn renew(&self, node: NodeId, incarnation: Incarnation) -> Answer {
-        let Some(index) = self.own_authority() else { return Answer::NotMine };
+        let renewal = self.renewal(node, incarnation).await;
+        if matches!(self.config.faults.reach(self.node.0, Point::RenewBeforeAnswer).await, Passed::Lost | Passed::Failed) {
+            return Answer::NotMine;
+        }
+        match renewal {
+            Some(Renewal::Granted) => Answer::Renewed,
+            Some(Renewal::Over) => Answer::Over,
+            None => Answer::NotMine,
+        }
+    }
+
+    /// What the table says to a renewal; `None` when this node has no authority to say anything.
+    async fn renewal(&self, node: NodeId, incarnation: Incarnation) -> Option<Renewal> {
+        let index = self.own_authority()?;
         // After this, the replica shows every authority that was taken before the question came in.
         if self.raft().read_barrier(self.config.lease / 4).await.is_err() || self.own_authority() != Some(index) {
-            return Answer::NotMine;
+            return None;
         }
         let now_ms = self.now_ms();
         let mut table = self.table.lock();
-        let Some(table) = table.as_mut().filter(|table| table.authority() == index) else { return Answer::NotMine };
+        let table = table.as_mut().filter(|table| table.authority() == index)?;
         table.follow(now_ms, self.lives());
-        match table.renew(node, incarnation, now_ms) {
-            Renewal::Granted => Answer::Renewed,
-            Renewal::Over => Answer::Over,
-        }
+        Some(table.renew(node, incarnation, now_ms))
     }
 }
 

@@ -3,9 +3,8 @@
 //! It is no wall clock. A new leader goes on from the newest time in its log and adds its own monotonic time since it took over, so that
 //! time never goes back, a wrong wall clock has no influence, and time without a leader does not count against anybody's timeout.
 
-use std::time::Instant;
-
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
 use crate::types::LeaderId;
 

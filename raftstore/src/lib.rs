@@ -37,8 +37,9 @@ mod types;
 mod wire;
 
 pub use config::{Admission, CallHandler, Config, JoinRequest, Limits, Timing};
+pub use environment::Environment;
 pub use error::{CallError, MembershipError, ProposeError, ReadError, StartError};
-pub use faults::Faults;
+pub use faults::{Faults, Passed, Point, Reaction, Watcher};
 pub use machine::{Applied, Change, Class, Machine};
 pub use status::{Leader, Member, Probe, Role, Status};
 pub use store::RaftStore;

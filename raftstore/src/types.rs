@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::environment::runtime::Runtime;
 use crate::machine::Class;
 
 openraft::declare_raft_types!(
@@ -14,6 +15,7 @@ openraft::declare_raft_types!(
     pub(crate) TypeConfig:
         D = Command,
         R = (),
+        AsyncRuntime = Runtime,
 );
 
 pub(crate) type LeaderId = openraft::impls::leader_id_adv::LeaderId<u64, u64>;

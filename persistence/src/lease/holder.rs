@@ -1,11 +1,13 @@
 //! A node's own lease: asked at every I/O, so it is one clock read and one atomic load.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use persistence_model::Incarnation;
+use raftstore::environment::Clock;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 /// This node's life, as it knows it. For waiting and display; each I/O asks [`crate::Store::lease_valid`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -18,6 +20,7 @@ pub struct Life {
 
 /// The lease that this node holds.
 pub(crate) struct Holder {
+    clock: Clock,
     start: Instant,
     /// Nanoseconds after `start`; 0: no lease.
     until_ns: AtomicU64,
@@ -29,9 +32,10 @@ pub(crate) struct Holder {
 }
 
 impl Holder {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(clock: Clock) -> Self {
         Self {
-            start: Instant::now(),
+            start: clock.now(),
+            clock,
             until_ns: AtomicU64::new(0),
             incarnation: AtomicU64::new(0),
             turn: Mutex::new(()),
@@ -41,7 +45,7 @@ impl Holder {
 
     /// Says whether the node may answer clients now.
     pub(crate) fn valid(&self) -> bool {
-        self.valid_at(Instant::now())
+        self.valid_at(self.clock.now())
     }
 
     fn valid_at(&self, now: Instant) -> bool {
@@ -104,7 +108,7 @@ mod tests {
 
     #[test]
     fn runs_from_the_question_and_never_back() {
-        let holder = Holder::new();
+        let holder = Holder::new(Clock::default());
         let sent = Instant::now();
         assert!(!holder.valid_at(sent));
         holder.begin(Incarnation(1));
@@ -119,7 +123,7 @@ mod tests {
 
     #[test]
     fn a_life_that_is_over_gets_nothing() {
-        let holder = Holder::new();
+        let holder = Holder::new(Clock::default());
         let sent = Instant::now();
         holder.begin(Incarnation(1));
         holder.extend(Incarnation(1), sent, LEASE);

@@ -10,6 +10,7 @@ use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// How a file is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +41,10 @@ pub trait Disk: Debug + Send + Sync + 'static {
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
     /// Claims a directory for this process until the claim is dropped. `WouldBlock`: somebody else has it.
     fn claim(&self, dir: &Path) -> io::Result<Box<dyn Any + Send + Sync>>;
+    /// Simulated time that work on this disk took since the last call. Real disks take real time.
+    fn take_owed(&self) -> Duration {
+        Duration::ZERO
+    }
 }
 
 /// An open file.

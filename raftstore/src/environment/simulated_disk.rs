@@ -628,6 +628,10 @@ impl Disk for Process {
         world.claims.insert(dir.to_owned(), number);
         Ok(Box::new(Claim { world: self.world.clone(), dir: dir.to_owned(), number }))
     }
+
+    fn take_owed(&self) -> Duration {
+        std::mem::take(&mut self.world.lock().owed)
+    }
 }
 
 #[derive(Debug)]

@@ -13,6 +13,7 @@ use tokio::time::{sleep, timeout};
 
 use super::Core;
 use super::doubt::Standing;
+use crate::faults::Point;
 use crate::status::Probe;
 use crate::types::LeaderId;
 
@@ -64,6 +65,7 @@ impl Core {
             return;
         }
         tracing::info!(leader = dead.node_id, term = dead.term, turn, "the leader's process is dead");
+        self.reach(Point::DeathNoticed).await;
         let mut leaders = self.leader.subscribe();
         let newer = |leader: &Option<LeaderId>| leader.is_some_and(|leader| leader > dead);
         let wait = TURN * u32::try_from(turn).unwrap_or(u32::MAX);

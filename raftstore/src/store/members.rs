@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::{Core, RaftStore};
 use crate::error::MembershipError;
+use crate::faults::{Passed, Point};
 use crate::transport::peers::Lane;
 use crate::types::Node;
 use crate::wire::{MembershipChange, Request, Response};
@@ -99,6 +100,9 @@ impl Core {
         if !self.current_leader().is_some_and(|leader| self.leads(leader)) {
             return Response::NotLeader;
         }
+        if matches!(self.reach(Point::MembershipChange).await, Passed::Lost | Passed::Failed) {
+            return Response::NotLeader;
+        }
         let membership = self.raft.server_metrics().borrow_watched().membership_config.clone();
         let member = |id: u64| membership.nodes().find(|(known, _)| **known == id).map(|(_, node)| node.addr.clone());
         let voter = |id: u64| membership.voter_ids().any(|voter| voter == id);
@@ -165,6 +169,9 @@ impl Core {
     async fn hand_over(&self, node_id: u64) -> Response {
         if node_id == self.node_id {
             return Response::Done;
+        }
+        if matches!(self.reach(Point::LeaderTransfer).await, Passed::Lost | Passed::Failed) {
+            return Response::NotLeader;
         }
         let mut leaders = self.leader.subscribe();
         if self.raft.trigger().transfer_leader(node_id).await.is_err() {

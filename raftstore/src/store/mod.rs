@@ -15,20 +15,22 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::{InitializeError, RaftError};
 use openraft::{ServerState, SnapshotPolicy};
 use parking_lot::Mutex;
-use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use self::doubt::Standing;
 use crate::clock::LogClock;
 use crate::config::Config;
+use crate::environment::Environment;
+use crate::environment::net::Listener;
 use crate::error::{CallError, MembershipError, ReadError, StartError};
+use crate::faults::{Passed, Point};
 use crate::machine::Machine;
 use crate::status::{Leader, Member, Probe, Role, Status};
 use crate::storage::life::Mark;
@@ -39,7 +41,7 @@ use crate::storage::{Database, Opening};
 use crate::transport::network::{DeadLeader, Network};
 use crate::transport::peers::{Lane, Peers};
 use crate::transport::server::Server;
-use crate::transport::tls;
+use crate::transport::tls::Security;
 use crate::types::{Blob, LeaderId, Node, TypeConfig};
 use crate::wire::{Request, Response};
 
@@ -93,10 +95,11 @@ pub(crate) struct Core {
 
 impl RaftStore {
     /// Opens the data directory, listens, and takes part in the cluster as far as it is a member.
-    pub async fn start(config: Config, machine: Arc<dyn Machine>) -> Result<Self, StartError> {
+    pub async fn start(mut config: Config, machine: Arc<dyn Machine>) -> Result<Self, StartError> {
         let node_id = config.identity.node_id;
+        config.environment.watch(config.faults.clone(), node_id);
         let mut raft_config = raft_config(&config)?;
-        let listener = listen(config.listen).await?;
+        let listener = listen(&config).await?;
         let local_addr = listener.local_addr().map_err(|source| StartError::Listen { address: config.listen, source })?;
         let clock = Arc::new(LogClock::new());
         let waiters = Arc::new(waiters::Waiters::default());
@@ -104,17 +107,20 @@ impl RaftStore {
         let standing = state.database().last_run().doubt.map_or(Standing::Sound, Standing::InDoubt);
         raft_config.enable_elect = standing == Standing::Sound;
         let stop = CancellationToken::new();
-        let connector = tls::connector(&config.identity)?;
-        let acceptor = tls::acceptor(&config.identity)?;
+        let environment = config.environment.clone();
+        let security = Security::new(&config.identity, environment.network.is_trusted())?;
         let (cluster, limits, faults) = (config.identity.cluster, config.limits, config.faults.clone());
-        let peers = Peers::new(node_id, cluster, connector, faults.clone(), limits.frame_bytes_max, stop.child_token());
+        let peers = {
+            let (network, stop) = (environment.network.clone(), stop.child_token());
+            Peers::new(node_id, cluster, network, security.clone(), faults.clone(), limits.frame_bytes_max, stop)
+        };
         let dead_leader = Arc::new(DeadLeader::default());
         let network = Network {
             own_id: node_id,
             peers: peers.clone(),
             dead_leader: dead_leader.clone(),
-            snapshot_ids: Arc::new(AtomicU64::new(rand_start())),
-            environment: config.environment.clone(),
+            snapshot_ids: Arc::new(AtomicU64::new(snapshot_id(&environment))),
+            environment,
         };
         let raft = Raft::new(node_id, Arc::new(raft_config), network, log.clone(), state.clone())
             .await
@@ -152,7 +158,7 @@ impl RaftStore {
         tokio::spawn(core.clone().announce_address());
         tokio::spawn(core.clone().resolve_doubt());
         tokio::spawn(core.clone().sync_now_and_then());
-        let server = Server { own_id: node_id, cluster, tls: acceptor, limits, faults, service: core.clone(), stop };
+        let server = Server { own_id: node_id, cluster, security, limits, faults, service: core.clone(), stop };
         tokio::spawn(server.run(listener));
         Ok(Self { core })
     }
@@ -291,6 +297,11 @@ impl Core {
         self.config.advertise.clone().unwrap_or_else(|| self.local_addr.to_string())
     }
 
+    /// Passes a point, and waits there if a fault says so.
+    pub(crate) async fn reach(&self, point: Point) -> Passed {
+        self.config.faults.reach(self.node_id, point).await
+    }
+
     pub(crate) fn current_leader(&self) -> Option<LeaderId> {
         *self.leader.borrow()
     }
@@ -390,7 +401,7 @@ impl Core {
         if let Some(leader) = leader {
             self.dead_leader.superseded_by(leader);
             if leader.node_id == self.node_id {
-                self.clock.lead(leader, Instant::now());
+                self.clock.lead(leader, self.config.environment.clock.now());
             }
         }
         set_if_changed(&self.leader, leader);
@@ -438,12 +449,13 @@ fn set_if_changed<T: PartialEq>(sender: &watch::Sender<T>, value: T) {
 }
 
 /// Snapshot transfers of two runs of a node must not be mixed up.
-fn rand_start() -> u64 {
-    u64::from(uuid::Uuid::new_v4().as_fields().0) << 16
+fn snapshot_id(environment: &Environment) -> u64 {
+    u64::try_from(environment.unique() >> 80).unwrap_or(0) << 16
 }
 
-async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
-    TcpListener::bind(address).await.map_err(|source| match source.kind() {
+async fn listen(config: &Config) -> Result<Box<dyn Listener>, StartError> {
+    let address = config.listen;
+    config.environment.network.listen(address).await.map_err(|source| match source.kind() {
         io::ErrorKind::AddrInUse => StartError::AddressInUse { address },
         _ => StartError::Listen { address, source },
     })

@@ -6,7 +6,7 @@
 //! so that a try of unknown fate can be sent to it again.
 
 use std::collections::{HashSet, VecDeque};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use openraft::ReadPolicy;
 use openraft::errors::ClientWriteError;
@@ -14,11 +14,11 @@ use openraft::impls::ProgressResponder;
 use parking_lot::Mutex;
 use tokio::sync::oneshot::error::TryRecvError;
 use tokio::time::Instant as Deadline;
-use uuid::Uuid;
 
 use super::waiters::{Fate, Waiter};
 use super::{Core, RaftStore};
 use crate::error::{CallError, ProposeError, ReadError};
+use crate::faults::{Passed, Point};
 use crate::machine::{Applied, Class};
 use crate::transport::peers::Lane;
 use crate::types::{Command, LeaderId};
@@ -100,9 +100,11 @@ impl RaftStore {
             return Err(ProposeError::NotApplied("too many proposals wait on this node".to_owned()));
         };
         let _place = place.map_err(|_| ProposeError::ShuttingDown)?;
-        let operation = Uuid::new_v4().as_u128();
+        let operation = self.core.config.environment.unique();
         let command = Command { time_ms: 0, class, operation, data: command.into() };
-        self.core.propose(command, deadline).await
+        let proposed = self.core.propose(command, deadline).await;
+        self.core.reach(Point::ProposeBeforeReturn).await;
+        proposed
     }
 
     /// Makes local reads linearizable: when it returns, this node has applied everything that was committed before the call.
@@ -209,6 +211,19 @@ impl Core {
     }
 
     async fn send(&self, leader: LeaderId, command: &Command, deadline: Deadline) -> Proposed {
+        match self.reach(Point::ProposeBeforeSend).await {
+            Passed::On | Passed::Twice => {}
+            Passed::Lost => return Proposed::Unknown,
+            Passed::Failed => return Proposed::NotAppended,
+        }
+        let proposed = self.send_to(leader, command, deadline).await;
+        match self.reach(Point::ProposeAfterSend).await {
+            Passed::On | Passed::Twice => proposed,
+            Passed::Lost | Passed::Failed => Proposed::Unknown,
+        }
+    }
+
+    async fn send_to(&self, leader: LeaderId, command: &Command, deadline: Deadline) -> Proposed {
         if leader.node_id == self.node_id {
             return self.submit(leader, command.clone()).await;
         }
@@ -243,17 +258,24 @@ impl Core {
         if !self.leads(leader) {
             return Proposed::NotAppended;
         }
+        if matches!(self.reach(Point::LeaderBeforeAppend).await, Passed::Lost | Passed::Failed) {
+            return Proposed::NotAppended;
+        }
         let operation = command.operation;
         if !self.seen.add(leader, operation) {
             return Proposed::Unknown;
         }
-        command.time_ms = self.clock.stamp(leader, Instant::now());
+        self.reach(Point::ClockStamp).await;
+        command.time_ms = self.clock.stamp(leader, self.config.environment.clock.now());
         let (responder, done) = ProgressResponder::complete_only();
         if self.raft.write(command).with_leader(leader).responder(responder).await.is_err() {
             return Proposed::Unknown;
         }
         match done.await {
-            Ok(Ok(response)) => Proposed::Committed { index: response.log_id.index },
+            Ok(Ok(response)) => match self.reach(Point::LeaderAfterCommit).await {
+                Passed::On | Passed::Twice => Proposed::Committed { index: response.log_id.index },
+                Passed::Lost | Passed::Failed => Proposed::Unknown,
+            },
             // The core did not take it: another leads, or this one has not heard from a quorum for too long.
             Ok(Err(ClientWriteError::ForwardToLeader(_))) => {
                 self.seen.forget(leader, operation);
@@ -277,6 +299,9 @@ impl Core {
 
     /// The index of [`Core::confirmed_index`], when this node leads and a quorum says so.
     pub(crate) async fn read_index(&self) -> Option<u64> {
+        if matches!(self.reach(Point::ReadConfirm).await, Passed::Lost | Passed::Failed) {
+            return None;
+        }
         self.raft.get_read_log_id(ReadPolicy::ReadIndex).await.ok().map(|(read, _)| read.index())
     }
 }

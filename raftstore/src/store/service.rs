@@ -11,6 +11,7 @@ use futures::future::BoxFuture;
 use super::Core;
 use super::doubt::Standing;
 use crate::config::JoinRequest;
+use crate::faults::{Passed, Point};
 use crate::storage::snapshot::Incoming;
 use crate::transport::server::Service;
 use crate::types::{SnapshotMeta, Vote};
@@ -41,9 +42,15 @@ impl Core {
         let refused = |err: &dyn ToString| Response::Refused(err.to_string());
         match request {
             Request::Append(rpc) if self.is_superseded_by(&rpc) => Response::Refused(self.supersede()),
-            Request::Append(rpc) => self.raft.append_entries(rpc).await.map_or_else(|err| refused(&err), Response::Append),
+            Request::Append(rpc) => {
+                let append = async { self.raft.append_entries(rpc).await.map_or_else(|err| refused(&err), Response::Append) };
+                self.between(Point::FollowerBeforeAppend, append, Point::FollowerAfterAppend).await
+            }
             Request::Vote(rpc) | Request::PreVote(rpc) if !self.may_vote(&rpc) => Response::Vote(self.no_vote()),
-            Request::Vote(rpc) => self.raft.vote(rpc).await.map_or_else(|err| refused(&err), Response::Vote),
+            Request::Vote(rpc) => {
+                let vote = async { self.raft.vote(rpc).await.map_or_else(|err| refused(&err), Response::Vote) };
+                self.between(Point::VoteBeforeAnswer, vote, Point::VoteAfterAnswer).await
+            }
             Request::PreVote(rpc) => self.raft.pre_vote(rpc).await.map_or_else(|err| refused(&err), Response::Vote),
             Request::TransferLeader(_) if *self.standing.borrow() != Standing::Sound => Response::Refused(
                 "this node may have lost something when the power went: it cannot lead before it has caught up".to_owned(),
@@ -80,6 +87,18 @@ impl Core {
         }
     }
 
+    /// Answers between two points. A fault at the first leaves the work undone, at the second it hides that it was done.
+    async fn between(&self, before: Point, work: impl Future<Output = Response>, after: Point) -> Response {
+        if matches!(self.reach(before).await, Passed::Lost | Passed::Failed) {
+            return Response::Refused(format!("a fault on purpose at {before}"));
+        }
+        let response = work.await;
+        match self.reach(after).await {
+            Passed::On | Passed::Twice => response,
+            Passed::Lost | Passed::Failed => Response::Refused(format!("a fault on purpose at {after}")),
+        }
+    }
+
     async fn call_handler(&self, from: u64, payload: Vec<u8>) -> Response {
         let max = self.config.limits.call_bytes_max;
         if payload.len() > max {
@@ -108,20 +127,19 @@ impl Core {
     }
 
     async fn snapshot_chunk(&self, from: u64, id: u64, offset: u64, chunk: Arc<[u8]>) -> io::Result<()> {
+        self.or_fail(Point::SnapshotChunk).await?;
         let mut file = self.take_incoming(from, id)?;
-        let (file, added) = self
-            .config
-            .environment
-            .block(move || {
-                let added = file.add(offset, &chunk);
-                (file, added)
-            })
-            .await;
+        let adding = move || {
+            let added = file.add(offset, &chunk);
+            (file, added)
+        };
+        let (file, added) = self.config.environment.block(adding).await;
         self.incoming.lock().insert((from, id), file);
         added
     }
 
     async fn snapshot_end(&self, from: u64, id: u64, bytes: u64, vote: Vote, meta: SnapshotMeta) -> io::Result<Response> {
+        self.or_fail(Point::SnapshotEnd).await?;
         let file = self.take_incoming(from, id)?;
         if self.is_superseded_by_snapshot(vote, &meta) {
             file.discard();
@@ -130,6 +148,13 @@ impl Core {
         let file = self.config.environment.block(move || file.finish(bytes)).await?;
         let snapshot = openraft::Snapshot { meta, snapshot: file };
         self.raft.install_full_snapshot(vote, snapshot).await.map(Response::Snapshot).map_err(io::Error::other)
+    }
+
+    async fn or_fail(&self, point: Point) -> io::Result<()> {
+        match self.reach(point).await {
+            Passed::On | Passed::Twice => Ok(()),
+            Passed::Lost | Passed::Failed => Err(io::Error::other(format!("a fault on purpose at {point}"))),
+        }
     }
 
     fn take_incoming(&self, from: u64, id: u64) -> io::Result<Incoming> {

@@ -1,6 +1,6 @@
 //! Proposals of this node that wait for their own apply.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -20,7 +20,7 @@ pub(crate) enum Fate {
 /// The waiting proposals, by operation.
 #[derive(Debug, Default)]
 pub(crate) struct Waiters {
-    waiting: Mutex<HashMap<u128, oneshot::Sender<Fate>>>,
+    waiting: Mutex<BTreeMap<u128, oneshot::Sender<Fate>>>,
 }
 
 /// A place among the waiters; leaving it is dropping it.

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
 
 use super::framing::{self, OPENING_BYTES_MAX};
 use super::tls;
+use crate::environment::net::{Network, SystemNetwork};
 use crate::pki::{JoinToken, NodeIdentity, PkiError};
 use crate::wire::{Join, Opening, OpeningReply};
 
@@ -48,7 +48,7 @@ pub async fn join(token: &JoinToken, node_id: Option<u64>, address: &str) -> Res
     let unreachable = |because: String| JoinError::Unreachable { address: token.address.clone(), because };
     let connector = tls::joining_connector(token.fingerprint)?;
     let ask = async {
-        let stream = TcpStream::connect(&token.address).await?;
+        let stream = SystemNetwork.connect(token.address.clone()).await?;
         // The name is not looked at: the token's fingerprint says which cluster it must be.
         let name = rustls::pki_types::ServerName::try_from("member.cluster.internal").map_err(std::io::Error::other)?;
         let mut stream = connector.connect(name, stream).await?;

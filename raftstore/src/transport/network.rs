@@ -1,7 +1,7 @@
 //! Raft's messages over the transport.
 
 use std::future::Future;
-use std::io::{self, Read};
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -16,9 +16,10 @@ use openraft::raft::{
 use parking_lot::Mutex;
 
 use super::peers::{Lane, Peers};
-use crate::environment::Environment;
+use crate::environment::{DiskFile, Environment, OpenFile};
 use crate::error::CallError;
-use crate::storage::snapshot::{SnapshotFile, Stream};
+use crate::faults::{Passed, Point};
+use crate::storage::snapshot::SnapshotFile;
 use crate::types::{Blob, LeaderId, Node, Snapshot, TypeConfig, Vote};
 use crate::wire::{Request, Response};
 
@@ -112,14 +113,16 @@ impl PeerNetwork {
     ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
         let broken = |err: io::Error| StreamingError::Network(NetworkError::from_string(format!("the snapshot cannot be read: {err}")));
         let id = self.network.snapshot_ids.fetch_add(1, Ordering::Relaxed);
+        if self.network.environment.reach(Point::SnapshotBegin).await == Passed::Failed {
+            return Err(broken(io::Error::other("a fault on purpose")));
+        }
         // Opened first: a newer snapshot may remove the file while it is being sent.
-        let mut file = Stream::open(self.network.environment.disk.as_ref(), &snapshot.snapshot.path).map_err(broken)?;
+        let file = self.network.environment.disk.open(&snapshot.snapshot.path, OpenFile::Read).map_err(broken)?;
         self.bulk(Request::SnapshotBegin { id }, CHUNK_MAX).await?;
         let mut offset = 0;
         loop {
-            let (chunk, back) = self.network.environment.block(move || (read_chunk(&mut file), file)).await;
-            file = back;
-            let chunk = chunk.map_err(broken)?;
+            let file = file.clone();
+            let chunk = self.network.environment.block(move || read_chunk(file.as_ref(), offset)).await.map_err(broken)?;
             if chunk.is_empty() {
                 break;
             }
@@ -134,9 +137,10 @@ impl PeerNetwork {
     }
 }
 
-fn read_chunk(file: &mut Stream) -> io::Result<Vec<u8>> {
-    let mut chunk = Vec::with_capacity(CHUNK_BYTES);
-    file.take(CHUNK_BYTES as u64).read_to_end(&mut chunk)?;
+fn read_chunk(file: &dyn DiskFile, offset: u64) -> io::Result<Vec<u8>> {
+    let left = file.len()?.saturating_sub(offset);
+    let mut chunk = vec![0; usize::try_from(left).unwrap_or(usize::MAX).min(CHUNK_BYTES)];
+    file.read_exact_at(&mut chunk, offset)?;
     Ok(chunk)
 }
 

@@ -1,22 +1,22 @@
 //! The calling side: one lasting connection per peer and lane, shared by all requests, made when it is needed.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
-use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::timeout_at;
-use tokio_rustls::TlsConnector;
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::framing::{self, OPENING_BYTES_MAX};
+use super::tls::Security;
+use crate::environment::Network;
 use crate::error::CallError;
-use crate::faults::Faults;
+use crate::faults::{Faults, Passed, Point};
 use crate::pki;
 use crate::status::Probe;
 use crate::wire::{Opening, OpeningReply, PROTOCOL_NEWEST, PROTOCOL_OLDEST, Request, Response};
@@ -47,7 +47,8 @@ pub(crate) enum Lane {
 pub(crate) struct Peers {
     own_id: u64,
     cluster: Uuid,
-    tls: TlsConnector,
+    network: Arc<dyn Network>,
+    security: Security,
     faults: Faults,
     frame_bytes_max: usize,
     addresses: RwLock<BTreeMap<u64, String>>,
@@ -76,7 +77,7 @@ struct Connection {
 
 struct Shared {
     next_id: AtomicU64,
-    waiting: Mutex<HashMap<u64, oneshot::Sender<Response>>>,
+    waiting: Mutex<BTreeMap<u64, oneshot::Sender<Response>>>,
     received: Mutex<Instant>,
     closed: CancellationToken,
 }
@@ -85,13 +86,14 @@ impl Peers {
     pub(crate) fn new(
         own_id: u64,
         cluster: Uuid,
-        tls: TlsConnector,
+        network: Arc<dyn Network>,
+        security: Security,
         faults: Faults,
         frame_bytes_max: usize,
         stop: CancellationToken,
     ) -> Arc<Self> {
         let (addresses, links) = (RwLock::default(), Mutex::default());
-        Arc::new(Self { own_id, cluster, tls, faults, frame_bytes_max, addresses, links, stop })
+        Arc::new(Self { own_id, cluster, network, security, faults, frame_bytes_max, addresses, links, stop })
     }
 
     /// Takes note of where a node is reached.
@@ -103,8 +105,12 @@ impl Peers {
 
     /// Sends a request and waits for its response.
     pub(crate) async fn request(&self, node: u64, lane: Lane, request: &Request, timeout: Duration) -> Result<Response, CallError> {
-        let deadline = tokio::time::Instant::now() + timeout;
-        if self.faults.is_cut(self.own_id, node) {
+        let deadline = Instant::now() + timeout;
+        let passed = self.faults.reach(self.own_id, Point::RequestBeforeSend).await;
+        if passed == Passed::Failed {
+            return Err(CallError::Unreachable { node, because: "a fault on purpose".to_owned() });
+        }
+        if passed == Passed::Lost || self.faults.is_cut(self.own_id, node) {
             tokio::time::sleep_until(deadline).await;
             return Err(CallError::Timeout { node });
         }
@@ -114,7 +120,7 @@ impl Peers {
             Ok(connection) => connection?,
             Err(_) => return Err(CallError::Unreachable { node, because: "connecting took too long".to_owned() }),
         };
-        let response = connection.request(node, request, self.frame_bytes_max, deadline).await?;
+        let response = connection.request(node, request, self.frame_bytes_max, deadline, passed == Passed::Twice).await?;
         if self.faults.is_cut(node, self.own_id) {
             tokio::time::sleep_until(deadline).await;
             return Err(CallError::Timeout { node });
@@ -130,7 +136,7 @@ impl Peers {
         let Some(address) = self.addresses.read().get(&node).cloned() else { return Probe::Silent };
         let connect = async {
             loop {
-                match TcpStream::connect(&address).await {
+                match self.network.connect(address.clone()).await {
                     Ok(_) => return Probe::Alive,
                     Err(err) if err.kind() == io::ErrorKind::ConnectionRefused => return Probe::Refused,
                     // A reset is a port in the middle of closing: look again.
@@ -182,12 +188,16 @@ impl Link {
 impl Connection {
     async fn open(peers: &Peers, node: u64, address: String) -> Result<Self, CallError> {
         let unreachable = |because: String| CallError::Unreachable { node, because };
-        let stream = TcpStream::connect(&address).await.map_err(|err| match err.kind() {
+        match peers.faults.reach(peers.own_id, Point::Connect).await {
+            Passed::On | Passed::Twice => {}
+            Passed::Lost => std::future::pending().await,
+            Passed::Failed => return Err(unreachable("a fault on purpose".to_owned())),
+        }
+        let stream = peers.network.connect(address.clone()).await.map_err(|err| match err.kind() {
             io::ErrorKind::ConnectionRefused => CallError::Refused { node },
             _ => unreachable(format!("{address}: {err}")),
         })?;
-        stream.set_nodelay(true).map_err(|err| unreachable(err.to_string()))?;
-        let mut stream = peers.tls.connect(pki::server_name(peers.cluster, node), stream).await.map_err(|err| {
+        let mut stream = peers.security.connect(pki::server_name(peers.cluster, node), stream).await.map_err(|err| {
             unreachable(format!("{address} is not node {node} of cluster {}, or the connection broke: {err}", peers.cluster))
         })?;
         let hello = Opening::Hello {
@@ -221,19 +231,25 @@ impl Connection {
         Ok(Self { address, version, frames, shared })
     }
 
-    async fn request(&self, node: u64, request: &Request, bytes_max: usize, deadline: tokio::time::Instant) -> Result<Response, CallError> {
+    async fn request(&self, node: u64, request: &Request, bytes_max: usize, deadline: Instant, twice: bool) -> Result<Response, CallError> {
         if self.version < request.since() {
             let because = format!("it speaks version {} of the conversation, this needs {}", self.version, request.since());
             return Err(CallError::Remote { node, because });
         }
-        let id = self.shared.next_id.fetch_add(1, Ordering::Relaxed);
-        let frame = framing::frame(id, request, bytes_max).map_err(|err| CallError::TooLarge { bytes: err.bytes, max: bytes_max })?;
+        let next_id = || self.shared.next_id.fetch_add(1, Ordering::Relaxed);
+        let too_large = |err: framing::FrameTooLong| CallError::TooLarge { bytes: err.bytes, max: bytes_max };
+        let id = next_id();
+        let frame = framing::frame(id, request, bytes_max).map_err(too_large)?;
         let (tell, answer) = oneshot::channel();
         self.shared.waiting.lock().insert(id, tell);
         let _place = Place { shared: &self.shared, id };
         // Closing drops every waiting sender; one that was added after that must see it here.
         if self.shared.closed.is_cancelled() {
             return Err(CallError::Lost { node });
+        }
+        if twice {
+            // A message that the network delivered twice. Nobody waits for this one's answer; a full queue loses it.
+            drop(self.frames.try_send(framing::frame(next_id(), request, bytes_max).map_err(too_large)?));
         }
         match timeout_at(deadline, self.frames.send(frame)).await {
             Ok(Ok(())) => {}

@@ -8,17 +8,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::framing::{self, OPENING_BYTES_MAX};
-use super::tls;
+use super::tls::{Security, Shown};
 use crate::config::Limits;
-use crate::faults::Faults;
+use crate::environment::net::{Listener, Stream};
+use crate::faults::{Faults, Passed, Point};
 use crate::wire::{Join, Opening, OpeningReply, PROTOCOL_NEWEST, PROTOCOL_OLDEST, Request, Response};
 
 /// Pause after accepting failed, so that a lack of file descriptors does not become a busy loop.
@@ -41,7 +39,7 @@ pub(crate) trait Service: Send + Sync + 'static {
 pub(crate) struct Server<S> {
     pub(crate) own_id: u64,
     pub(crate) cluster: Uuid,
-    pub(crate) tls: TlsAcceptor,
+    pub(crate) security: Security,
     pub(crate) limits: Limits,
     pub(crate) faults: Faults,
     pub(crate) service: Arc<S>,
@@ -50,7 +48,7 @@ pub(crate) struct Server<S> {
 
 impl<S: Service> Server<S> {
     /// Accepts connections until the node stops.
-    pub(crate) async fn run(self, listener: TcpListener) {
+    pub(crate) async fn run(self, listener: Box<dyn Listener>) {
         let places = Arc::new(Semaphore::new(self.limits.connections_max));
         let mut unknown = VecDeque::new();
         let server = Arc::new(self);
@@ -60,7 +58,7 @@ impl<S: Service> Server<S> {
                 () = server.stop.cancelled() => return,
             };
             let stream = match accepted {
-                Ok((stream, _)) => stream,
+                Ok(stream) => stream,
                 Err(err) => {
                     tracing::warn!(%err, "a connection of a peer cannot be accepted");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -90,8 +88,7 @@ impl<S: Service> Server<S> {
         }
     }
 
-    async fn connection(self: Arc<Self>, stream: TcpStream, patience: CancellationToken, places: Arc<Semaphore>) -> io::Result<()> {
-        stream.set_nodelay(true)?;
+    async fn connection(self: Arc<Self>, stream: Stream, patience: CancellationToken, places: Arc<Semaphore>) -> io::Result<()> {
         let opened = tokio::select! {
             opened = tokio::time::timeout(self.limits.handshake, self.open(stream)) => opened,
             () = patience.cancelled() => return Err(io::ErrorKind::TimedOut.into()),
@@ -116,8 +113,12 @@ impl<S: Service> Server<S> {
                 }
                 let place = places.clone().acquire_owned().await.map_err(io::Error::other)?;
                 let (service, answers, bytes_max) = (self.service.clone(), answers.clone(), self.limits.frame_bytes_max);
+                let (faults, own_id) = (self.faults.clone(), self.own_id);
                 tokio::spawn(async move {
                     let response = service.serve(from, request).await;
+                    if matches!(faults.reach(own_id, Point::ReplyBeforeSend).await, Passed::Lost | Passed::Failed) {
+                        return;
+                    }
                     let frame = framing::frame(id, &response, bytes_max)
                         .or_else(|_| framing::frame(id, &Response::Refused("the answer is too long".to_owned()), bytes_max));
                     if let Ok(frame) = frame {
@@ -134,12 +135,12 @@ impl<S: Service> Server<S> {
         }
     }
 
-    /// TLS, then the opening. Returns who is there, or nothing when all is said.
-    async fn open(&self, stream: TcpStream) -> io::Result<Option<(u64, TlsStream<TcpStream>)>> {
-        let mut stream = self.tls.accept(stream).await?;
+    /// TLS where it is needed, then the opening. Returns who is there, or nothing when all is said.
+    async fn open(&self, stream: Stream) -> io::Result<Option<(u64, Stream)>> {
+        let (mut stream, shown) = self.security.accept(stream).await?;
         let (_, envelope) = framing::read(&mut stream, OPENING_BYTES_MAX).await?;
         let (reply, from) = match framing::decode::<Opening>(&envelope)? {
-            Opening::Hello { oldest, newest, cluster, from, to } => match self.check(&stream, oldest, newest, cluster, from, to) {
+            Opening::Hello { oldest, newest, cluster, from, to } => match self.check(&shown, oldest, newest, cluster, from, to) {
                 Ok(version) => (OpeningReply::Welcome { version }, Some(from)),
                 Err(because) => {
                     tracing::warn!(from, because, "a peer is refused");
@@ -160,15 +161,14 @@ impl<S: Service> Server<S> {
         }
     }
 
-    fn check(&self, stream: &TlsStream<TcpStream>, oldest: u16, newest: u16, cluster: u128, from: u64, to: u64) -> Result<u16, String> {
+    fn check(&self, shown: &Shown, oldest: u16, newest: u16, cluster: u128, from: u64, to: u64) -> Result<u16, String> {
         if cluster != self.cluster.as_u128() {
             return Err(format!("this is a node of cluster {}, not of {}", self.cluster, Uuid::from_u128(cluster)));
         }
         if to != self.own_id {
             return Err(format!("this is node {}, not node {to}", self.own_id));
         }
-        let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
-        if !certificate.is_some_and(|certificate| tls::speaks_for(certificate, self.cluster, from)) {
+        if !shown.speaks_for(self.cluster, from) {
             return Err(format!("the certificate is not that of node {from}"));
         }
         let version = newest.min(PROTOCOL_NEWEST);

@@ -1,5 +1,8 @@
 //! TLS of the cluster: both sides show a certificate of the cluster's authority; a joining node shows none and knows only a fingerprint.
+//!
+//! On a network to which nobody else has access ([`crate::environment::Network::is_trusted`], simulations only) there is none of this.
 
+use std::io;
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -10,7 +13,65 @@ use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, S
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 use uuid::Uuid;
 
+use crate::environment::net::Stream;
 use crate::pki::{self, NodeIdentity, PkiError};
+
+/// How the connections of a node are secured.
+#[derive(Clone)]
+pub(crate) enum Security {
+    /// Certificates, both ways.
+    Tls { acceptor: TlsAcceptor, connector: TlsConnector },
+    /// Nothing: the network is trusted.
+    Plain,
+}
+
+/// What a peer has shown to prove who it is.
+pub(crate) enum Shown {
+    /// A certificate of the cluster's authority, or none.
+    Certificate(Option<CertificateDer<'static>>),
+    /// Nothing; it is believed, because the network is trusted.
+    Believed,
+}
+
+impl Security {
+    pub(crate) fn new(identity: &NodeIdentity, trusted: bool) -> Result<Self, PkiError> {
+        if trusted {
+            return Ok(Self::Plain);
+        }
+        Ok(Self::Tls { acceptor: acceptor(identity)?, connector: connector(identity)? })
+    }
+
+    /// Secures a connection that came in.
+    pub(crate) async fn accept(&self, stream: Stream) -> io::Result<(Stream, Shown)> {
+        match self {
+            Self::Tls { acceptor, .. } => {
+                let stream = acceptor.accept(stream).await?;
+                let chain = stream.get_ref().1.peer_certificates();
+                let certificate = chain.and_then(|chain| chain.first()).map(|certificate| certificate.clone().into_owned());
+                Ok((Box::new(stream), Shown::Certificate(certificate)))
+            }
+            Self::Plain => Ok((stream, Shown::Believed)),
+        }
+    }
+
+    /// Secures a connection to the node of this name.
+    pub(crate) async fn connect(&self, name: ServerName<'static>, stream: Stream) -> io::Result<Stream> {
+        match self {
+            Self::Tls { connector, .. } => Ok(Box::new(connector.connect(name, stream).await?)),
+            Self::Plain => Ok(stream),
+        }
+    }
+}
+
+impl Shown {
+    /// Says whether it proves that the peer is this node.
+    pub(crate) fn speaks_for(&self, cluster: Uuid, node_id: u64) -> bool {
+        match self {
+            Self::Certificate(certificate) => certificate.as_ref().is_some_and(|certificate| speaks_for(certificate, cluster, node_id)),
+            Self::Believed => true,
+        }
+    }
+}
 
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(aws_lc_rs::default_provider())
@@ -27,7 +88,7 @@ fn roots(identity: &NodeIdentity) -> Result<RootCertStore, PkiError> {
 }
 
 /// The answering side. A client without certificate is let in, but may only ask to join.
-pub(crate) fn acceptor(identity: &NodeIdentity) -> Result<TlsAcceptor, PkiError> {
+fn acceptor(identity: &NodeIdentity) -> Result<TlsAcceptor, PkiError> {
     let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots(identity)?), provider())
         .allow_unauthenticated()
         .build()
@@ -43,7 +104,7 @@ pub(crate) fn acceptor(identity: &NodeIdentity) -> Result<TlsAcceptor, PkiError>
 }
 
 /// The calling side.
-pub(crate) fn connector(identity: &NodeIdentity) -> Result<TlsConnector, PkiError> {
+fn connector(identity: &NodeIdentity) -> Result<TlsConnector, PkiError> {
     let config = ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(unusable)?
@@ -54,7 +115,7 @@ pub(crate) fn connector(identity: &NodeIdentity) -> Result<TlsConnector, PkiErro
 }
 
 /// Says whether this certificate, already verified, is that of the node.
-pub(crate) fn speaks_for(certificate: &CertificateDer<'_>, cluster: Uuid, node_id: u64) -> bool {
+fn speaks_for(certificate: &CertificateDer<'_>, cluster: Uuid, node_id: u64) -> bool {
     ParsedCertificate::try_from(certificate)
         .is_ok_and(|parsed| rustls::client::verify_server_name(&parsed, &pki::server_name(cluster, node_id)).is_ok())
 }
