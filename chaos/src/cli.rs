@@ -31,6 +31,8 @@ pub enum Command {
     Bench(BenchArgs),
     /// Makes random faults under several writers
     Storm(StormArgs),
+    /// Runs whole clusters on simulated machines, each decided by one seed
+    Simulate(SimulateArgs),
     /// Holds a short conversation with any server that grants persistent handles
     Probe(ProbeArgs),
 }
@@ -223,4 +225,24 @@ pub struct StormArgs {
     /// Decides everything random
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
+}
+
+/// `simulate`.
+#[derive(Debug, Args)]
+pub struct SimulateArgs {
+    /// How many seeds
+    #[arg(long, default_value_t = 100)]
+    pub seeds: u64,
+    /// The first seed
+    #[arg(long, default_value_t = 1)]
+    pub from: u64,
+    /// How many nodes; several numbers take turns
+    #[arg(long, value_delimiter = ',', default_value = "3,5")]
+    pub nodes: Vec<u64>,
+    /// Only this seed, and show all that happens
+    #[arg(long, value_name = "SEED")]
+    pub seed: Option<u64>,
+    /// Runs at the same time; default: one per processor
+    #[arg(long)]
+    pub jobs: Option<usize>,
 }

@@ -12,6 +12,7 @@ pub mod client;
 pub mod cluster;
 
 pub mod checker;
+pub mod simulation;
 
 pub mod bench;
 pub mod conformance;

@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use chaos::bench::{Target, bench};
-use chaos::cli::{BenchArgs, Cli, Command, ConformanceArgs, FailoverArgs, GarbageArgs, ProbeArgs, StormArgs};
+use chaos::cli::{BenchArgs, Cli, Command, ConformanceArgs, FailoverArgs, GarbageArgs, ProbeArgs, SimulateArgs, StormArgs};
 use chaos::client::ClientIdentity;
 use chaos::cluster::{CA_SHARE, Cluster, resident_kib};
 use chaos::conformance::{ConformanceOptions, conformance, default_list, update};
 use chaos::failover::{FailoverOptions, failover, report};
 use chaos::garbage::garbage;
+use chaos::simulation::Run;
+use chaos::simulation::table::{Series, run_series};
 use chaos::storm::{StormOptions, storm};
 use clap::Parser as _;
 
@@ -44,6 +46,7 @@ async fn run(command: Command) -> anyhow::Result<bool> {
         Command::Bench(args) => run_bench(args).await,
         Command::Storm(args) => run_storm(args).await,
         Command::Probe(args) => run_probe(args).await,
+        Command::Simulate(args) => tokio::task::spawn_blocking(move || run_simulate(&args)).await?,
     }
 }
 
@@ -137,6 +140,33 @@ async fn run_storm(args: StormArgs) -> anyhow::Result<bool> {
     );
     report.lost.iter().chain(&report.errors).take(20).for_each(|line| println!("  {line}"));
     Ok(report.lost.is_empty() && report.errors.is_empty())
+}
+
+/// Each simulation is a thread of its own: it brings its own runtimes.
+fn run_simulate(args: &SimulateArgs) -> anyhow::Result<bool> {
+    anyhow::ensure!(args.nodes.iter().all(|nodes| (1..=9).contains(nodes)), "--nodes wants numbers from 1 to 9");
+    if let Some(seed) = args.seed {
+        for &nodes in &args.nodes {
+            let report = std::thread::spawn(move || Run { nodes, seed, keep_trace: true }.make());
+            let report = report.join().map_err(|_| anyhow::anyhow!("the simulation broke"))?;
+            report.lines.iter().for_each(|line| println!("{line}"));
+            println!("trace {:016x}", report.trace);
+            report.broken.iter().for_each(|broken| println!("BROKEN: {broken}"));
+            if !report.broken.is_empty() {
+                return Ok(false);
+            }
+        }
+        return Ok(true);
+    }
+    let jobs = args.jobs.or_else(|| std::thread::available_parallelism().ok().map(Into::into)).unwrap_or(1);
+    let series = Series { from: args.from, seeds: args.seeds, nodes: args.nodes.clone(), jobs };
+    let totals = run_series(&series, |line| println!("{line}"));
+    println!("{}", totals.text());
+    for (run, broken) in totals.failed.iter().take(20) {
+        println!("FAILED; again with: {}", run.command());
+        broken.iter().for_each(|line| println!("  {line}"));
+    }
+    Ok(totals.failed.is_empty())
 }
 
 async fn run_probe(args: ProbeArgs) -> anyhow::Result<bool> {

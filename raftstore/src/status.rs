@@ -64,6 +64,8 @@ pub struct Status {
     pub time_ms: u64,
     /// The members.
     pub members: BTreeMap<u64, Member>,
+    /// Whether the node may have lost something with its machine's power, and has not caught up yet: until then it does not vote.
+    pub in_doubt: bool,
     /// Why the node has stopped, if it has.
     pub stopped: Option<String>,
 }

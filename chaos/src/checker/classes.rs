@@ -16,8 +16,8 @@ use raftstore::Class;
 /// What happened to the cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Happened {
-    /// These nodes vote from now on.
-    Voters(BTreeSet<u64>),
+    /// These nodes vote from now on; during a change of the membership, and while its outcome is unknown, the one group or the other.
+    Voters(Vec<BTreeSet<u64>>),
     /// The process of a node ended; its machine did not.
     Killed(u64),
     /// The machines of these nodes lost power at the same time.
@@ -105,34 +105,34 @@ impl Faults {
         &self.events
     }
 
-    /// The last moment at which a loss of power left a majority of the voters in doubt.
+    /// The moments at which a loss of power left a majority of the voters in doubt.
     #[must_use]
-    pub fn last_loss(&self) -> Option<u64> {
-        let (mut voters, mut doubtful) = (BTreeSet::new(), BTreeSet::new());
-        let mut last = None;
+    pub fn losses(&self) -> Vec<u64> {
+        let (mut groups, mut doubtful) = (Vec::new(), BTreeSet::new());
+        let mut losses = Vec::new();
         for (at, happened) in &self.events {
             match happened {
-                Happened::Voters(now) => voters.clone_from(now),
+                Happened::Voters(now) => groups.clone_from(now),
                 Happened::Killed(_) => {}
                 Happened::Recovered(node) => {
                     doubtful.remove(node);
                 }
                 Happened::LostPower(nodes) => {
                     doubtful.extend(nodes.iter().copied());
-                    if voters.intersection(&doubtful).count() * 2 > voters.len() {
-                        last = Some(*at);
+                    if groups.iter().any(|voters| voters.intersection(&doubtful).count() * 2 > voters.len()) {
+                        losses.push(*at);
                     }
                 }
             }
         }
-        last
+        losses
     }
 }
 
 /// Compares what is there with what must be.
 #[must_use]
 pub fn compare(issued: &BTreeMap<u64, Issued>, faults: &Faults, survived: &BTreeSet<u64>) -> Comparison {
-    let last_loss = faults.last_loss();
+    let last_loss = faults.losses().last().copied();
     let mut found = Comparison::default();
     for (&operation, &Issued { class, fate }) in issued {
         let there = survived.contains(&operation);
@@ -165,7 +165,7 @@ mod tests {
 
     fn faults(events: &[(u64, Happened)]) -> Faults {
         let mut faults = Faults::default();
-        faults.note(0, Happened::Voters(BTreeSet::from([1, 2, 3])));
+        faults.note(0, Happened::Voters(vec![BTreeSet::from([1, 2, 3])]));
         events.iter().for_each(|(at, happened)| faults.note(*at, happened.clone()));
         faults
     }
@@ -217,9 +217,11 @@ mod tests {
     #[test]
     fn only_voters_count() {
         assert_eq!(missed(&[(20, power(&[1, 4, 5]))]), CLASSES);
-        let five = Happened::Voters(BTreeSet::from([1, 2, 3, 4, 5]));
+        let five = Happened::Voters(vec![BTreeSet::from([1, 2, 3, 4, 5])]);
         assert_eq!(missed(&[(15, five.clone()), (20, power(&[1, 2]))]), CLASSES);
         assert_eq!(missed(&[(15, five), (20, power(&[1, 2, 5]))]), [Class::Persistent]);
+        let between = Happened::Voters(vec![BTreeSet::from([1, 2, 3]), BTreeSet::from([1, 2, 3, 4, 5])]);
+        assert_eq!(missed(&[(15, between), (20, power(&[1, 2]))]), [Class::Persistent]);
     }
 
     #[test]

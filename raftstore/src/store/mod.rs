@@ -435,6 +435,7 @@ impl Core {
             purged: metrics.purged.map_or(0, |log_id| log_id.index),
             time_ms: applied.time_ms,
             members: members.collect(),
+            in_doubt: *self.standing.borrow() != Standing::Sound,
             stopped: self.failure(),
         }
     }
