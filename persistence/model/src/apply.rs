@@ -23,7 +23,7 @@ impl State {
                     node: *node,
                     incarnation: *incarnation,
                     client_guid: *client_guid,
-                    user: user.clone(),
+                    user: std::sync::Arc::new(user.clone()),
                     user_name: user_name.clone(),
                     client_address: client_address.clone(),
                 };

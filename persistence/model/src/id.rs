@@ -89,7 +89,11 @@ pub struct LeaseId {
 /// The form in which names and paths are compared: upper case, separated by `\`, no leading or trailing separator.
 #[must_use]
 pub fn fold_path(path: &str) -> String {
-    path.replace('/', "\\").trim_matches('\\').to_uppercase()
+    let trimmed = path.trim_matches(['/', '\\']);
+    if trimmed.is_ascii() {
+        return trimmed.chars().map(|c| if c == '/' { '\\' } else { c.to_ascii_uppercase() }).collect();
+    }
+    trimmed.replace('/', "\\").to_uppercase()
 }
 
 #[cfg(test)]
@@ -99,6 +103,7 @@ mod tests {
     #[test]
     fn paths_fold() {
         assert_eq!(fold_path("/Dir/sub\\File.txt"), "DIR\\SUB\\FILE.TXT");
+        assert_eq!(fold_path("\\/straße/Ä.txt/"), "STRASSE\\Ä.TXT");
         assert_eq!(SessionId::of(Incarnation(3), 7), SessionId(0x3_0000_0007));
     }
 }

@@ -26,7 +26,7 @@ pub use event::Event;
 pub use id::{FileKey, Incarnation, LeaseId, LogTime, NodeId, OpenId, SessionId, ShareId, fold_path, shard};
 pub use outcome::{Applied, DurableGrant, Grant, LeaseGrant, Outcome, Rejection};
 pub use record::{
-    AppInstance, ByteRangeLock, Cluster, CreateAction, Durability, FileState, JoinToken, Lease, LockSequence, Node, NodeAddresses,
-    NodeState, Open, OpenState, Oplock, Owner, PendingDelete, Session, Share, ShareSettings, User,
+    AppInstance, ByteRangeLock, Cluster, CreateAction, Durability, FileState, JoinToken, Lease, Leases, LockSequence,
+    LockSequences, Node, NodeAddresses, NodeState, Open, OpenSet, OpenState, Oplock, Owner, PendingDelete, Session, Share, ShareSettings, User,
 };
 pub use state::State;

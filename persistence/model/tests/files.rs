@@ -122,8 +122,8 @@ fn renames() {
     assert_eq!(w.run(intent(x, "b.txt", false, None)), Outcome::Done);
     assert_eq!(w.state.opens_of_path(ShareId(1), "B.TXT").map(|o| o.id).collect::<Vec<_>>(), [x]);
     assert_eq!(w.run(done(x, true)), Outcome::Done);
-    assert_eq!(w.state.open(y).unwrap().path, "b.txt");
-    assert_eq!((w.lease(2, 2).path.as_str(), w.lease(1, 1).path.as_str()), ("b.txt", "b.txt"));
+    assert_eq!(w.state.open(y).unwrap().path.to_string(), "b.txt");
+    assert_eq!((w.lease(2, 2).path.to_string(), w.lease(1, 1).path.to_string()), ("b.txt".into(), "b.txt".into()));
     assert_eq!(w.run(done(x, true)), Outcome::Refused(NtStatus::INVALID_PARAMETER), "nothing is announced");
     // A target that is open.
     let t = w.opened(request(b).of(11, "t")).open;
@@ -132,7 +132,7 @@ fn renames() {
     w.close(b, t);
     assert_eq!(w.run(intent(x, "t", true, Some(file(11)))), Outcome::Done);
     assert_eq!(w.run(done(x, false)), Outcome::Done);
-    assert_eq!(w.state.open(x).unwrap().path, "b.txt");
+    assert_eq!(w.state.open(x).unwrap().path.to_string(), "b.txt");
     // A directory with open files beneath it.
     let d = w.opened(request(a).of(5, "dir").directory()).open;
     let near = w.opened(request(b).of(13, "dirt\\f")).open;
@@ -148,7 +148,7 @@ fn renames() {
     let c = w.session(3, 3);
     let late = w.opened(request(c).of(12, "DIR\\sub\\f")).open;
     w.run(done(d, true));
-    assert_eq!(w.state.open(late).unwrap().path, "moved\\sub\\f");
+    assert_eq!(w.state.open(late).unwrap().path.to_string(), "moved\\sub\\f");
 }
 
 #[test]

@@ -290,7 +290,7 @@ impl Driver {
                 let kind =
                     ReclaimKind::V2 { create_guid: o.create_guid.unwrap_or_default(), persistent: o.is_persistent(), by_create_guid: true };
                 let lease = o.lease.map(|l| ReclaimLease { key: l.key, version: 2, epoch: 0 });
-                let r = ReclaimRequest { kind, lease, path: o.path.clone(), ..reconnect(at, o.id, 0, None) };
+                let r = ReclaimRequest { kind, lease, path: o.path.to_string(), ..reconnect(at, o.id, 0, None) };
                 let outcome = self.run(Command::ReclaimOpen(Box::new(r)));
                 if o.is_detached() && o.is_persistent() && self.w.state.session(at.session).is_some() {
                     assert!(matches!(outcome, Outcome::Reclaimed(_)), "a persistent open is always there for its client: {outcome:?}");

@@ -31,7 +31,7 @@ pub(crate) fn close(state: &mut State, fx: &mut Effects, id: OpenId, node: Optio
         if let Some(lease) = open.lease.and_then(|l| f.leases.get_mut(&l)) {
             lease.opens.remove(&id);
         }
-        f.leases.retain(|_, l| !l.opens.is_empty());
+        f.leases.retain(|l| !l.opens.is_empty());
         let newly = marks && !f.delete_pending;
         f.delete_pending |= marks;
         (f.opens.is_empty(), newly)
@@ -49,7 +49,7 @@ pub(crate) fn close(state: &mut State, fx: &mut Effects, id: OpenId, node: Optio
         return None;
     }
     let node = node.or_else(|| live_node(state)).or(open.owner.map(|o| o.node)).unwrap_or_default();
-    let delete = PendingDelete { file: key, share: open.share, path: open.path, is_directory: file.is_directory, node };
+    let delete = PendingDelete { file: key, share: open.share, path: open.path.to_string(), is_directory: file.is_directory, node };
     state.pending_deletes.insert(key, delete.clone());
     state.touch(RecordKey::PendingDelete(key));
     Some(delete)

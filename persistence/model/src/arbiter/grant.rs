@@ -1,5 +1,7 @@
 //! What a new open gets: lease or oplock, durability, and the answer that says so.
 
+use std::sync::Arc;
+
 use smb_types::{AccessMask, CreateOptions, LeaseState, OplockLevel};
 
 use crate::class::Class;
@@ -7,7 +9,7 @@ use crate::command::{OpenRequest, RequestedDurability, RequestedLease, Requested
 use crate::effects::file_of;
 use crate::id::{FileKey, LeaseId, OpenId};
 use crate::outcome::{DurableGrant, Grant, LeaseGrant};
-use crate::record::{Durability, FileState, Lease, Open, OpenState, Oplock, Owner};
+use crate::record::{Durability, FileState, Lease, LockSequences, Open, OpenSet, OpenState, Oplock, Owner};
 use crate::state::State;
 
 /// DurableOpenTimeout of DHnQ.
@@ -31,13 +33,13 @@ pub(crate) fn record_of(state: &State, id: OpenId, r: &OpenRequest, open_state: 
         class,
         state: open_state,
         file: r.file,
-        path: r.path.clone(),
+        path: r.path.as_str().into(),
         pending_path: None,
         share: r.share,
         owner: Some(owner),
         create_guid: r.create_guid,
         client_guid: r.client_guid,
-        user: r.user.clone(),
+        user: state.session(r.session).map(|s| &s.user).filter(|u| ***u == r.user).map_or_else(|| Arc::new(r.user.clone()), Arc::clone),
         desired_access: r.desired_access,
         granted_access: r.granted_access,
         share_access: r.share_access,
@@ -50,9 +52,9 @@ pub(crate) fn record_of(state: &State, id: OpenId, r: &OpenRequest, open_state: 
         durability: Durability::None,
         timeout_ms: u64::from(timeout_ms(state, r)),
         disconnected_at: None,
-        locks: Vec::new(),
-        lock_sequences: std::collections::BTreeMap::new(),
-        app_instance: r.app_instance,
+        locks: Box::default(),
+        lock_sequences: LockSequences::default(),
+        app_instance: r.app_instance.map(Box::new),
         delete_on_close: r.create_options.contains(CreateOptions::DELETE_ON_CLOSE),
         replay_eligible: false,
         request: (open_state == OpenState::Reserved).then(|| Box::new(r.clone())),
@@ -157,9 +159,10 @@ fn grant_lease(state: &mut State, key: FileKey, id: OpenId, r: &OpenRequest, wan
     };
     let granted =
         candidates.into_iter().find(|c| c.is_empty() || is_grantable(state, key, id, r, lease_id, *c)).unwrap_or(LeaseState::NONE);
-    let r_path = r.path.clone();
+    // One copy for the open and its lease.
+    let path = state.open(id).map(|o| Arc::clone(&o.path)).filter(|p| **p == *r.path).unwrap_or_else(|| r.path.as_str().into());
     state.edit_file(key, |f| {
-        let lease = f.leases.entry(lease_id).or_insert_with(|| Lease {
+        let lease = f.leases.get_or_insert_with(lease_id, || Lease {
             id: lease_id,
             state: LeaseState::NONE,
             breaking: false,
@@ -171,8 +174,8 @@ fn grant_lease(state: &mut State, key: FileKey, id: OpenId, r: &OpenRequest, wan
             epoch: wanted.epoch,
             version: wanted.version,
             parent_key: wanted.parent_key,
-            path: r_path,
-            opens: std::collections::BTreeSet::new(),
+            path,
+            opens: OpenSet::default(),
         });
         if granted.contains(floor) && granted != lease.state {
             lease.state = granted;
@@ -280,8 +283,8 @@ pub(crate) fn answer(state: &State, id: OpenId) -> Grant {
     Grant {
         open: id,
         file,
-        path: open.path.clone(),
-        pending_path: open.pending_path.clone(),
+        path: open.path.to_string(),
+        pending_path: open.pending_path.as_ref().map(ToString::to_string),
         is_directory: open.is_directory,
         create_action: open.create_action,
         oplock: open.oplock.level,

@@ -7,7 +7,7 @@ use crate::event::Event;
 use crate::id::{OpenId, SessionId};
 use crate::outcome::{Outcome, Rejection};
 use crate::record::PendingDelete;
-use crate::state::{RecordKey, State};
+use crate::state::State;
 
 /// What became of a session's opens.
 #[derive(Default)]
@@ -47,8 +47,7 @@ pub(crate) fn disconnect(state: &mut State, fx: &mut Effects, session: SessionId
 /// Ends a session: its opens are detached or closed by what they were promised.
 pub(crate) fn end_session(state: &mut State, fx: &mut Effects, session: SessionId, loss: Loss) -> Ended {
     let mut ended = Ended::default();
-    let Some(record) = state.sessions.remove(&session) else { return ended };
-    state.touch(RecordKey::Session(session));
+    let Some(record) = state.remove_session(session) else { return ended };
     fx.event(Event::SessionEnded { session, node: record.node });
     fx.interest(record.node);
     let opens: Vec<OpenId> = state.opens_of_session(session).map(|o| o.id).collect();

@@ -1,11 +1,13 @@
 //! Expire: the scavenger's round. Times are those of the log, during which the cluster had a leader; so a client always has its whole timeout.
 
+use std::collections::BTreeSet;
+
 use smb_types::{LeaseState, OplockLevel};
 
 use crate::arbiter::{breaks, close};
 use crate::effects::{Effects, Step};
 use crate::event::Event;
-use crate::id::{FileKey, LeaseId, OpenId};
+use crate::id::{FileKey, LeaseId, LogTime, OpenId};
 use crate::outcome::Outcome;
 use crate::record::Oplock;
 use crate::state::{RecordKey, State};
@@ -21,7 +23,8 @@ pub(crate) fn expire(state: &mut State, fx: &mut Effects) -> Step {
 // A break that is not acknowledged in time leaves its holder with nothing to cache. The handle stays.
 fn expire_leases(state: &mut State, fx: &mut Effects) -> u32 {
     let now = fx.now;
-    let files: Vec<FileKey> = state.index.breaking_files.iter().copied().collect();
+    let due = state.index.breaking_files.range(..=(now, FileKey { volume: u64::MAX, inode: u64::MAX, generation: u64::MAX, stream: u64::MAX }));
+    let files: BTreeSet<FileKey> = due.map(|(_, file)| *file).collect();
     let mut count = 0;
     for file in files {
         let due = |id: &LeaseId| state.lease(&file, *id).and_then(|l| l.break_deadline).is_some_and(|t| t <= now);
@@ -41,10 +44,7 @@ fn expire_leases(state: &mut State, fx: &mut Effects) -> u32 {
 }
 
 fn expire_oplocks(state: &mut State, fx: &mut Effects) -> u32 {
-    let now = fx.now;
-    let late: Vec<OpenId> = (state.index.breaking_opens.iter().copied())
-        .filter(|id| state.open(*id).and_then(|o| o.oplock.break_deadline).is_some_and(|t| t <= now))
-        .collect();
+    let late = due(&state.index.breaking_opens, fx.now);
     for id in &late {
         state.edit_open(*id, |o| o.oplock = Oplock { level: OplockLevel::None, ..Oplock::default() });
         state.open(*id).and_then(|o| o.file).into_iter().for_each(|f| fx.changed(f));
@@ -55,16 +55,20 @@ fn expire_oplocks(state: &mut State, fx: &mut Effects) -> u32 {
 // MS-SMB2 3.3.6.2, 3.3.6.3
 // The client did not come back. Its delete-on-close is carried out all the same.
 fn expire_opens(state: &mut State, fx: &mut Effects) -> Vec<OpenId> {
-    let now = fx.now;
-    let late: Vec<OpenId> = (state.index.detached.iter().copied())
-        .filter(|id| state.open(*id).and_then(crate::record::Open::expires_at).is_some_and(|t| t <= now))
-        .collect();
+    let late = due(&state.index.detached, fx.now);
     for id in &late {
         close::take(state, fx, *id);
     }
     if !late.is_empty() {
         fx.event(Event::OpensExpired { opens: late.clone() });
     }
+    late
+}
+
+/// The opens whose time is up, ascending by id.
+fn due(by_time: &BTreeSet<(LogTime, OpenId)>, now: LogTime) -> Vec<OpenId> {
+    let mut late: Vec<OpenId> = by_time.range(..=(now, OpenId(u64::MAX))).map(|(_, id)| *id).collect();
+    late.sort_unstable();
     late
 }
 

@@ -32,7 +32,7 @@ pub(crate) fn lock(
         return refuse(NtStatus::INVALID_PARAMETER);
     }
     let sequence = check_sequence(state, id, sequence)?;
-    let mut held = open.locks;
+    let mut held = open.locks.into_vec();
     for element in elements {
         if !element.is_valid() {
             return refuse(NtStatus::INVALID_LOCK_RANGE);
@@ -47,7 +47,7 @@ pub(crate) fn lock(
     }
     // Nobody holds a write cache beside an open that can lock, so nothing is waited for.
     breaks::break_for(state, fx, key, Some(id), IoKind::Lock);
-    state.edit_open(id, |o| o.locks = held);
+    state.edit_open(id, |o| o.locks = held.into_boxed_slice());
     store_sequence(state, id, sequence);
     fx.changed(key);
     fx.interest_in(state, key);
@@ -71,7 +71,7 @@ pub(crate) fn unlock(
         return refuse(NtStatus::INVALID_PARAMETER);
     }
     let sequence = check_sequence(state, id, sequence)?;
-    let mut held = open.locks;
+    let mut held = open.locks.into_vec();
     let mut failed = false;
     for (offset, length) in ranges {
         let equal = |l: &ByteRangeLock| l.offset == *offset && l.length == *length;
@@ -81,7 +81,7 @@ pub(crate) fn unlock(
         };
         held.remove(i);
     }
-    state.edit_open(id, |o| o.locks = held);
+    state.edit_open(id, |o| o.locks = held.into_boxed_slice());
     fx.changed(key);
     if failed {
         return refuse(NtStatus::RANGE_NOT_LOCKED);
@@ -94,10 +94,10 @@ pub(crate) fn unlock(
 // The same number as last time under this index: the request was carried out and its answer lost. Another number makes the entry void until success.
 fn check_sequence(state: &mut State, id: OpenId, sequence: Option<LockSequence>) -> Step<Option<LockSequence>> {
     let Some(s) = sequence.filter(|s| (1..=SEQUENCE_INDEX_MAX).contains(&s.index)) else { return Ok(None) };
-    match state.open(id).and_then(|o| o.lock_sequences.get(&s.index)) {
-        Some(number) if *number == s.number => Err(Outcome::LockAlreadyDone),
+    match state.open(id).and_then(|o| o.lock_sequences.get(s.index)) {
+        Some(number) if number == s.number => Err(Outcome::LockAlreadyDone),
         Some(_) => {
-            state.edit_open(id, |o| o.lock_sequences.remove(&s.index));
+            state.edit_open(id, |o| o.lock_sequences.remove(s.index));
             Ok(Some(s))
         }
         None => Ok(Some(s)),

@@ -91,14 +91,13 @@ fn end_life(state: &mut State, fx: &mut Effects, id: NodeId) {
             fx.event(Event::DeleteDue { delete });
         }
     }
-    let sessions: Vec<SessionId> = state.sessions().filter(|s| s.node == id).map(|s| s.id).collect();
+    let sessions: Vec<SessionId> = state.sessions_of_node(id).map(|s| s.id).collect();
     for session in sessions {
-        state.sessions.remove(&session);
-        state.touch(RecordKey::Session(session));
+        assert!(state.opens_of_session(session).next().is_none(), "no open is left with a dead node");
+        state.remove_session(session);
         fx.event(Event::SessionEnded { session, node: id });
     }
     hand_out_deletes(state, fx, None);
-    assert!(state.opens_of_node(id).next().is_none(), "no open is left with a dead node");
 }
 
 /// Files to remove whose node is dead, or has just been born anew, get a living one.

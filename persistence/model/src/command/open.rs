@@ -56,7 +56,7 @@ pub(crate) fn interest(state: &State, fx: &mut Effects, id: OpenId, r: &OpenRequ
 /// Who asks, and was it asked before?
 fn admit(state: &mut State, fx: &mut Effects, r: &OpenRequest) -> Step<()> {
     live(state, fx, r.node, r.incarnation)?;
-    if !state.session(r.session).is_some_and(|s| s.node == r.node && s.user == r.user) {
+    if !state.session(r.session).is_some_and(|s| s.node == r.node && *s.user == r.user) {
         return refuse(NtStatus::USER_SESSION_DELETED);
     }
     if state.share(r.share).is_none() {
@@ -99,7 +99,7 @@ fn move_app_instance(state: &mut State, fx: &mut Effects, r: &OpenRequest, app: 
     let old: Vec<OpenId> =
         state.index.by_app_instance.range(range).filter_map(|(_, id)| state.open(*id)).filter(same).map(|o| o.id).collect();
     for id in &old {
-        let version = state.open(*id).and_then(|o| o.app_instance).and_then(|a| a.version);
+        let version = state.open(*id).and_then(|o| o.app_instance.as_ref()).and_then(|a| a.version);
         if let Some(old_version) = version
             && app.version.is_none_or(|new| old_version >= new)
         {

@@ -12,7 +12,7 @@ use crate::state::State;
 
 pub(crate) fn reclaim(state: &mut State, fx: &mut Effects, r: &ReclaimRequest) -> Step {
     live(state, fx, r.node, r.incarnation)?;
-    if !state.session(r.session).is_some_and(|s| s.node == r.node && s.user == r.user) {
+    if !state.session(r.session).is_some_and(|s| s.node == r.node && *s.user == r.user) {
         return refuse(NtStatus::USER_SESSION_DELETED);
     }
     let open = find(state, r)?;
@@ -29,7 +29,7 @@ pub(crate) fn reclaim(state: &mut State, fx: &mut Effects, r: &ReclaimRequest) -
     if matches!(r.kind, ReclaimKind::V2 { persistent: true, .. }) && !open.is_persistent() {
         return refuse(NtStatus::INVALID_PARAMETER);
     }
-    if open.user != r.user {
+    if *open.user != r.user {
         return refuse(NtStatus::ACCESS_DENIED);
     }
     renew_lease(state, r, &open);

@@ -1,12 +1,14 @@
 //! RenameIntent and RenameDone: a path changes under its opens (MS-FSA 2.1.5.15.12).
 
+use std::sync::Arc;
+
 use smb_types::{LeaseState, NtStatus};
 
 use crate::arbiter::breaks::{self, Broken, break_lease};
 use crate::arbiter::close;
 use crate::command::{IoKind, open::PATH_BYTES_MAX};
 use crate::effects::{Effects, Step, file_of, owned, refuse};
-use crate::id::{FileKey, Incarnation, LeaseId, OpenId, ShareId, fold_path};
+use crate::id::{FileKey, Incarnation, LeaseId, OpenId, ShareId};
 use crate::outcome::Outcome;
 use crate::record::Open;
 use crate::state::State;
@@ -39,7 +41,7 @@ pub(crate) fn intent(
     if breaks::break_for(state, fx, key, Some(id), IoKind::Rename) {
         return Err(Outcome::MustWait { file: key });
     }
-    state.edit_open(id, |o| o.pending_path = Some(new_path.to_owned()));
+    state.edit_open(id, |o| o.pending_path = Some(new_path.into()));
     fx.changed(key);
     fx.interest_in(state, key);
     Ok(Outcome::Done)
@@ -71,7 +73,7 @@ fn settle_target(state: &mut State, fx: &mut Effects, target: FileKey, replace: 
 // MS-FSA 2.1.5.15.12
 // A directory with open files beneath it does not move. Those of disconnected persistent clients count like any other.
 fn settle_children(state: &mut State, fx: &mut Effects, directory: &Open) -> Step<()> {
-    let children: Vec<OpenId> = state.opens_beneath(directory.share, &directory.path).map(|o| o.id).collect();
+    let children = state.opens_beneath(directory.share, &directory.path);
     ask_to_close(state, fx, &children)
 }
 
@@ -114,7 +116,7 @@ pub(crate) fn done(state: &mut State, fx: &mut Effects, id: OpenId, done: bool, 
     }
     let same: Vec<OpenId> = state.opens_of_path(open.share, &open.path).filter(|o| o.file == Some(key)).map(|o| o.id).collect();
     for other in same {
-        move_open(state, fx, other, new_path.clone());
+        move_open(state, fx, other, &new_path);
     }
     move_prefixed(state, fx, open.share, &open.path, &new_path);
     fx.interest_in(state, key);
@@ -123,28 +125,29 @@ pub(crate) fn done(state: &mut State, fx: &mut Effects, id: OpenId, done: bool, 
 
 /// Opens beneath a moved directory, and streams of a moved file.
 fn move_prefixed(state: &mut State, fx: &mut Effects, share: ShareId, old: &str, new: &str) {
-    let streams: Vec<OpenId> = state.opens_with_prefix(share, format!("{}:", fold_path(old))).map(|o| o.id).collect();
-    let beneath: Vec<OpenId> = state.opens_beneath(share, old).map(|o| o.id).collect();
+    let streams = state.opens_of_streams(share, old);
+    let beneath = state.opens_beneath(share, old);
     for id in streams.into_iter().chain(beneath) {
         let Some(path) = state.open(id).map(|o| o.path.clone()) else { continue };
         // Both paths fold to the same prefix; folding may change lengths, so characters are counted, not bytes.
         let trimmed = path.trim_matches(['\\', '/']);
         let rest: String = trimmed.chars().skip(old.trim_matches(['\\', '/']).chars().count()).collect();
-        move_open(state, fx, id, format!("{}{rest}", new.trim_end_matches(['\\', '/'])));
+        let path: Arc<str> = format!("{}{rest}", new.trim_end_matches(['\\', '/'])).into();
+        move_open(state, fx, id, &path);
     }
 }
 
-fn move_open(state: &mut State, fx: &mut Effects, id: OpenId, path: String) {
+fn move_open(state: &mut State, fx: &mut Effects, id: OpenId, path: &Arc<str>) {
     let Some((file, lease)) = state.open(id).map(|o| (o.file, o.lease)) else { return };
     state.edit_open(id, |o| {
-        o.path = path.clone();
+        o.path = Arc::clone(path);
         if let Some(r) = &mut o.request {
-            r.path = path.clone();
+            r.path = path.to_string();
         }
     });
     let Some(file) = file else { return };
     fx.changed(file);
     if let Some(lease) = lease {
-        state.edit_file(file, |f| f.leases.get_mut(&lease).map(|l| l.path = path));
+        state.edit_file(file, |f| f.leases.get_mut(&lease).map(|l| l.path = Arc::clone(path)));
     }
 }

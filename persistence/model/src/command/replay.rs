@@ -21,7 +21,7 @@ pub(crate) fn answer(state: &mut State, fx: &mut Effects, r: &OpenRequest) -> St
         return if known.is_some() { refuse(NtStatus::DUPLICATE_OBJECTID) } else { Ok(None) };
     }
     match known {
-        Some(o) if o.user != r.user => refuse(NtStatus::ACCESS_DENIED),
+        Some(o) if *o.user != r.user => refuse(NtStatus::ACCESS_DENIED),
         Some(o) if o.state == OpenState::Reserved => of_reservation(state, fx, r, &o),
         Some(o) if o.replay_eligible => of_eligible(state, fx, r, &o).map(Some),
         Some(_) | None => of_persistent(state, fx, r),
@@ -82,7 +82,7 @@ fn of_persistent(state: &mut State, fx: &mut Effects, r: &OpenRequest) -> Step<O
     if let Some(owner) = o.owner {
         return if owner.node == r.node { refuse(NtStatus::FILE_NOT_AVAILABLE) } else { Ok(Some(alive(o.id, owner))) };
     }
-    if o.user != r.user {
+    if *o.user != r.user {
         return refuse(NtStatus::ACCESS_DENIED);
     }
     if (o.create_options, o.desired_access, o.share_access) != (r.create_options, r.desired_access, r.share_access) {

@@ -7,7 +7,7 @@ use crate::event::Event;
 use crate::id::SessionId;
 use crate::outcome::{Outcome, Rejection};
 use crate::record::Session;
-use crate::state::{RecordKey, State};
+use crate::state::State;
 
 /// No cluster has more sessions.
 const SESSIONS_MAX: usize = 1 << 20;
@@ -30,7 +30,6 @@ pub(crate) fn open(state: &mut State, fx: &mut Effects, session: Session, previo
             fx.event(Event::DeleteDue { delete });
         }
     }
-    state.touch(RecordKey::Session(session.id));
-    state.sessions.insert(session.id, session);
+    state.insert_session(session);
     Ok(Outcome::SessionOpened { ended })
 }

@@ -3,7 +3,7 @@
 use crate::arbiter::close;
 use crate::effects::{Effects, Step, reject};
 use crate::event::Event;
-use crate::id::{OpenId, ShareId};
+use crate::id::ShareId;
 use crate::outcome::{Outcome, Rejection};
 use crate::record::{Share, ShareSettings};
 use crate::state::{RecordKey, State};
@@ -47,8 +47,7 @@ pub(crate) fn remove(state: &mut State, fx: &mut Effects, id: ShareId) -> Step {
         return reject(Rejection::NoSuchShare);
     }
     state.touch(RecordKey::Share(id));
-    let opens: Vec<OpenId> = state.opens().filter(|o| o.share == id).map(|o| o.id).collect();
-    for open in opens {
+    for open in state.opens_of_share(id) {
         close::take(state, fx, open);
     }
     fx.event(Event::ShareChanged { share: id });

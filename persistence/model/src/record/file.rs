@@ -1,11 +1,9 @@
 //! A file (or stream) that is open somewhere: the opens and leases that must agree with each other.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use serde::{Deserialize, Serialize};
 
-use crate::id::{FileKey, LeaseId, OpenId, ShareId};
-use crate::record::Lease;
+use crate::id::{FileKey, ShareId};
+use crate::record::{Leases, OpenSet};
 
 /// Exists while at least one open of the file does.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -17,9 +15,9 @@ pub struct FileState {
     /// A directory.
     pub is_directory: bool,
     /// Reservations and opens.
-    pub opens: BTreeSet<OpenId>,
+    pub opens: OpenSet,
     /// Leases held by these opens.
-    pub leases: BTreeMap<LeaseId, Lease>,
+    pub leases: Leases,
     /// Removed when the last open goes; new opens are refused.
     pub delete_pending: bool,
 }
@@ -28,6 +26,6 @@ impl FileState {
     /// A file that nobody has open yet.
     #[must_use]
     pub fn new(key: FileKey, share: ShareId, is_directory: bool) -> Self {
-        Self { key, share, is_directory, opens: BTreeSet::new(), leases: BTreeMap::new(), delete_pending: false }
+        Self { key, share, is_directory, opens: OpenSet::default(), leases: Leases::default(), delete_pending: false }
     }
 }

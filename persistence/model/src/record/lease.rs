@@ -1,11 +1,14 @@
 //! A lease (MS-SMB2 3.3.1.12): the right of one client to cache one file.
 
-use std::collections::BTreeSet;
+use std::ops::Index;
+use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::de::{Error, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use smb_types::{LeaseKey, LeaseState};
 
-use crate::id::{LeaseId, LogTime, OpenId};
+use crate::id::{LeaseId, LogTime};
+use crate::record::OpenSet;
 
 /// Part of its file's record.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -31,7 +34,116 @@ pub struct Lease {
     /// The lease of the parent directory, if the client named it.
     pub parent_key: Option<LeaseKey>,
     /// The name of the file as the client knows it.
-    pub path: String,
+    pub path: Arc<str>,
     /// The opens that share it.
-    pub opens: BTreeSet<OpenId>,
+    pub opens: OpenSet,
+}
+
+/// The leases of a file, ascending by id: mostly one, so a list. Stored as a map from id to lease.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Leases(Vec<Lease>);
+
+impl Leases {
+    fn find(&self, id: LeaseId) -> Result<usize, usize> {
+        self.0.binary_search_by_key(&id, |l| l.id)
+    }
+
+    /// The lease of this id.
+    #[must_use]
+    pub fn get(&self, id: &LeaseId) -> Option<&Lease> {
+        self.find(*id).ok().map(|i| &self.0[i])
+    }
+
+    pub(crate) fn get_mut(&mut self, id: &LeaseId) -> Option<&mut Lease> {
+        self.find(*id).ok().map(|i| &mut self.0[i])
+    }
+
+    /// The lease of this id, made by `new` (with that id) when there is none.
+    pub(crate) fn get_or_insert_with(&mut self, id: LeaseId, new: impl FnOnce() -> Lease) -> &mut Lease {
+        let i = match self.find(id) {
+            Ok(i) => i,
+            Err(i) => {
+                let lease = new();
+                assert_eq!(lease.id, id, "a lease is listed under its own id");
+                if self.0.is_empty() {
+                    self.0.reserve_exact(1);
+                }
+                self.0.insert(i, lease);
+                i
+            }
+        };
+        &mut self.0[i]
+    }
+
+    pub(crate) fn retain(&mut self, keep: impl FnMut(&Lease) -> bool) {
+        self.0.retain(keep);
+    }
+
+    pub(crate) fn values_mut(&mut self) -> impl Iterator<Item = &mut Lease> {
+        self.0.iter_mut()
+    }
+
+    /// All, ascending by id.
+    pub fn values(&self) -> std::slice::Iter<'_, Lease> {
+        self.0.iter()
+    }
+
+    /// Their ids, ascending.
+    pub fn keys(&self) -> impl Iterator<Item = &LeaseId> {
+        self.0.iter().map(|l| &l.id)
+    }
+
+    /// How many.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// None.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl Index<&LeaseId> for Leases {
+    type Output = Lease;
+
+    fn index(&self, id: &LeaseId) -> &Lease {
+        self.get(id).expect("asked for a lease that is there")
+    }
+}
+
+impl Serialize for Leases {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|l| (l.id, l)))
+    }
+}
+
+impl<'de> Deserialize<'de> for Leases {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Map;
+        impl<'de> Visitor<'de> for Map {
+            type Value = Leases;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("leases by id, ascending")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Leases, A::Error> {
+                let mut leases: Vec<Lease> = Vec::new();
+                while let Some((id, lease)) = map.next_entry::<LeaseId, Lease>()? {
+                    if lease.id != id || leases.last().is_some_and(|last| last.id >= id) {
+                        return Err(A::Error::custom("a lease is not in its place"));
+                    }
+                    if leases.is_empty() {
+                        leases.reserve_exact(1);
+                    }
+                    leases.push(lease);
+                }
+                Ok(Leases(leases))
+            }
+        }
+        deserializer.deserialize_map(Map)
+    }
 }

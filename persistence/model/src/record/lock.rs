@@ -1,6 +1,7 @@
 //! Byte-range locks of an open and the lock sequence that makes LOCK repeatable (MS-SMB2 3.3.1.10, MS-FSA 2.1.4.10).
 
-use serde::{Deserialize, Serialize};
+use serde::de::{Error, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A lock held by an open, or wished for.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -37,6 +38,67 @@ pub struct LockSequence {
     pub index: u8,
     /// 0 to 15.
     pub number: u8,
+}
+
+/// LockSequenceArray: index to number, valid entries only, ascending. Few are ever used, so a list. Stored as a map.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct LockSequences(Box<[(u8, u8)]>);
+
+impl LockSequences {
+    /// The number under this index.
+    #[must_use]
+    pub fn get(&self, index: u8) -> Option<u8> {
+        self.0.iter().find(|(i, _)| *i == index).map(|(_, number)| *number)
+    }
+
+    pub(crate) fn insert(&mut self, index: u8, number: u8) {
+        let mut entries = std::mem::take(&mut self.0).into_vec();
+        match entries.binary_search_by_key(&index, |(i, _)| *i) {
+            Ok(at) => entries[at].1 = number,
+            Err(at) => {
+                entries.reserve_exact(1);
+                entries.insert(at, (index, number));
+            }
+        }
+        self.0 = entries.into_boxed_slice();
+    }
+
+    pub(crate) fn remove(&mut self, index: u8) {
+        let mut entries = std::mem::take(&mut self.0).into_vec();
+        entries.retain(|(i, _)| *i != index);
+        self.0 = entries.into_boxed_slice();
+    }
+}
+
+impl Serialize for LockSequences {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(index, number)| (index, number)))
+    }
+}
+
+impl<'de> Deserialize<'de> for LockSequences {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Map;
+        impl<'de> Visitor<'de> for Map {
+            type Value = LockSequences;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("numbers by index, ascending")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<LockSequences, A::Error> {
+                let mut entries: Vec<(u8, u8)> = Vec::new();
+                while let Some(entry) = map.next_entry::<u8, u8>()? {
+                    if entries.last().is_some_and(|last| last.0 >= entry.0) {
+                        return Err(A::Error::custom("a lock sequence is not in its place"));
+                    }
+                    entries.push(entry);
+                }
+                Ok(LockSequences(entries.into_boxed_slice()))
+            }
+        }
+        deserializer.deserialize_map(Map)
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! An open (MS-SMB2 3.3.1.10): who has which file open, how, and what it was promised.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use smb_types::{AccessMask, ClientGuid, CreateGuid, CreateOptions, FileAttributes, Guid, OplockLevel, ShareAccess, Sid};
@@ -8,7 +8,7 @@ use smb_types::{AccessMask, ClientGuid, CreateGuid, CreateOptions, FileAttribute
 use crate::class::Class;
 use crate::command::OpenRequest;
 use crate::id::{FileKey, Incarnation, LeaseId, LogTime, NodeId, OpenId, SessionId, ShareId};
-use crate::record::ByteRangeLock;
+use crate::record::{ByteRangeLock, LockSequences};
 
 /// Access that touches no data and no handle: such an open neither breaks a lease nor keeps one from being granted.
 pub const LEASE_STAT_ACCESS: AccessMask =
@@ -104,7 +104,7 @@ pub struct Oplock {
     pub break_deadline: Option<LogTime>,
 }
 
-/// An open or the reservation of one.
+/// An open or the reservation of one. A million of them are in memory: what is rarely set is boxed, what others have too is shared.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Open {
     /// FileId.Persistent.
@@ -115,10 +115,10 @@ pub struct Open {
     pub state: OpenState,
     /// The file; None only in a reservation for a file that did not exist.
     pub file: Option<FileKey>,
-    /// Path in the share, as last known.
-    pub path: String,
+    /// Path in the share, as last known; shared with its lease.
+    pub path: Arc<str>,
     /// Where a rename that was announced and not finished wants to bring it.
-    pub pending_path: Option<String>,
+    pub pending_path: Option<Arc<str>>,
     /// The share.
     pub share: ShareId,
     /// Where it lives; None while its client is disconnected.
@@ -127,8 +127,8 @@ pub struct Open {
     pub create_guid: Option<CreateGuid>,
     /// The client machine.
     pub client_guid: ClientGuid,
-    /// DurableOwner.
-    pub user: Sid,
+    /// DurableOwner; shared with its session.
+    pub user: Arc<Sid>,
     /// As in the request.
     pub desired_access: AccessMask,
     /// As granted.
@@ -154,11 +154,11 @@ pub struct Open {
     /// Since when its client is away; None while attached.
     pub disconnected_at: Option<LogTime>,
     /// Byte-range locks, in the order taken.
-    pub locks: Vec<ByteRangeLock>,
+    pub locks: Box<[ByteRangeLock]>,
     /// LockSequenceArray: index to number, valid entries only.
-    pub lock_sequences: BTreeMap<u8, u8>,
+    pub lock_sequences: LockSequences,
     /// AppInstanceId and version.
-    pub app_instance: Option<AppInstance>,
+    pub app_instance: Option<Box<AppInstance>>,
     /// Its close marks the file for deletion.
     pub delete_on_close: bool,
     /// IsReplayEligible.

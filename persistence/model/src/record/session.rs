@@ -1,5 +1,7 @@
 //! A session: an authenticated user on one node.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use smb_types::{ClientGuid, Sid};
 
@@ -16,8 +18,8 @@ pub struct Session {
     pub incarnation: Incarnation,
     /// The client machine.
     pub client_guid: ClientGuid,
-    /// The user.
-    pub user: Sid,
+    /// The user; shared with its opens.
+    pub user: Arc<Sid>,
     /// The user's name, for the operator.
     pub user_name: String,
     /// The client's address, for the operator.

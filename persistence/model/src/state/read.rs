@@ -1,10 +1,12 @@
 //! What the server may ask its replica. Nothing here changes anything.
 
+use std::collections::BTreeSet;
 use std::ops::Bound;
 
 use smb_types::{ClientGuid, CreateGuid};
 
 use super::State;
+use super::index::{digest_of_lease, digest_of_path, parent_of, without_stream};
 use crate::arbiter;
 use crate::command::IoKind;
 use crate::id::{FileKey, LeaseId, LogTime, NodeId, OpenId, SessionId, ShareId, fold_path};
@@ -31,55 +33,66 @@ impl State {
     /// A session.
     #[must_use]
     pub fn session(&self, id: SessionId) -> Option<&Session> {
+        self.visit();
         self.sessions.get(&id)
     }
 
     /// All sessions, ascending by id.
     pub fn sessions(&self) -> impl Iterator<Item = &Session> {
-        self.sessions.values()
+        self.sessions.values().inspect(|_| self.visit())
     }
 
     /// An open or a reservation.
     #[must_use]
     pub fn open(&self, id: OpenId) -> Option<&Open> {
-        self.opens.get(&id)
+        self.visit();
+        self.opens.get(&id).map(|o| &**o)
     }
 
     /// All opens and reservations, ascending by id.
     pub fn opens(&self) -> impl Iterator<Item = &Open> {
-        self.opens.values()
+        self.opens.values().map(|o| &**o).inspect(|_| self.visit())
     }
 
     /// A file that is open somewhere.
     #[must_use]
     pub fn file(&self, key: &FileKey) -> Option<&FileState> {
-        self.files.get(key)
+        self.visit();
+        self.files.get(key).map(|f| &**f)
     }
 
     /// The named streams of a file that are open somewhere.
     pub fn named_streams(&self, file: &FileKey) -> impl Iterator<Item = &FileState> {
         let (first, last) = (FileKey { stream: 1, ..*file }, FileKey { stream: u64::MAX, ..*file });
-        self.files.range(first..=last).map(|(_, stream)| stream)
+        self.files.range(first..=last).map(|(_, stream)| &**stream).inspect(|_| self.visit())
     }
 
     /// All files that are open somewhere, ascending by key.
     pub fn files(&self) -> impl Iterator<Item = &FileState> {
-        self.files.values()
+        self.files.values().map(|f| &**f).inspect(|_| self.visit())
+    }
+
+    /// The sessions of a node, ascending by id.
+    pub fn sessions_of_node(&self, node: NodeId) -> impl Iterator<Item = &Session> {
+        let range = (node, SessionId(0))..=(node, SessionId(u64::MAX));
+        self.index.sessions_of_node.range(range).filter_map(|(_, id)| self.session(*id))
     }
 
     /// The opens attached to a session, ascending by id.
     pub fn opens_of_session(&self, session: SessionId) -> impl Iterator<Item = &Open> {
-        self.index.by_session.range((session, OpenId(0))..=(session, OpenId(u64::MAX))).filter_map(|(_, id)| self.opens.get(id))
+        self.index.by_session.range((session, OpenId(0))..=(session, OpenId(u64::MAX))).filter_map(|(_, id)| self.open(*id))
     }
 
     /// The opens attached to a node, ascending by id.
     pub fn opens_of_node(&self, node: NodeId) -> impl Iterator<Item = &Open> {
-        self.index.by_node.range((node, OpenId(0))..=(node, OpenId(u64::MAX))).filter_map(|(_, id)| self.opens.get(id))
+        let mut opens: Vec<&Open> = self.sessions_of_node(node).flat_map(|s| self.opens_of_session(s.id)).collect();
+        opens.sort_unstable_by_key(|o| o.id);
+        opens.into_iter()
     }
 
     /// The opens with this CreateGuid, whoever's; ascending by id.
     pub fn opens_by_create_guid(&self, guid: CreateGuid) -> impl Iterator<Item = &Open> {
-        self.index.by_create_guid.range((guid, OpenId(0))..=(guid, OpenId(u64::MAX))).filter_map(|(_, id)| self.opens.get(id))
+        self.index.by_create_guid.range((guid, OpenId(0))..=(guid, OpenId(u64::MAX))).filter_map(|(_, id)| self.open(*id))
     }
 
     /// The open with this CreateGuid of this client.
@@ -90,41 +103,65 @@ impl State {
 
     /// The opens of a path (also of one that a rename is about to give), ascending by id.
     pub fn opens_of_path(&self, share: ShareId, path: &str) -> impl Iterator<Item = &Open> {
-        let p = fold_path(path);
-        let (low, high) = ((share, p.clone(), OpenId(0)), (share, p, OpenId(u64::MAX)));
-        self.index.by_path.range(low..=high).filter_map(|(_, _, id)| self.opens.get(id))
+        let path = fold_path(path);
+        self.opens_of_digest(&self.index.by_path, share, without_stream(&path)).filter(move |o| folded_names(o).any(|name| name == path))
     }
 
-    /// The opens beneath a directory, not of the directory itself.
-    pub fn opens_beneath(&self, share: ShareId, directory: &str) -> impl Iterator<Item = &Open> {
-        let prefix = match fold_path(directory) {
-            p if p.is_empty() => p,
-            p => p + "\\",
-        };
-        self.opens_with_prefix(share, prefix)
+    /// The opens of a file's streams, by the name of the file; ascending by path, then id.
+    pub(crate) fn opens_of_streams(&self, share: ShareId, path: &str) -> Vec<OpenId> {
+        let prefix = fold_path(path) + ":";
+        by_name(self.opens_of_digest(&self.index.by_path, share, without_stream(&prefix)), |name| name.starts_with(&prefix))
     }
 
-    /// The opens whose folded path begins so, and is not empty.
-    pub(crate) fn opens_with_prefix(&self, share: ShareId, prefix: String) -> impl Iterator<Item = &Open> {
-        self.index
-            .by_path
-            .range((Bound::Included((share, prefix.clone(), OpenId(0))), Bound::Unbounded))
-            .take_while(move |(s, p, _)| *s == share && p.starts_with(&prefix))
-            .filter(|(_, p, _)| !p.is_empty())
-            .filter_map(|(_, _, id)| self.opens.get(id))
+    /// The opens beneath a directory, not of the directory itself; ascending by path, then id. One that is about to be renamed within it counts twice.
+    pub(crate) fn opens_beneath(&self, share: ShareId, directory: &str) -> Vec<OpenId> {
+        let directory = fold_path(directory);
+        let Some(directories) = self.index.directories.get(&share) else { return Vec::new() };
+        let prefix = if directory.is_empty() { String::new() } else { directory.clone() + "\\" };
+        let deeper = directories.range::<str, _>((Bound::Included(prefix.as_str()), Bound::Unbounded)).map(|(d, _)| &**d).take_while(|d| d.starts_with(&prefix));
+        let own = directories.get_key_value(directory.as_str()).map(|(d, _)| &**d).filter(|d| !d.is_empty());
+        let mut found: Vec<(String, OpenId)> = Vec::new();
+        for d in own.into_iter().chain(deeper) {
+            let opens = self.opens_of_digest(&self.index.by_directory, share, d);
+            found.extend(opens.flat_map(|o| folded_names(o).map(|n| (n, o.id))).filter(|(n, _)| parent_of(n) == Some(d)));
+        }
+        found.sort_unstable();
+        found.into_iter().map(|(_, id)| id).collect()
+    }
+
+    /// The opens of a share, ascending by id.
+    pub(crate) fn opens_of_share(&self, share: ShareId) -> Vec<OpenId> {
+        let mut opens = self.opens_beneath(share, "");
+        opens.extend(self.opens_of_path(share, "").map(|o| o.id));
+        opens.sort_unstable();
+        opens.dedup();
+        opens
+    }
+
+    fn opens_of_digest<'a>(
+        &'a self,
+        set: &'a BTreeSet<(u64, OpenId)>,
+        share: ShareId,
+        folded: &str,
+    ) -> impl Iterator<Item = &'a Open> + use<'a> {
+        let digest = digest_of_path(share, folded);
+        set.range((digest, OpenId(0))..=(digest, OpenId(u64::MAX))).filter_map(|(_, id)| self.open(*id)).filter(move |o| o.share == share)
     }
 
     /// A lease on a file.
     #[must_use]
     pub fn lease(&self, file: &FileKey, lease: LeaseId) -> Option<&Lease> {
-        self.files.get(file)?.leases.get(&lease)
+        self.file(file)?.leases.get(&lease)
     }
 
-    /// The files on which a client holds a lease of this key: one, or two when the first is being deleted.
+    /// The files on which a client holds a lease of this key, ascending by key: one, or two when the first is being deleted.
     pub fn files_of_lease(&self, lease: LeaseId) -> impl Iterator<Item = &FileState> {
-        let (low, high) =
-            ((lease, FileKey::default()), (lease, FileKey { volume: u64::MAX, inode: u64::MAX, generation: u64::MAX, stream: u64::MAX }));
-        self.index.by_lease.range(low..=high).filter_map(|(_, key)| self.files.get(key))
+        let digest = digest_of_lease(lease);
+        let opens = self.index.by_lease.range((digest, OpenId(0))..=(digest, OpenId(u64::MAX)));
+        let file = |id: OpenId| self.file(&self.open(id)?.file?).filter(|f| f.leases.get(&lease).is_some());
+        let mut files: Vec<&FileState> = opens.filter_map(|(_, id)| file(*id)).collect();
+        files.sort_unstable_by_key(|f| f.key);
+        files.into_iter()
     }
 
     /// A share.
@@ -158,7 +195,7 @@ impl State {
 
     /// Files that wait for their removal from the backend, ascending by key.
     pub fn pending_deletes(&self) -> impl Iterator<Item = &PendingDelete> {
-        self.pending_deletes.values()
+        self.pending_deletes.values().inspect(|_| self.visit())
     }
 
     /// Tells whether I/O of an open on these bytes meets a byte-range lock (FILE_LOCK_CONFLICT). Empty I/O never does.
@@ -182,11 +219,22 @@ impl State {
     /// When Expire will next find work.
     #[must_use]
     pub fn next_expiry(&self) -> Option<LogTime> {
-        let opens = self.index.detached.iter().filter_map(|id| self.opens.get(id)?.expires_at());
-        let oplocks = self.index.breaking_opens.iter().filter_map(|id| self.opens.get(id)?.oplock.break_deadline);
-        let leases =
-            self.index.breaking_files.iter().filter_map(|k| self.files.get(k)?.leases.values().filter_map(|l| l.break_deadline).min());
+        let opens = self.index.detached.first().map(|(t, _)| *t);
+        let oplocks = self.index.breaking_opens.first().map(|(t, _)| *t);
+        let leases = self.index.breaking_files.first().map(|(t, _)| *t);
         let tokens = self.tokens.values().map(|t| t.expires);
-        opens.chain(oplocks).chain(leases).chain(tokens).min()
+        opens.into_iter().chain(oplocks).chain(leases).chain(tokens).min()
     }
+}
+
+/// The folded paths of an open: where it is, and where an announced rename wants to bring it.
+fn folded_names(o: &Open) -> impl Iterator<Item = String> {
+    std::iter::once(&o.path).chain(&o.pending_path).map(|path| fold_path(path))
+}
+
+/// The opens with a name that fits, once for each such name.
+fn by_name<'a>(opens: impl Iterator<Item = &'a Open>, fits: impl Fn(&str) -> bool) -> Vec<OpenId> {
+    let mut found: Vec<(String, OpenId)> = opens.flat_map(|o| folded_names(o).map(|n| (n, o.id))).filter(|(n, _)| fits(n)).collect();
+    found.sort_unstable();
+    found.into_iter().map(|(_, id)| id).collect()
 }

@@ -1,57 +1,83 @@
-//! The only ways to change an open or a file: they keep indexes and the list of changed records true.
+//! The only ways to change an open, a file or a session: they keep indexes and the list of changed records true.
 
+use super::index::{OpenKeys, lease_keys};
 use super::{RecordKey, State};
-use crate::id::{FileKey, OpenId};
-use crate::record::{FileState, Open};
+use crate::id::{FileKey, OpenId, SessionId};
+use crate::record::{FileState, Open, Session};
 
 impl State {
     pub(crate) fn insert_open(&mut self, open: Open) {
-        assert!(!self.opens.contains_key(&open.id), "an open's id is given once");
-        self.index.add_open(&open);
-        self.touch(RecordKey::Open(open.id));
-        self.opens.insert(open.id, open);
+        self.visit();
+        let id = open.id;
+        self.index.open_changed(id, None, Some(&OpenKeys::of(&open)));
+        self.touch(RecordKey::Open(id));
+        assert!(self.opens.insert(id, Box::new(open)).is_none(), "an open's id is given once");
     }
 
     /// Changes an open; None when there is none.
     pub(crate) fn edit_open<R>(&mut self, id: OpenId, change: impl FnOnce(&mut Open) -> R) -> Option<R> {
+        self.visit();
         let open = self.opens.get_mut(&id)?;
-        self.index.remove_open(open);
+        let old = OpenKeys::of(open);
         let result = change(open);
         assert_eq!(open.id, id, "an open keeps its id");
-        self.index.add_open(open);
+        let new = OpenKeys::of(open);
+        if old != new {
+            self.index.open_changed(id, Some(&old), Some(&new));
+        }
         self.touch(RecordKey::Open(id));
         Some(result)
     }
 
     pub(crate) fn remove_open(&mut self, id: OpenId) -> Option<Open> {
-        let open = self.opens.remove(&id)?;
-        self.index.remove_open(&open);
+        self.visit();
+        let open = *self.opens.remove(&id)?;
+        self.index.open_changed(id, Some(&OpenKeys::of(&open)), None);
         self.touch(RecordKey::Open(id));
         Some(open)
     }
 
     pub(crate) fn insert_file(&mut self, file: FileState) {
-        assert!(!self.files.contains_key(&file.key), "a file has one record");
-        self.index.add_file(&file);
-        self.touch(RecordKey::File(file.key));
-        self.files.insert(file.key, file);
+        self.visit();
+        let key = file.key;
+        self.index.file_changed(key, &[], &lease_keys(&file));
+        self.touch(RecordKey::File(key));
+        assert!(self.files.insert(key, Box::new(file)).is_none(), "a file has one record");
     }
 
     /// Changes a file's record; None when there is none.
     pub(crate) fn edit_file<R>(&mut self, key: FileKey, change: impl FnOnce(&mut FileState) -> R) -> Option<R> {
+        self.visit();
         let file = self.files.get_mut(&key)?;
-        self.index.remove_file(file);
+        let old = lease_keys(file);
         let result = change(file);
         assert_eq!(file.key, key, "a file keeps its key");
-        self.index.add_file(file);
+        self.index.file_changed(key, &old, &lease_keys(file));
         self.touch(RecordKey::File(key));
         Some(result)
     }
 
     pub(crate) fn remove_file(&mut self, key: FileKey) -> Option<FileState> {
-        let file = self.files.remove(&key)?;
-        self.index.remove_file(&file);
+        self.visit();
+        let file = *self.files.remove(&key)?;
+        self.index.file_changed(key, &lease_keys(&file), &[]);
         self.touch(RecordKey::File(key));
         Some(file)
+    }
+
+    pub(crate) fn insert_session(&mut self, session: Session) {
+        self.visit();
+        let (id, node) = (session.id, session.node);
+        self.index.sessions_of_node.insert((node, id));
+        self.touch(RecordKey::Session(id));
+        assert!(self.sessions.insert(id, session).is_none(), "a session's id is given once");
+    }
+
+    pub(crate) fn remove_session(&mut self, id: SessionId) -> Option<Session> {
+        self.visit();
+        let session = self.sessions.remove(&id)?;
+        self.index.sessions_of_node.remove(&(session.node, id));
+        self.touch(RecordKey::Session(id));
+        Some(session)
     }
 }
