@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
-use persistence_model::{Applied, Class, Command, NodeId, Outcome, Rejection};
+use persistence_model::{Applied, Class, Command, Group, NodeId, Outcome, Rejection};
 use raftstore::CallError;
 use tokio::time::Instant;
 
@@ -34,10 +34,13 @@ impl Inner {
     /// Proposes an entry that holds a command. A condition that does not hold is `StaleIncarnation`: the proposer's time is over.
     pub(crate) async fn propose(self: &Arc<Self>, entry: Entry, timeout: Duration) -> Result<Outcome, StoreError> {
         let deadline = Instant::now() + timeout;
-        let class = match &entry {
-            Entry::Plain(command) | Entry::Guarded { command, .. } => self.engine.with_state(|state| command.class(state)),
-            Entry::TakeAuthority { .. } => Class::Persistent,
+        let (class, group) = match &entry {
+            Entry::Plain(command) | Entry::Guarded { command, .. } => {
+                self.engine.with_state(|state| (command.class(state), command.route(state).group()))
+            }
+            Entry::TakeAuthority { .. } => (Class::Persistent, Group::HOME),
         };
+        assert_eq!(group, Group::HOME, "there is one Raft group; with several, this is where one is chosen");
         let applied = self.raft().propose(entry.encode(), raft_class(class), timeout).await?;
         match EntryOutcome::decode(&applied.outcome) {
             Ok(EntryOutcome::Applied(Applied { outcome, interested, .. })) => {

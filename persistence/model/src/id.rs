@@ -71,12 +71,6 @@ impl FileKey {
     }
 }
 
-/// The Raft group that owns a file's records. There is one group to begin with; callers route by this from the first day.
-#[must_use]
-pub const fn shard(_file: FileKey) -> u32 {
-    0
-}
-
 /// A lease: its client and the client's key for it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize)]
 pub struct LeaseId {

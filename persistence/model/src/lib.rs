@@ -15,6 +15,7 @@ pub mod id;
 mod invariant;
 pub mod outcome;
 pub mod record;
+pub mod shard;
 pub mod state;
 
 pub use class::Class;
@@ -23,10 +24,11 @@ pub use command::{
     RequestedLease, RequestedOplock,
 };
 pub use event::Event;
-pub use id::{FileKey, Incarnation, LeaseId, LogTime, NodeId, OpenId, SessionId, ShareId, fold_path, shard};
+pub use id::{FileKey, Incarnation, LeaseId, LogTime, NodeId, OpenId, SessionId, ShareId, fold_path};
 pub use outcome::{Applied, DurableGrant, Grant, LeaseGrant, Outcome, Rejection};
 pub use record::{
-    AppInstance, ByteRangeLock, Cluster, CreateAction, Durability, FileState, JoinToken, Lease, Leases, LockSequence,
+    AppInstance, ByteRangeLock, Cluster, CreateAction, Durability, Few, FileState, JoinToken, Lease, Leases, LockSequence,
     LockSequences, Node, NodeAddresses, NodeState, Open, OpenSet, OpenState, Oplock, Owner, PendingDelete, Session, Share, ShareSettings, User,
 };
+pub use shard::{Group, Route, SLOTS, shard, slot};
 pub use state::State;

@@ -219,10 +219,4 @@ fn classes() {
     assert_eq!(lock.class(&w.state), Class::Persistent);
     assert_eq!(Command::CloseOpen { open, by: a.incarnation }.class(&w.state), Class::Volatile);
     assert_eq!(Command::ReclaimOpen(Box::new(reconnect(a, OpenId(1), 1, None))).class(&w.state), Class::Persistent);
-    w.run(Command::SetOpenClass { open, class: Class::Volatile, by: a.incarnation });
-    assert_eq!(lock.class(&w.state), Class::Volatile);
-    assert_eq!(
-        w.run(Command::SetOpenClass { open, class: Class::Durable, by: a.incarnation }),
-        Outcome::Refused(NtStatus::INVALID_PARAMETER)
-    );
 }

@@ -78,6 +78,13 @@ enum Step {
         which: usize,
         to: u8,
     },
+    SetClass {
+        which: usize,
+        class: u8,
+    },
+    List {
+        inode: u64,
+    },
     Wait {
         ms: u64,
     },
@@ -116,6 +123,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (any::<usize>(), any::<bool>()).prop_map(|(which, on)| Step::Delete { which, on }),
         1 => (any::<usize>(), 0..4u8).prop_map(|(which, to)| Step::Rename { which, to }),
         1 => (0..200_000u64).prop_map(|ms| Step::Wait { ms }),
+        1 => (any::<usize>(), 0..3u8).prop_map(|(which, class)| Step::SetClass { which, class }),
+        1 => (0..3u64).prop_map(|inode| Step::List { inode }),
     ]
 }
 
@@ -130,6 +139,27 @@ const KINDS: [IoKind; 9] = [
     IoKind::Delete,
     IoKind::Security,
 ];
+
+/// What the clients of persistent opens rely on: where they are, their paths, locks and caches.
+fn promises(state: &State) -> BTreeMap<OpenId, String> {
+    let persistent = state.opens().filter(|o| o.class == Class::Persistent);
+    let lease = |o: &Open| {
+        let l = state.lease(&o.file?, o.lease?)?;
+        Some((l.state, l.breaking, l.break_to, l.break_wanted, l.epoch, l.path.clone()))
+    };
+    let facts = |o: &Open| (o.owner, o.path.clone(), o.pending_path.clone(), o.locks.clone(), o.oplock, o.durability, lease(o));
+    persistent.map(|o| (o.id, format!("{:?}", facts(o)))).collect()
+}
+
+/// The opens whose own client gives them, or something of them, back.
+fn given_back(state: &State, c: &Command) -> Vec<OpenId> {
+    let of_session = |s: SessionId| state.opens_of_session(s).map(|o| o.id).collect();
+    match c {
+        Command::CloseOpen { open, .. } | Command::AbortOpen { open, .. } => vec![*open],
+        Command::DisconnectOpens { session, .. } | Command::SessionOpen { previous_session: Some(session), .. } => of_session(*session),
+        _ => Vec::new(),
+    }
+}
 
 /// Turns steps into commands by looking at the state.
 struct Driver {
@@ -147,7 +177,18 @@ impl Driver {
 
     fn run(&mut self, c: Command) -> Outcome {
         self.log.push((self.w.now, c.clone()));
-        self.w.run(c)
+        let (class, before, own) = (c.class(&self.w.state), promises(&self.w.state), given_back(&self.w.state, &c));
+        let marked: Vec<FileKey> = self.w.state.files().filter(|f| f.delete_pending).map(|f| f.key).collect();
+        let outcome = self.w.run(c.clone());
+        if class != Class::Persistent {
+            let unmarked = |key: &&FileKey| self.w.state.file(key).is_some_and(|f| !f.delete_pending);
+            assert_eq!(marked.iter().find(unmarked), None, "{c:?} saves a file from its deletion and need not be on disk");
+            let after = promises(&self.w.state);
+            for (id, promise) in before.into_iter().filter(|(id, _)| !own.contains(id)) {
+                assert_eq!(after.get(&id), Some(&promise), "{c:?} touches a persistent open and need not be on disk");
+            }
+        }
+        outcome
     }
 
     fn pick(&self, which: usize, state: OpenState) -> Option<Open> {
@@ -304,6 +345,16 @@ impl Driver {
                 let Some((o, by)) = self.pick(which, OpenState::Open).and_then(|o| Some((o.id, o.owner?.incarnation))) else { return };
                 self.run(Command::RenameIntent { open: o, new_path: format!("f{to}x"), replace: false, target: None, by });
                 self.run(Command::RenameDone { open: o, done: to != 0, by });
+            }
+            Step::SetClass { which, class } => {
+                let Some((o, by)) = self.pick(which, OpenState::Open).and_then(|o| Some((o.id, o.owner?.incarnation))) else { return };
+                let class = [Class::Volatile, Class::Durable, Class::Persistent][usize::from(class)];
+                if self.run(Command::SetOpenClass { open: o, class, by }) == Outcome::Done {
+                    assert_eq!(self.w.state.open(o).unwrap().class, class);
+                }
+            }
+            Step::List { inode } => {
+                self.run(Command::DirectoryChanged { parent: file(inode), by: None });
             }
             Step::Wait { ms } => {
                 self.w.now += ms;

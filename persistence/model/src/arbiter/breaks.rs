@@ -68,7 +68,7 @@ pub(crate) fn waits_for_lease(kind: IoKind, state: LeaseState) -> bool {
 
 /// Tells whether an operation ends its own open's LEVEL_II, too: shared caches of plain oplocks know no owner, so a change of data ends them all.
 // MS-FSA 2.1.4.12
-fn ends_own(kind: IoKind, level: OplockLevel) -> bool {
+pub(crate) fn ends_own(kind: IoKind, level: OplockLevel) -> bool {
     level == OplockLevel::LevelII && lease_limit(kind).is_empty()
 }
 

@@ -32,15 +32,15 @@ impl OpenRequest {
     }
 
     /// What the share modes of others must allow: throwing data away is writing.
-    fn counted_access(&self) -> AccessMask {
+    pub(crate) fn counted_access(&self) -> AccessMask {
         if self.overwrites { self.granted_access | AccessMask::WRITE_DATA } else { self.granted_access }
     }
 
-    fn disturbs_leases(&self) -> bool {
+    pub(crate) fn disturbs_leases(&self) -> bool {
         self.overwrites || !self.granted_access.without(LEASE_STAT_ACCESS).is_empty()
     }
 
-    fn disturbs_oplocks(&self) -> bool {
+    pub(crate) fn disturbs_oplocks(&self) -> bool {
         self.overwrites || !self.granted_access.without(OPLOCK_STAT_ACCESS).is_empty()
     }
 }

@@ -7,9 +7,9 @@ use smb_types::{AccessMask, CreateOptions, LeaseState, OplockLevel};
 use crate::class::Class;
 use crate::command::{OpenRequest, RequestedDurability, RequestedLease, RequestedOplock};
 use crate::effects::file_of;
-use crate::id::{FileKey, LeaseId, OpenId};
+use crate::id::{FileKey, LeaseId, OpenId, ShareId};
 use crate::outcome::{DurableGrant, Grant, LeaseGrant};
-use crate::record::{Durability, FileState, Lease, LockSequences, Open, OpenSet, OpenState, Oplock, Owner};
+use crate::record::{Durability, Few, FileState, Lease, LockSequences, Open, OpenSet, OpenState, Oplock, Owner};
 use crate::state::State;
 
 /// DurableOpenTimeout of DHnQ.
@@ -52,7 +52,7 @@ pub(crate) fn record_of(state: &State, id: OpenId, r: &OpenRequest, open_state: 
         durability: Durability::None,
         timeout_ms: u64::from(timeout_ms(state, r)),
         disconnected_at: None,
-        locks: Box::default(),
+        locks: Few::default(),
         lock_sequences: LockSequences::default(),
         app_instance: r.app_instance.map(Box::new),
         delete_on_close: r.create_options.contains(CreateOptions::DELETE_ON_CLOSE),
@@ -92,11 +92,14 @@ fn timeout_ms(state: &State, r: &OpenRequest) -> u32 {
         RequestedDurability::None => 0,
         RequestedDurability::V1 => DURABLE_V1_TIMEOUT_MS,
         RequestedDurability::V2 { timeout_ms } => or(timeout_ms, DURABLE_TIMEOUT_DEFAULT_MS),
-        RequestedDurability::Persistent { timeout_ms } => {
-            let share = state.share(r.share).filter(|s| s.settings.ca).map_or(0, |s| s.settings.ca_timeout_ms);
-            or(timeout_ms, if share == 0 { DURABLE_TIMEOUT_DEFAULT_MS } else { share })
-        }
+        RequestedDurability::Persistent { timeout_ms } => or(timeout_ms, persistent_timeout_ms(state, r.share)),
     }
+}
+
+/// The timeout of a persistent open that asks for none.
+pub(crate) fn persistent_timeout_ms(state: &State, share: ShareId) -> u32 {
+    let share = state.share(share).filter(|s| s.settings.ca).map_or(0, |s| s.settings.ca_timeout_ms);
+    if share == 0 { DURABLE_TIMEOUT_DEFAULT_MS } else { share }
 }
 
 /// The opens that keep this one from caching exclusively: not its own lease's, and not those that touch no data.
@@ -240,14 +243,19 @@ pub(crate) fn is_used_elsewhere(state: &State, lease: LeaseId, key: Option<FileK
     })
 }
 
+/// Tells whether an open holds what a durable one needs.
+pub(crate) fn may_be_durable(state: &State, key: FileKey, open: &Open) -> bool {
+    let holds = open.oplock.level == OplockLevel::Batch
+        || open.lease.and_then(|l| state.lease(&key, l)).is_some_and(|l| l.state.contains(LeaseState::HANDLE));
+    holds && !open.is_directory
+}
+
 // MS-SMB2 3.3.5.9.6, 3.3.5.9.10
 // Persistent: the share is enough. Durable: not a directory, and BATCH or H was granted, not merely asked for.
 fn grant_durability(state: &mut State, key: FileKey, id: OpenId, r: &OpenRequest) {
     let Some(open) = state.open(id) else { return };
     let ca = state.share(r.share).is_some_and(|s| s.settings.ca);
-    let holds = open.oplock.level == OplockLevel::Batch
-        || open.lease.and_then(|l| state.lease(&key, l)).is_some_and(|l| l.state.contains(LeaseState::HANDLE));
-    let durable = holds && !open.is_directory;
+    let durable = may_be_durable(state, key, open);
     let granted = match r.durability {
         RequestedDurability::Persistent { .. } if ca => Durability::Persistent,
         RequestedDurability::V1 if durable => Durability::V1,

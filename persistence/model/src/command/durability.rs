@@ -2,12 +2,12 @@
 
 use smb_types::NtStatus;
 
-use crate::arbiter::grant::DURABLE_TIMEOUT_MAX_MS;
+use crate::arbiter::grant::{self, DURABLE_TIMEOUT_MAX_MS};
 use crate::class::Class;
-use crate::effects::{Effects, Step, owned, refuse};
+use crate::effects::{Effects, Step, file_of, owned, refuse};
 use crate::id::{Incarnation, OpenId};
 use crate::outcome::Outcome;
-use crate::record::Durability;
+use crate::record::{Durability, Open, OpenState};
 use crate::state::State;
 
 /// Timeout of a resilient open that asks for none.
@@ -31,20 +31,48 @@ pub(crate) fn set_resilient(state: &mut State, fx: &mut Effects, id: OpenId, tim
     Ok(Outcome::Done)
 }
 
+/// Upgrades or weakens what an open was promised. Its locks and leases go along: the records in the log before it are on disk when this one is.
 pub(crate) fn set_class(state: &mut State, fx: &mut Effects, id: OpenId, class: Class, by: Incarnation) -> Step {
     let open = owned(state, fx, id, by)?;
-    if class > open.class {
-        return refuse(NtStatus::INVALID_PARAMETER);
-    }
+    let durability = match (class, open.durability) {
+        _ if class == open.class => open.durability,
+        (Class::Volatile, _) => Durability::None,
+        (Class::Durable, Durability::Persistent) => Durability::V2,
+        (Class::Durable, _) if grant::may_be_durable(state, file_of(&open), &open) => {
+            if open.create_guid.is_some() {
+                Durability::V2
+            } else {
+                Durability::V1
+            }
+        }
+        (Class::Persistent, _) if may_be_persistent(state, &open) => Durability::Persistent,
+        (Class::Durable | Class::Persistent, _) => return refuse(NtStatus::INVALID_PARAMETER),
+    };
+    let default_ms = match durability {
+        Durability::None => 0,
+        Durability::V1 => grant::DURABLE_V1_TIMEOUT_MS,
+        Durability::V2 => grant::DURABLE_TIMEOUT_DEFAULT_MS,
+        Durability::Persistent => grant::persistent_timeout_ms(state, open.share),
+        Durability::Resilient => RESILIENT_TIMEOUT_DEFAULT_MS,
+    };
     state.edit_open(id, |o| {
-        o.class = class;
-        o.durability = match (class, o.durability) {
-            (Class::Volatile, _) => Durability::None,
-            (Class::Durable, Durability::Persistent) => Durability::V2,
-            (_, kept) => kept,
-        };
+        (o.class, o.durability) = (class, durability);
+        if o.timeout_ms == 0 {
+            o.timeout_ms = u64::from(default_ms);
+        }
     });
     Ok(Outcome::Done)
+}
+
+// MS-SMB2 3.3.5.9.10, 3.3.5.9.12
+// As if it had been asked for in its CREATE: on a continuously available share, and with a CreateGuid under which its client will find it again.
+fn may_be_persistent(state: &State, open: &Open) -> bool {
+    let ca = state.share(open.share).is_some_and(|s| s.settings.ca);
+    let rival = |o: &Open, guid| {
+        let named = o.is_persistent() || o.replay_eligible || o.state == OpenState::Reserved;
+        o.id != open.id && o.client_guid == open.client_guid && o.create_guid == Some(guid) && named
+    };
+    ca && open.create_guid.is_some_and(|guid| !state.opens_by_create_guid(guid).any(|o| rival(o, guid)))
 }
 
 // MS-SMB2 3.3.5.2.10, 3.3.1.10

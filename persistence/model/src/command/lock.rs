@@ -47,7 +47,7 @@ pub(crate) fn lock(
     }
     // Nobody holds a write cache beside an open that can lock, so nothing is waited for.
     breaks::break_for(state, fx, key, Some(id), IoKind::Lock);
-    state.edit_open(id, |o| o.locks = held.into_boxed_slice());
+    state.edit_open(id, |o| o.locks = held.into());
     store_sequence(state, id, sequence);
     fx.changed(key);
     fx.interest_in(state, key);
@@ -81,7 +81,7 @@ pub(crate) fn unlock(
         };
         held.remove(i);
     }
-    state.edit_open(id, |o| o.locks = held.into_boxed_slice());
+    state.edit_open(id, |o| o.locks = held.into());
     fx.changed(key);
     if failed {
         return refuse(NtStatus::RANGE_NOT_LOCKED);

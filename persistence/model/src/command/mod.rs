@@ -284,11 +284,11 @@ pub enum Command {
         /// Proposer.
         by: Incarnation,
     },
-    /// Weakens what an open was promised (never strengthens). → Done | Refused
+    /// Changes what an open was promised: an upgrade, or the way back, is this one command, committed in the stronger of the two classes. → Done | Refused
     SetOpenClass {
         /// Which open.
         open: OpenId,
-        /// At most this.
+        /// From now on.
         class: Class,
         /// Proposer.
         by: Incarnation,

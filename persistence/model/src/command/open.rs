@@ -94,10 +94,9 @@ fn weigh(state: &mut State, fx: &mut Effects, r: &OpenRequest) -> Step<()> {
 // The same application instance from another client machine: a virtual machine has moved. Its old open is closed without asking, unless the old one is not
 // older by the versions they carry.
 fn move_app_instance(state: &mut State, fx: &mut Effects, r: &OpenRequest, app: AppInstance) -> Step<()> {
-    let (path, range) = (fold_path(&r.path), (app.id, OpenId(0))..=(app.id, OpenId(u64::MAX)));
+    let path = fold_path(&r.path);
     let same = |o: &&Open| o.share == r.share && o.client_guid != r.client_guid && fold_path(&o.path) == path;
-    let old: Vec<OpenId> =
-        state.index.by_app_instance.range(range).filter_map(|(_, id)| state.open(*id)).filter(same).map(|o| o.id).collect();
+    let old: Vec<OpenId> = state.opens_of_app_instance(app.id).filter(same).map(|o| o.id).collect();
     for id in &old {
         let version = state.open(*id).and_then(|o| o.app_instance.as_ref()).and_then(|a| a.version);
         if let Some(old_version) = version

@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use smb_types::{LeaseKey, LeaseState};
 
 use crate::id::{LeaseId, LogTime};
-use crate::record::OpenSet;
+use crate::record::{Few, OpenSet};
 
 /// Part of its file's record.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -39,9 +39,9 @@ pub struct Lease {
     pub opens: OpenSet,
 }
 
-/// The leases of a file, ascending by id: mostly one, so a list. Stored as a map from id to lease.
+/// The leases of a file, ascending by id: mostly one. Stored as a map from id to lease.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Leases(Vec<Lease>);
+pub struct Leases(Few<Lease>);
 
 impl Leases {
     fn find(&self, id: LeaseId) -> Result<usize, usize> {
@@ -55,7 +55,7 @@ impl Leases {
     }
 
     pub(crate) fn get_mut(&mut self, id: &LeaseId) -> Option<&mut Lease> {
-        self.find(*id).ok().map(|i| &mut self.0[i])
+        self.find(*id).ok().map(|i| &mut self.0.as_mut_slice()[i])
     }
 
     /// The lease of this id, made by `new` (with that id) when there is none.
@@ -65,14 +65,11 @@ impl Leases {
             Err(i) => {
                 let lease = new();
                 assert_eq!(lease.id, id, "a lease is listed under its own id");
-                if self.0.is_empty() {
-                    self.0.reserve_exact(1);
-                }
                 self.0.insert(i, lease);
                 i
             }
         };
-        &mut self.0[i]
+        &mut self.0.as_mut_slice()[i]
     }
 
     pub(crate) fn retain(&mut self, keep: impl FnMut(&Lease) -> bool) {
@@ -80,7 +77,7 @@ impl Leases {
     }
 
     pub(crate) fn values_mut(&mut self) -> impl Iterator<Item = &mut Lease> {
-        self.0.iter_mut()
+        self.0.as_mut_slice().iter_mut()
     }
 
     /// All, ascending by id.
@@ -136,12 +133,9 @@ impl<'de> Deserialize<'de> for Leases {
                     if lease.id != id || leases.last().is_some_and(|last| last.id >= id) {
                         return Err(A::Error::custom("a lease is not in its place"));
                     }
-                    if leases.is_empty() {
-                        leases.reserve_exact(1);
-                    }
                     leases.push(lease);
                 }
-                Ok(Leases(leases))
+                Ok(Leases(leases.into()))
             }
         }
         deserializer.deserialize_map(Map)

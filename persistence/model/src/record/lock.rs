@@ -3,6 +3,8 @@
 use serde::de::{Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::record::Few;
+
 /// A lock held by an open, or wished for.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct ByteRangeLock {
@@ -40,9 +42,9 @@ pub struct LockSequence {
     pub number: u8,
 }
 
-/// LockSequenceArray: index to number, valid entries only, ascending. Few are ever used, so a list. Stored as a map.
+/// LockSequenceArray: index to number, valid entries only, ascending; few are ever used. Stored as a map.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct LockSequences(Box<[(u8, u8)]>);
+pub struct LockSequences(Few<(u8, u8)>);
 
 impl LockSequences {
     /// The number under this index.
@@ -52,21 +54,14 @@ impl LockSequences {
     }
 
     pub(crate) fn insert(&mut self, index: u8, number: u8) {
-        let mut entries = std::mem::take(&mut self.0).into_vec();
-        match entries.binary_search_by_key(&index, |(i, _)| *i) {
-            Ok(at) => entries[at].1 = number,
-            Err(at) => {
-                entries.reserve_exact(1);
-                entries.insert(at, (index, number));
-            }
+        match self.0.binary_search_by_key(&index, |(i, _)| *i) {
+            Ok(at) => self.0.as_mut_slice()[at].1 = number,
+            Err(at) => self.0.insert(at, (index, number)),
         }
-        self.0 = entries.into_boxed_slice();
     }
 
     pub(crate) fn remove(&mut self, index: u8) {
-        let mut entries = std::mem::take(&mut self.0).into_vec();
-        entries.retain(|(i, _)| *i != index);
-        self.0 = entries.into_boxed_slice();
+        self.0.retain(|(i, _)| *i != index);
     }
 }
 
@@ -94,7 +89,7 @@ impl<'de> Deserialize<'de> for LockSequences {
                     }
                     entries.push(entry);
                 }
-                Ok(LockSequences(entries.into_boxed_slice()))
+                Ok(LockSequences(entries.into()))
             }
         }
         deserializer.deserialize_map(Map)

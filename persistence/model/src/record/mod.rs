@@ -2,6 +2,7 @@
 
 pub mod cluster;
 pub mod delete;
+pub mod few;
 pub mod file;
 pub mod lease;
 pub mod lock;
@@ -15,6 +16,7 @@ pub mod user;
 
 pub use cluster::Cluster;
 pub use delete::PendingDelete;
+pub use few::Few;
 pub use file::FileState;
 pub use lease::{Lease, Leases};
 pub use lock::{ByteRangeLock, LockSequence, LockSequences};

@@ -8,7 +8,7 @@ use smb_types::{AccessMask, ClientGuid, CreateGuid, CreateOptions, FileAttribute
 use crate::class::Class;
 use crate::command::OpenRequest;
 use crate::id::{FileKey, Incarnation, LeaseId, LogTime, NodeId, OpenId, SessionId, ShareId};
-use crate::record::{ByteRangeLock, LockSequences};
+use crate::record::{ByteRangeLock, Few, LockSequences};
 
 /// Access that touches no data and no handle: such an open neither breaks a lease nor keeps one from being granted.
 pub const LEASE_STAT_ACCESS: AccessMask =
@@ -154,7 +154,7 @@ pub struct Open {
     /// Since when its client is away; None while attached.
     pub disconnected_at: Option<LogTime>,
     /// Byte-range locks, in the order taken.
-    pub locks: Box<[ByteRangeLock]>,
+    pub locks: Few<ByteRangeLock>,
     /// LockSequenceArray: index to number, valid entries only.
     pub lock_sequences: LockSequences,
     /// AppInstanceId and version.

@@ -1,4 +1,4 @@
-//! A set of opens: of a file, of a lease. Mostly one, which then costs no memory of its own.
+//! A set of opens: of a file, of a lease. Mostly one.
 
 use std::fmt;
 
@@ -6,91 +6,50 @@ use serde::de::{Error, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::id::OpenId;
+use crate::record::Few;
 
 /// Opens, ascending by id. Stored as a sequence.
 #[derive(Clone, PartialEq, Eq, Default)]
-pub struct OpenSet(Members);
-
-#[derive(Clone, PartialEq, Eq, Default)]
-enum Members {
-    #[default]
-    None,
-    One(OpenId),
-    /// Two or more.
-    #[expect(clippy::box_collection, reason = "a second word here would cost every set that holds one open")]
-    Many(Box<Vec<OpenId>>),
-}
+pub struct OpenSet(Few<OpenId>);
 
 impl OpenSet {
-    /// All of them.
-    #[must_use]
-    pub fn as_slice(&self) -> &[OpenId] {
-        match &self.0 {
-            Members::None => &[],
-            Members::One(id) => std::slice::from_ref(id),
-            Members::Many(ids) => ids,
-        }
-    }
-
     /// All of them, one after the other.
     pub fn iter(&self) -> std::slice::Iter<'_, OpenId> {
-        self.as_slice().iter()
+        self.0.iter()
     }
 
     /// The lowest.
     #[must_use]
     pub fn first(&self) -> Option<OpenId> {
-        self.as_slice().first().copied()
+        self.0.first().copied()
     }
 
     /// How many.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.as_slice().len()
+        self.0.len()
     }
 
     /// None at all.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.as_slice().is_empty()
+        self.0.is_empty()
     }
 
     /// Tells whether it holds this open.
     #[must_use]
     pub fn contains(&self, id: &OpenId) -> bool {
-        self.as_slice().binary_search(id).is_ok()
+        self.0.binary_search(id).is_ok()
     }
 
     /// Tells whether the open is new in it.
     pub(crate) fn insert(&mut self, id: OpenId) -> bool {
-        match &mut self.0 {
-            Members::None => self.0 = Members::One(id),
-            Members::One(one) if *one == id => return false,
-            Members::One(one) => self.0 = Members::Many(Box::new(vec![id.min(*one), id.max(*one)])),
-            Members::Many(ids) => match ids.binary_search(&id) {
-                Ok(_) => return false,
-                Err(at) => ids.insert(at, id),
-            },
-        }
-        true
+        self.0.binary_search(&id).map_err(|at| self.0.insert(at, id)).is_err()
     }
 
     /// Tells whether the open was in it.
     pub(crate) fn remove(&mut self, id: &OpenId) -> bool {
-        match &mut self.0 {
-            Members::One(one) if one == id => self.0 = Members::None,
-            Members::None | Members::One(_) => return false,
-            Members::Many(ids) => match ids.binary_search(id) {
-                Ok(at) => {
-                    ids.remove(at);
-                    if let [last] = ids[..] {
-                        self.0 = Members::One(last);
-                    }
-                }
-                Err(_) => return false,
-            },
-        }
-        true
+        self.0.binary_search(id).map(|at| self.0.remove(at)).is_ok()
     }
 }
 
@@ -108,11 +67,7 @@ impl IntoIterator for OpenSet {
     type IntoIter = std::vec::IntoIter<OpenId>;
 
     fn into_iter(self) -> Self::IntoIter {
-        match self.0 {
-            Members::None => Vec::new().into_iter(),
-            Members::One(id) => vec![id].into_iter(),
-            Members::Many(ids) => ids.into_iter(),
-        }
+        self.0.into_vec().into_iter()
     }
 }
 
@@ -188,10 +143,5 @@ mod tests {
                 prop_assert_eq!(&naive.iter().copied().collect::<OpenSet>(), &set, "one form for the same members");
             }
         }
-    }
-
-    #[test]
-    fn one_open_costs_two_words() {
-        assert_eq!(size_of::<OpenSet>(), 16);
     }
 }

@@ -5,27 +5,29 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use smb_types::{CreateGuid, Guid};
 
 use super::State;
 use crate::id::{FileKey, LeaseId, LogTime, NodeId, OpenId, SessionId, ShareId, fold_path};
-use crate::record::{FileState, Open, Session};
+use crate::record::{Few, FileState, Open, Session};
 
 /// Ways to find opens and leases other than by their id.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Indexes {
-    pub(crate) by_create_guid: BTreeSet<(CreateGuid, OpenId)>,
+    /// Digest of the CreateGuid.
+    pub(crate) by_create_guid: BTreeSet<(u64, OpenId)>,
     pub(crate) by_session: BTreeSet<(SessionId, OpenId)>,
     pub(crate) sessions_of_node: BTreeSet<(NodeId, SessionId)>,
     pub(crate) by_app_instance: BTreeSet<(Guid, OpenId)>,
-    /// Digest of share and folded path without the stream; for the path, and for the one that a rename is about to give.
-    pub(crate) by_path: BTreeSet<(u64, OpenId)>,
-    /// Digest of share and folded parent directory; the same two paths.
-    pub(crate) by_directory: BTreeSet<(u64, OpenId)>,
-    /// Folded directories that hold something open, and how many names in each.
-    pub(crate) directories: BTreeMap<ShareId, BTreeMap<Box<str>, u32>>,
+    /// Place in a directory: of the path, and of the one that a rename is about to give.
+    pub(crate) by_place: BTreeSet<(Place, OpenId)>,
+    /// Directories that hold something open, by digest.
+    pub(crate) directories: BTreeMap<u64, Few<Directory>>,
+    /// The same by share and name.
+    pub(crate) directories_by_name: BTreeMap<ShareId, BTreeSet<Arc<str>>>,
     /// Digest of the lease, and the lowest of its opens.
     pub(crate) by_lease: BTreeSet<(u64, OpenId)>,
     /// Opens whose client is away, by the end of its time.
@@ -36,10 +38,42 @@ pub(crate) struct Indexes {
     pub(crate) breaking_files: BTreeSet<(LogTime, FileKey)>,
 }
 
+/// A directory with something open.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Directory {
+    share: ShareId,
+    /// Folded.
+    name: Arc<str>,
+    /// Names of opens directly in it.
+    names: u32,
+}
+
+/// Digests of a directory (upper 40 bits) and of a name in it without its stream (lower 24 bits): so the names of a directory are neighbours, and a stream
+/// is where its file is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) struct Place(u64);
+
+impl Place {
+    const NAME: u64 = 0xFF_FFFF;
+
+    /// Where this folded path is.
+    pub(crate) fn of(share: ShareId, folded: &str) -> Self {
+        let name = folded.rsplit_once('\\').map_or(folded, |(_, name)| name);
+        let name = name.split_once(':').map_or(name, |(file, _)| file);
+        Self(digest(&(share, parent_of(folded))) & !Self::NAME | digest(&name) & Self::NAME)
+    }
+
+    /// The places in this folded directory.
+    pub(crate) fn within(share: ShareId, directory: &str) -> RangeInclusive<Self> {
+        let digest = digest(&(share, Some(directory)));
+        Self(digest & !Self::NAME)..=Self(digest | Self::NAME)
+    }
+}
+
 /// What the indexes know of an open.
 #[derive(PartialEq, Eq)]
 pub(crate) struct OpenKeys {
-    create_guid: Option<CreateGuid>,
+    create_guid: Option<u64>,
     session: Option<SessionId>,
     app_instance: Option<Guid>,
     expires: Option<LogTime>,
@@ -66,7 +100,7 @@ pub(crate) struct LeaseKeys {
 impl OpenKeys {
     pub(crate) fn of(o: &Open) -> Self {
         Self {
-            create_guid: o.create_guid,
+            create_guid: o.create_guid.map(digest_of_guid),
             session: o.owner.map(|w| w.session),
             app_instance: o.app_instance.as_ref().map(|a| a.id),
             expires: o.expires_at(),
@@ -82,19 +116,10 @@ pub(crate) fn lease_keys(f: &FileState) -> Vec<LeaseKeys> {
 }
 
 impl Names {
-    /// Calls for each name with its digest, the digest of its directory, and that directory, if it is not the root itself.
-    fn each(&self, mut call: impl FnMut(u64, Option<(u64, &str)>)) {
-        for path in std::iter::once(&self.path).chain(&self.pending) {
-            let folded = fold_path(path);
-            let directory = parent_of(&folded).map(|d| (digest_of_path(self.share, d), d));
-            call(digest_of_path(self.share, without_stream(&folded)), directory);
-        }
+    /// Calls for each name, folded.
+    fn each(&self, call: impl FnMut(String)) {
+        std::iter::once(&self.path).chain(&self.pending).map(|path| fold_path(path)).for_each(call);
     }
-}
-
-/// The path without what follows the first colon: a stream and its file have it in common.
-pub(crate) fn without_stream(folded: &str) -> &str {
-    folded.split_once(':').map_or(folded, |(file, _)| file)
 }
 
 /// The folded directory of a folded path; None for the root of the share.
@@ -102,8 +127,8 @@ pub(crate) fn parent_of(folded: &str) -> Option<&str> {
     (!folded.is_empty()).then(|| folded.rsplit_once('\\').map_or("", |(directory, _)| directory))
 }
 
-pub(crate) fn digest_of_path(share: ShareId, folded: &str) -> u64 {
-    digest(&(share, folded))
+pub(crate) fn digest_of_guid(guid: CreateGuid) -> u64 {
+    digest(&guid)
 }
 
 pub(crate) fn digest_of_lease(lease: LeaseId) -> u64 {
@@ -139,29 +164,54 @@ impl Indexes {
     }
 
     fn note_names(&mut self, id: OpenId, names: &Names) {
-        names.each(|path, directory| {
-            self.by_path.insert((path, id));
-            let Some((digest, directory)) = directory else { return };
-            self.by_directory.insert((digest, id));
-            count(&mut self.directories, names.share, directory);
+        names.each(|name| {
+            self.by_place.insert((Place::of(names.share, &name), id));
+            self.note_directory(names.share, &name);
         });
     }
 
-    fn forget_names(&mut self, id: OpenId, names: &Names) {
-        names.each(|path, directory| {
-            self.by_path.remove(&(path, id));
-            let Some((digest, directory)) = directory else { return };
-            self.by_directory.remove(&(digest, id));
-            let of_share = self.directories.get_mut(&names.share).expect("a share with an open has its directories");
-            let left = of_share.get_mut(directory).expect("an open's directory is counted");
-            *left -= 1;
-            if *left == 0 {
-                of_share.remove(directory);
-                if of_share.is_empty() {
-                    self.directories.remove(&names.share);
-                }
+    fn note_directory(&mut self, share: ShareId, name: &str) {
+        let Some(directory) = parent_of(name) else { return };
+        let known = self.directories.entry(digest(&(share, directory))).or_default();
+        let place = known.binary_search_by(|d| (d.share, &*d.name).cmp(&(share, directory)));
+        let place = match place {
+            Ok(at) => {
+                known.as_mut_slice()[at].names += 1;
+                return;
             }
+            Err(at) => at,
+        };
+        let name: Arc<str> = directory.into();
+        known.insert(place, Directory { share, name: Arc::clone(&name), names: 1 });
+        self.directories_by_name.entry(share).or_default().insert(name);
+    }
+
+    fn forget_names(&mut self, id: OpenId, names: &Names) {
+        names.each(|name| {
+            self.by_place.remove(&(Place::of(names.share, &name), id));
+            self.forget_directory(names.share, &name);
         });
+    }
+
+    fn forget_directory(&mut self, share: ShareId, name: &str) {
+        let Some(directory) = parent_of(name) else { return };
+        let digest = digest(&(share, directory));
+        let known = self.directories.get_mut(&digest).expect("an open's directory is known");
+        let at = known.binary_search_by(|d| (d.share, &*d.name).cmp(&(share, directory))).expect("an open's directory is known");
+        let names = &mut known.as_mut_slice()[at].names;
+        *names -= 1;
+        if *names > 0 {
+            return;
+        }
+        known.remove(at);
+        if known.is_empty() {
+            self.directories.remove(&digest);
+        }
+        let of_share = self.directories_by_name.get_mut(&share).expect("a known directory has a name");
+        of_share.remove(directory);
+        if of_share.is_empty() {
+            self.directories_by_name.remove(&share);
+        }
     }
 
     /// Takes note of a file whose leases were, and are, these.
@@ -180,22 +230,12 @@ impl Indexes {
     }
 }
 
-fn count(directories: &mut BTreeMap<ShareId, BTreeMap<Box<str>, u32>>, share: ShareId, directory: &str) {
-    let of_share = directories.entry(share).or_default();
-    match of_share.get_mut(directory) {
-        Some(names) => *names += 1,
-        None => {
-            of_share.insert(directory.into(), 1);
-        }
-    }
-}
-
 impl State {
     /// All at once: sorted lists make dense trees, in a fraction of the time that one entry after the other takes.
     pub(crate) fn rebuild_indexes(&mut self) {
         let mut index = Indexes::default();
         let (mut guids, mut sessions, mut apps, mut away, mut breaking) = (vec![], vec![], vec![], vec![], vec![]);
-        let (mut paths, mut in_directories) = (vec![], vec![]);
+        let mut places = vec![];
         for o in self.opens.values() {
             let keys = OpenKeys::of(o);
             guids.extend(keys.create_guid.map(|k| (k, o.id)));
@@ -203,11 +243,9 @@ impl State {
             apps.extend(keys.app_instance.map(|k| (k, o.id)));
             away.extend(keys.expires.map(|k| (k, o.id)));
             breaking.extend(keys.break_deadline.map(|k| (k, o.id)));
-            keys.names.each(|path, directory| {
-                paths.push((path, o.id));
-                let Some((digest, directory)) = directory else { return };
-                in_directories.push((digest, o.id));
-                count(&mut index.directories, o.share, directory);
+            keys.names.each(|name| {
+                places.push((Place::of(o.share, &name), o.id));
+                index.note_directory(o.share, &name);
             });
         }
         let (mut leases, mut breaking_files) = (vec![], vec![]);
@@ -221,8 +259,7 @@ impl State {
         index.by_session = sessions.into_iter().collect();
         index.sessions_of_node = self.sessions.values().map(|s: &Session| (s.node, s.id)).collect();
         index.by_app_instance = apps.into_iter().collect();
-        index.by_path = paths.into_iter().collect();
-        index.by_directory = in_directories.into_iter().collect();
+        index.by_place = places.into_iter().collect();
         index.by_lease = leases.into_iter().collect();
         index.detached = away.into_iter().collect();
         index.breaking_opens = breaking.into_iter().collect();

@@ -1,12 +1,11 @@
 //! What the server may ask its replica. Nothing here changes anything.
 
-use std::collections::BTreeSet;
-use std::ops::Bound;
+use std::ops::{Bound, RangeInclusive};
 
-use smb_types::{ClientGuid, CreateGuid};
+use smb_types::{ClientGuid, CreateGuid, Guid};
 
 use super::State;
-use super::index::{digest_of_lease, digest_of_path, parent_of, without_stream};
+use super::index::{Place, digest_of_guid, digest_of_lease, parent_of};
 use crate::arbiter;
 use crate::command::IoKind;
 use crate::id::{FileKey, LeaseId, LogTime, NodeId, OpenId, SessionId, ShareId, fold_path};
@@ -92,7 +91,9 @@ impl State {
 
     /// The opens with this CreateGuid, whoever's; ascending by id.
     pub fn opens_by_create_guid(&self, guid: CreateGuid) -> impl Iterator<Item = &Open> {
-        self.index.by_create_guid.range((guid, OpenId(0))..=(guid, OpenId(u64::MAX))).filter_map(|(_, id)| self.open(*id))
+        let digest = digest_of_guid(guid);
+        let known = self.index.by_create_guid.range((digest, OpenId(0))..=(digest, OpenId(u64::MAX)));
+        known.filter_map(|(_, id)| self.open(*id)).filter(move |o| o.create_guid == Some(guid))
     }
 
     /// The open with this CreateGuid of this client.
@@ -101,29 +102,40 @@ impl State {
         self.opens_by_create_guid(guid).find(|o| o.client_guid == client_guid)
     }
 
+    /// The opens of an application instance, whoever's; ascending by id.
+    pub(crate) fn opens_of_app_instance(&self, app: Guid) -> impl Iterator<Item = &Open> + use<'_> {
+        self.index.by_app_instance.range((app, OpenId(0))..=(app, OpenId(u64::MAX))).filter_map(|(_, id)| self.open(*id))
+    }
+
     /// The opens of a path (also of one that a rename is about to give), ascending by id.
     pub fn opens_of_path(&self, share: ShareId, path: &str) -> impl Iterator<Item = &Open> {
         let path = fold_path(path);
-        self.opens_of_digest(&self.index.by_path, share, without_stream(&path)).filter(move |o| folded_names(o).any(|name| name == path))
+        let place = Place::of(share, &path);
+        self.opens_within(share, place..=place).filter(move |o| folded_names(o).any(|name| name == path))
     }
 
     /// The opens of a file's streams, by the name of the file; ascending by path, then id.
     pub(crate) fn opens_of_streams(&self, share: ShareId, path: &str) -> Vec<OpenId> {
-        let prefix = fold_path(path) + ":";
-        by_name(self.opens_of_digest(&self.index.by_path, share, without_stream(&prefix)), |name| name.starts_with(&prefix))
+        let file = fold_path(path);
+        let (place, prefix) = (Place::of(share, &file), file + ":");
+        by_name(self.opens_within(share, place..=place), |name| name.starts_with(&prefix))
     }
 
     /// The opens beneath a directory, not of the directory itself; ascending by path, then id. One that is about to be renamed within it counts twice.
     pub(crate) fn opens_beneath(&self, share: ShareId, directory: &str) -> Vec<OpenId> {
         let directory = fold_path(directory);
-        let Some(directories) = self.index.directories.get(&share) else { return Vec::new() };
+        let Some(directories) = self.index.directories_by_name.get(&share) else { return Vec::new() };
         let prefix = if directory.is_empty() { String::new() } else { directory.clone() + "\\" };
-        let deeper = directories.range::<str, _>((Bound::Included(prefix.as_str()), Bound::Unbounded)).map(|(d, _)| &**d).take_while(|d| d.starts_with(&prefix));
-        let own = directories.get_key_value(directory.as_str()).map(|(d, _)| &**d).filter(|d| !d.is_empty());
+        let deeper = directories.range::<str, _>((Bound::Included(prefix.as_str()), Bound::Unbounded));
+        let deeper = deeper.map(|d| &**d).take_while(|d| d.starts_with(&prefix));
+        let own = directories.get(directory.as_str()).map(|d| &**d).filter(|d| !d.is_empty());
         let mut found: Vec<(String, OpenId)> = Vec::new();
         for d in own.into_iter().chain(deeper) {
-            let opens = self.opens_of_digest(&self.index.by_directory, share, d);
-            found.extend(opens.flat_map(|o| folded_names(o).map(|n| (n, o.id))).filter(|(n, _)| parent_of(n) == Some(d)));
+            // A place may lead to two opens' names, an open to two places: each name is taken where it belongs.
+            let mut opens: Vec<&Open> = self.opens_within(share, Place::within(share, d)).collect();
+            opens.sort_unstable_by_key(|o| o.id);
+            opens.dedup_by_key(|o| o.id);
+            found.extend(opens.into_iter().flat_map(|o| folded_names(o).map(|n| (n, o.id))).filter(|(n, _)| parent_of(n) == Some(d)));
         }
         found.sort_unstable();
         found.into_iter().map(|(_, id)| id).collect()
@@ -138,14 +150,9 @@ impl State {
         opens
     }
 
-    fn opens_of_digest<'a>(
-        &'a self,
-        set: &'a BTreeSet<(u64, OpenId)>,
-        share: ShareId,
-        folded: &str,
-    ) -> impl Iterator<Item = &'a Open> + use<'a> {
-        let digest = digest_of_path(share, folded);
-        set.range((digest, OpenId(0))..=(digest, OpenId(u64::MAX))).filter_map(|(_, id)| self.open(*id)).filter(move |o| o.share == share)
+    fn opens_within(&self, share: ShareId, places: RangeInclusive<Place>) -> impl Iterator<Item = &Open> + use<'_> {
+        let range = (*places.start(), OpenId(0))..=(*places.end(), OpenId(u64::MAX));
+        self.index.by_place.range(range).filter_map(|(_, id)| self.open(*id)).filter(move |o| o.share == share)
     }
 
     /// A lease on a file.
