@@ -37,7 +37,7 @@ pub struct Environment {
     /// instead of RocksDB.
     pub simulated: bool,
     /// Whose points are passed here; set when the store starts.
-    watched: Option<(Faults, u64)>,
+    pub(crate) watched: Option<(Faults, u64)>,
 }
 
 impl Default for Environment {

@@ -83,7 +83,7 @@ impl StoreBuilder<TypeConfig, LogStore, StateStore, ()> for Simulated {
 }
 
 fn simulated(disk: &SimulatedDisk) -> Environment {
-    Environment { disk: disk.boot(), simulated: true }
+    Environment { disk: disk.boot(), simulated: true, ..Environment::default() }
 }
 
 #[tokio::test(start_paused = true)]
