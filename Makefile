@@ -23,8 +23,8 @@ conformance: ## smbtorture against one node and three, compared with the pass li
 chaos: ## longer runs of faults on real clusters
 	@$(BUILD)/chaos storm $(ARGS)
 
-bench: ## throughput and latency, printed
-	@$(BUILD)/chaos bench $(ARGS)
+bench: ## throughput and latency beside a flush of the disk and beside peers, printed
+	@$(ENV) && chaos/scripts/bench.sh $(ARGS)
 
 lint:
 	@$(ENV) && cargo fmt --all --check && cargo clippy --workspace --all-targets -- -D warnings

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::bench::Section;
 use crate::client::RetryPolicy;
 use crate::cluster::ClusterOptions;
 use crate::failover::Variant;
@@ -27,8 +28,12 @@ pub enum Command {
     Conformance(ConformanceArgs),
     /// Throws garbage at every port of a node
     Garbage(GarbageArgs),
-    /// Measures opens per second and throughput
+    /// Measures the store and the server, beside a flush of the disk and beside peers
     Bench(BenchArgs),
+    /// Puts a load on etcd, as the bench tells it
+    #[cfg(feature = "etcd")]
+    #[command(hide = true)]
+    EtcdLoad,
     /// Makes random faults under several writers
     Storm(StormArgs),
     /// Runs whole clusters on simulated machines, each decided by one seed
@@ -190,12 +195,21 @@ pub struct BenchArgs {
     /// How many nodes
     #[arg(long, default_value_t = 3)]
     pub nodes: usize,
-    /// Seconds of each row
-    #[arg(long, default_value_t = 3.0)]
-    pub seconds: f64,
-    /// MiB written and read sequentially
-    #[arg(long, default_value_t = 256)]
-    pub mib: u64,
+    /// A short run, to see that all of it works
+    #[arg(long)]
+    pub quick: bool,
+    /// Print JSON lines
+    #[arg(long)]
+    pub json: bool,
+    /// Only these sections
+    #[arg(long, value_enum, value_delimiter = ',')]
+    pub only: Vec<Section>,
+    /// Seconds of one round of a row; default: 2, quick 1
+    #[arg(long)]
+    pub seconds: Option<f64>,
+    /// Rounds of a row; default: 3, quick 1
+    #[arg(long)]
+    pub rounds: Option<usize>,
     /// Another server to measure beside ours
     #[arg(long, value_name = "HOST:PORT", requires_all = ["peer_share", "peer_user"])]
     pub peer: Option<SocketAddr>,

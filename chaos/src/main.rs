@@ -4,10 +4,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use chaos::bench::{Target, bench};
+use chaos::bench::{BenchOptions, Printer, Scale, Section, Target, bench};
 use chaos::cli::{BenchArgs, Cli, Command, ConformanceArgs, FailoverArgs, GarbageArgs, ProbeArgs, SimulateArgs, StormArgs};
 use chaos::client::ClientIdentity;
-use chaos::cluster::{CA_SHARE, Cluster, resident_kib};
+use chaos::cluster::Cluster;
 use chaos::conformance::{ConformanceOptions, conformance, default_list, update};
 use chaos::failover::{FailoverOptions, failover, report};
 use chaos::garbage::garbage;
@@ -44,6 +44,8 @@ async fn run(command: Command) -> anyhow::Result<bool> {
         Command::Conformance(args) => run_conformance(args).await,
         Command::Garbage(args) => run_garbage(args).await,
         Command::Bench(args) => run_bench(args).await,
+        #[cfg(feature = "etcd")]
+        Command::EtcdLoad => chaos::bench::etcd::load::run().await.map(|()| true),
         Command::Storm(args) => run_storm(args).await,
         Command::Probe(args) => run_probe(args).await,
         Command::Simulate(args) => tokio::task::spawn_blocking(move || run_simulate(&args)).await?,
@@ -108,19 +110,17 @@ async fn run_garbage(args: GarbageArgs) -> anyhow::Result<bool> {
 }
 
 async fn run_bench(args: BenchArgs) -> anyhow::Result<bool> {
-    let cluster = Cluster::start(&args.cluster.options(args.nodes)).await?;
-    for node in &cluster.nodes {
-        println!("node {} idle: {} MiB", node.id, resident_kib(node.pid).unwrap_or(0) / 1024);
-    }
-    let identity = cluster.identity();
-    let mut targets = vec![Target { name: "holdfast".to_owned(), address: cluster.nodes[0].smb, share: CA_SHARE.to_owned(), identity }];
+    let cluster = args.cluster.options(args.nodes);
+    let mut scale = if args.quick { Scale::QUICK } else { Scale::FULL };
+    scale.seconds = args.seconds.unwrap_or(scale.seconds);
+    scale.rounds = args.rounds.unwrap_or(scale.rounds).max(1);
+    let mut peer = None;
     if let (Some(address), Some(share), Some(user)) = (args.peer, args.peer_share, args.peer_user) {
         let (name, password) = user.split_once(':').context("--peer-user wants NAME:PASSWORD")?;
-        targets.push(Target { name: "peer".to_owned(), address, share, identity: ClientIdentity::new(name, password) });
+        peer = Some(Target { name: "peer".to_owned(), address, share, identity: ClientIdentity::new(name, password) });
     }
-    bench(&targets, args.seconds, args.mib, |row| println!("{row}")).await?;
-    cluster.stop().await?;
-    Ok(true)
+    let sections = if args.only.is_empty() { Section::EVERY.to_vec() } else { args.only };
+    bench(&BenchOptions { cluster, scale, peer, sections, printer: Printer { json: args.json } }).await
 }
 
 async fn run_storm(args: StormArgs) -> anyhow::Result<bool> {

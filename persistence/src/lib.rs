@@ -40,6 +40,6 @@ pub use error::{OpenError, StoreError};
 pub use lease::holder::Life;
 pub use raftstore::pki::{ClusterCa, JoinToken, NodeIdentity, PkiError};
 pub use raftstore::{
-    Faults, JoinError, JoinGrant, Leader, Limits, Member, MembershipError, Role, StartError, Status as RaftStatus, Timing, join,
+    Faults, JoinError, JoinGrant, Leader, Limits, Member, MembershipError, Role, StartError, Status as RaftStatus, Timing, Traffic, join,
 };
 pub use store::{Store, StoreStatus};

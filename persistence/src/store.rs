@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use parking_lot::Mutex;
 use persistence_model::{Event, Incarnation, NodeAddresses, NodeId, State};
-use raftstore::{Leader, RaftStore, Status};
+use raftstore::{Leader, RaftStore, Status, Traffic};
 use serde::Serialize;
 use tokio::sync::{Notify, broadcast, watch};
 use tokio::time::Instant;
@@ -230,6 +230,17 @@ impl Store {
             lease_valid: self.lease_valid(),
             authority: self.inner.engine.authority().map(|authority| authority.node),
         }
+    }
+
+    /// What this node has sent to others since it started.
+    #[must_use]
+    pub fn traffic(&self) -> Traffic {
+        self.inner.raft().traffic()
+    }
+
+    /// Has this node make a snapshot now and forget the log before it, as it does by itself every so many entries.
+    pub async fn snapshot(&self) -> Result<(), StoreError> {
+        Ok(self.inner.raft().snapshot().await?)
     }
 
     /// Where other nodes reach this one.

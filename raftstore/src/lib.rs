@@ -44,3 +44,4 @@ pub use machine::{Applied, Change, Class, Machine};
 pub use status::{Leader, Member, Probe, Role, Status};
 pub use store::RaftStore;
 pub use transport::join::{JoinError, JoinGrant, join};
+pub use transport::traffic::{Sent, Traffic};

@@ -1,4 +1,4 @@
-//! One GET at a time to the admin port: HTTP/1.1, the connection is closed after each.
+//! One request at a time to the admin port: HTTP/1.1, the connection is closed after each.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -14,16 +14,28 @@ const LIMIT: Duration = Duration::from_secs(3);
 
 /// The status code and the body.
 pub async fn get(address: SocketAddr, path: &str) -> anyhow::Result<(u16, Vec<u8>)> {
-    tokio::time::timeout(LIMIT, exchange(address, path)).await.with_context(|| format!("no answer to GET {path} at {address}"))?
+    exchange(address, &format!("GET {path}"), "", "").await
 }
 
-async fn exchange(address: SocketAddr, path: &str) -> anyhow::Result<(u16, Vec<u8>)> {
+/// The status code and the body of what only the holder of a node's token may do; `json` is empty where nothing is to be said.
+pub async fn post(address: SocketAddr, path: &str, token: &str, json: &str) -> anyhow::Result<(u16, Vec<u8>)> {
+    let heads = format!("Authorization: Bearer {token}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n", json.len());
+    exchange(address, &format!("POST {path}"), &heads, json).await
+}
+
+async fn exchange(address: SocketAddr, what: &str, heads: &str, body: &str) -> anyhow::Result<(u16, Vec<u8>)> {
+    let said =
+        tokio::time::timeout(LIMIT, say(address, format!("{what} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{heads}\r\n{body}")));
+    let answer = said.await.with_context(|| format!("no answer to {what} at {address}"))??;
+    parse(&answer).with_context(|| format!("answer to {what} at {address}"))
+}
+
+async fn say(address: SocketAddr, request: String) -> anyhow::Result<Vec<u8>> {
     let mut stream = TcpStream::connect(address).await.with_context(|| format!("cannot connect to {address}"))?;
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
     let mut answer = Vec::new();
     stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer).await?;
-    parse(&answer).with_context(|| format!("answer to GET {path} at {address}"))
+    Ok(answer)
 }
 
 fn parse(answer: &[u8]) -> anyhow::Result<(u16, Vec<u8>)> {

@@ -166,6 +166,13 @@ impl Cluster {
         self.directory.path().join("demo")
     }
 
+    /// The token of a node's admin API.
+    pub fn admin_token(&self, id: u64) -> anyhow::Result<String> {
+        let path = self.directory().join(format!("node-{id}")).join("data").join("admin.token");
+        let token = std::fs::read_to_string(&path).with_context(|| format!("no admin token at {}", path.display()))?;
+        Ok(token.trim().to_owned())
+    }
+
     /// The end of the demo's log, for error messages.
     #[must_use]
     pub fn log(&self) -> String {

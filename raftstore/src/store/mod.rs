@@ -42,6 +42,7 @@ use crate::transport::network::{DeadLeader, Network};
 use crate::transport::peers::{Lane, Peers};
 use crate::transport::server::Server;
 use crate::transport::tls::Security;
+use crate::transport::traffic::Traffic;
 use crate::types::{Blob, LeaderId, Node, TypeConfig};
 use crate::wire::{Request, Response};
 
@@ -158,7 +159,8 @@ impl RaftStore {
         tokio::spawn(core.clone().announce_address());
         tokio::spawn(core.clone().resolve_doubt());
         tokio::spawn(core.clone().sync_now_and_then());
-        let server = Server { own_id: node_id, cluster, security, limits, faults, service: core.clone(), stop };
+        let counters = core.peers.counters.clone();
+        let server = Server { own_id: node_id, cluster, security, limits, faults, counters, service: core.clone(), stop };
         tokio::spawn(server.run(listener));
         Ok(Self { core })
     }
@@ -249,6 +251,11 @@ impl RaftStore {
     /// What this node knows of itself and the cluster.
     pub fn status(&self) -> Status {
         self.core.status()
+    }
+
+    /// What this node has sent to others since it started.
+    pub fn traffic(&self) -> Traffic {
+        self.core.peers.counters.traffic()
     }
 
     /// Makes a snapshot now, and forgets the log before it as far as the limits allow.

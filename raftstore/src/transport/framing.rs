@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 
+use super::traffic::Counter;
 use crate::codec::{self, Kind};
 
 /// Bytes of a frame before its envelope.
@@ -60,10 +61,11 @@ pub(crate) fn decode<T: DeserializeOwned>(envelope: &[u8]) -> io::Result<T> {
 }
 
 /// Writes frames until the queue is closed; what waits together is written together.
-pub(crate) async fn write_all(mut output: impl AsyncWrite + Unpin, mut frames: mpsc::Receiver<Vec<u8>>) -> io::Result<()> {
+pub(crate) async fn write_all(mut output: impl AsyncWrite + Unpin, mut frames: mpsc::Receiver<Vec<u8>>, sent: &Counter) -> io::Result<()> {
     let mut gathered = Vec::new();
     let mut waiting = Vec::new();
     while frames.recv_many(&mut waiting, WRITE_FRAMES_MAX).await > 0 {
+        sent.add(waiting.len(), waiting.iter().map(Vec::len).sum());
         for frame in waiting.drain(..) {
             gathered.extend_from_slice(&frame);
             if gathered.len() >= WRITE_BYTES {

@@ -9,3 +9,4 @@ pub(crate) mod network;
 pub(crate) mod peers;
 pub(crate) mod server;
 pub(crate) mod tls;
+pub(crate) mod traffic;

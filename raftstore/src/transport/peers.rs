@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use super::framing::{self, OPENING_BYTES_MAX};
 use super::tls::Security;
+use super::traffic::Counters;
 use crate::environment::Network;
 use crate::error::CallError;
 use crate::faults::{Faults, Passed, Point};
@@ -53,6 +54,8 @@ pub(crate) struct Peers {
     frame_bytes_max: usize,
     addresses: RwLock<BTreeMap<u64, String>>,
     links: Mutex<BTreeMap<(u64, Lane), Arc<Link>>>,
+    /// What was sent, of both sides.
+    pub(crate) counters: Arc<Counters>,
     stop: CancellationToken,
 }
 
@@ -92,8 +95,8 @@ impl Peers {
         frame_bytes_max: usize,
         stop: CancellationToken,
     ) -> Arc<Self> {
-        let (addresses, links) = (RwLock::default(), Mutex::default());
-        Arc::new(Self { own_id, cluster, network, security, faults, frame_bytes_max, addresses, links, stop })
+        let (addresses, links, counters) = (RwLock::default(), Mutex::default(), Arc::default());
+        Arc::new(Self { own_id, cluster, network, security, faults, frame_bytes_max, addresses, links, counters, stop })
     }
 
     /// Takes note of where a node is reached.
@@ -116,7 +119,7 @@ impl Peers {
         }
         let address = self.addresses.read().get(&node).cloned().ok_or(CallError::UnknownNode { node })?;
         let link = self.links.lock().entry((node, lane)).or_default().clone();
-        let connection = match timeout_at(deadline, link.connection(self, node, address)).await {
+        let connection = match timeout_at(deadline, link.connection(self, node, lane, address)).await {
             Ok(connection) => connection?,
             Err(_) => return Err(CallError::Unreachable { node, because: "connecting took too long".to_owned() }),
         };
@@ -155,7 +158,7 @@ impl Peers {
 }
 
 impl Link {
-    async fn connection(&self, peers: &Peers, node: u64, address: String) -> Result<Arc<Connection>, CallError> {
+    async fn connection(&self, peers: &Peers, node: u64, lane: Lane, address: String) -> Result<Arc<Connection>, CallError> {
         let mut state = self.state.lock().await;
         if let Some(connection) = &state.connection
             && connection.address == address
@@ -169,7 +172,7 @@ impl Link {
         {
             return Err(err.clone());
         }
-        let connected = tokio::time::timeout(CONNECT_MAX, Connection::open(peers, node, address)).await;
+        let connected = tokio::time::timeout(CONNECT_MAX, Connection::open(peers, node, lane, address)).await;
         let connected = connected.unwrap_or_else(|_| Err(CallError::Unreachable { node, because: "connecting took too long".to_owned() }));
         match connected {
             Ok(connection) => {
@@ -186,7 +189,7 @@ impl Link {
 }
 
 impl Connection {
-    async fn open(peers: &Peers, node: u64, address: String) -> Result<Self, CallError> {
+    async fn open(peers: &Peers, node: u64, lane: Lane, address: String) -> Result<Self, CallError> {
         let unreachable = |because: String| CallError::Unreachable { node, because };
         match peers.faults.reach(peers.own_id, Point::Connect).await {
             Passed::On | Passed::Twice => {}
@@ -227,7 +230,10 @@ impl Connection {
             closed: peers.stop.child_token(),
         });
         let (input, output) = tokio::io::split(stream);
-        tokio::spawn(run(shared.clone(), input, output, queue, peers.frame_bytes_max));
+        let (serving, counters, bytes_max) = (shared.clone(), peers.counters.clone(), peers.frame_bytes_max);
+        tokio::spawn(async move {
+            run(&serving, input, framing::write_all(output, queue, counters.of(lane)), bytes_max).await;
+        });
         Ok(Self { address, version, frames, shared })
     }
 
@@ -289,13 +295,7 @@ impl Drop for Place<'_> {
 }
 
 /// Serves a connection until either side ends it.
-async fn run(
-    shared: Arc<Shared>,
-    mut input: impl tokio::io::AsyncRead + Unpin,
-    output: impl tokio::io::AsyncWrite + Unpin,
-    queue: mpsc::Receiver<Vec<u8>>,
-    bytes_max: usize,
-) {
+async fn run(shared: &Shared, mut input: impl tokio::io::AsyncRead + Unpin, write: impl Future<Output = io::Result<()>>, bytes_max: usize) {
     let read = async {
         loop {
             let (id, envelope) = framing::read(&mut input, bytes_max).await?;
@@ -309,7 +309,7 @@ async fn run(
     };
     let ended: io::Result<()> = tokio::select! {
         ended = read => ended,
-        ended = framing::write_all(output, queue) => ended,
+        ended = write => ended,
         () = shared.closed.cancelled() => Ok(()),
     };
     if let Err(err) = ended {

@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use super::framing::{self, OPENING_BYTES_MAX};
 use super::tls::{Security, Shown};
+use super::traffic::Counters;
 use crate::config::Limits;
 use crate::environment::net::{Listener, Stream};
 use crate::faults::{Faults, Passed, Point};
@@ -42,6 +43,7 @@ pub(crate) struct Server<S> {
     pub(crate) security: Security,
     pub(crate) limits: Limits,
     pub(crate) faults: Faults,
+    pub(crate) counters: Arc<Counters>,
     pub(crate) service: Arc<S>,
     pub(crate) stop: CancellationToken,
 }
@@ -131,7 +133,7 @@ impl<S: Service> Server<S> {
         };
         tokio::select! {
             ended = read => ended,
-            ended = framing::write_all(output, queue) => ended,
+            ended = framing::write_all(output, queue, &self.counters.answers) => ended,
         }
     }
 

@@ -158,6 +158,11 @@ pub(super) async fn node_remove(State(admin): State<Arc<Admin>>, Json(node): Jso
     Ok(Json(Done { done: true }))
 }
 
+pub(super) async fn snapshot(State(admin): State<Arc<Admin>>) -> Answer<Done> {
+    admin.store.snapshot().await?;
+    Ok(Json(Done { done: true }))
+}
+
 pub(super) async fn node_lead(State(admin): State<Arc<Admin>>, Json(node): Json<NodeWord>) -> Answer<Done> {
     admin.store.transfer_leader(NodeId(node.id)).await?;
     Ok(Json(Done { done: true }))

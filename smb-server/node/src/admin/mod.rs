@@ -14,7 +14,7 @@ use axum::{
     routing::{get, post},
 };
 use metrics_exporter_prometheus::PrometheusHandle;
-use persistence::Store;
+use persistence::{Store, Traffic};
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -53,6 +53,7 @@ pub async fn serve(admin: Arc<Admin>, listener: TcpListener, stop: CancellationT
         .route("/api/v1/nodes/drain", post(change::node_drain))
         .route("/api/v1/nodes/remove", post(change::node_remove))
         .route("/api/v1/nodes/lead", post(change::node_lead))
+        .route("/api/v1/snapshot", post(change::snapshot))
         .route_layer(middleware::from_fn_with_state(Arc::clone(&admin), require_token));
     let app = Router::new()
         .route("/healthz", get(health))
@@ -86,7 +87,17 @@ async fn metrics(State(admin): State<Arc<Admin>>) -> String {
         metrics::gauge!("holdfast_sessions").set(sessions as f64);
         metrics::gauge!("holdfast_applied_index").set(admin.store.status().raft.applied as f64);
     }
+    count_traffic(admin.store.traffic());
     admin.metrics.render()
+}
+
+/// What this node has sent to other nodes, by the kind of connection.
+fn count_traffic(traffic: Traffic) {
+    let lanes = [("raft", traffic.raft), ("bulk", traffic.bulk), ("requests", traffic.requests), ("answers", traffic.answers)];
+    for (lane, sent) in lanes {
+        metrics::counter!("holdfast_peer_messages_total", "lane" => lane).absolute(sent.messages);
+        metrics::counter!("holdfast_peer_bytes_total", "lane" => lane).absolute(sent.bytes);
+    }
 }
 
 async fn require_token(State(admin): State<Arc<Admin>>, request: Request, next: Next) -> Response {

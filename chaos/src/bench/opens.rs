@@ -1,13 +1,18 @@
-//! `chaos bench`: opens per second by class, sequential throughput, idle memory; a peer's figures beside ours.
+//! Opens and closes per second by class, and sequential throughput, of any number of servers in turns.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use bytes::Bytes;
+use serde_json::json;
+use smb_proto::message::create::CreateRequest;
 use smb_types::LeaseState;
 use tokio::task::JoinSet;
 
+use super::printer::{Printer, median, ratio};
+use super::{Scale, Section};
 use crate::client::tree::durable_grant;
 use crate::client::{ClientIdentity, OpenPlan, Session, Tree, Try, random};
 use crate::stats::Samples;
@@ -35,6 +40,30 @@ pub enum OpenClass {
 impl OpenClass {
     /// Every class.
     pub const EVERY: [Self; 3] = [Self::Plain, Self::Durable, Self::Persistent];
+
+    /// Its name.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            Self::Durable => "durable",
+            Self::Persistent => "persistent",
+        }
+    }
+
+    /// A CREATE of this class.
+    #[must_use]
+    pub fn request(self, path: &str) -> CreateRequest {
+        let mut plan = OpenPlan::read_write(path);
+        match self {
+            Self::Plain => plan.request(),
+            Self::Durable => {
+                plan.lease = Some((smb_types::Guid(random()), LeaseState::RWH));
+                plan.durable_request(false)
+            }
+            Self::Persistent => plan.durable_request(true),
+        }
+    }
 }
 
 /// A server to measure.
@@ -61,7 +90,8 @@ pub struct OpenRow {
     pub granted: usize,
 }
 
-async fn tree(target: &Target) -> anyhow::Result<Tree> {
+/// A session of its own and the share.
+pub async fn tree(target: &Target) -> anyhow::Result<Tree> {
     let mut identity = target.identity.clone();
     identity.client_guid = smb_types::Guid(random());
     let (session, breaks) = Session::connect(target.address, &identity, 0).await.with_context(|| format!("logon at {}", target.name))?;
@@ -71,7 +101,7 @@ async fn tree(target: &Target) -> anyhow::Result<Tree> {
 }
 
 /// Opens and closes for `seconds` on `connections` connections.
-pub async fn opens(target: &Target, class: OpenClass, connections: usize, seconds: f64) -> anyhow::Result<OpenRow> {
+async fn open_load(target: &Target, class: OpenClass, connections: usize, seconds: f64) -> anyhow::Result<OpenRow> {
     let mut tasks = JoinSet::new();
     let deadline = Instant::now() + Duration::from_secs_f64(seconds);
     for connection in 0..connections {
@@ -80,15 +110,7 @@ pub async fn opens(target: &Target, class: OpenClass, connections: usize, second
             let tree = tree(&target).await?;
             let (mut times, mut granted, mut count) = (Vec::new(), 0, 0u64);
             while Instant::now() < deadline {
-                let mut plan = OpenPlan::read_write(&format!("bench-{connection}-{}.bin", count % FILES));
-                let request = match class {
-                    OpenClass::Plain => plan.request(),
-                    OpenClass::Durable => {
-                        plan.lease = Some((smb_types::Guid(random()), LeaseState::RWH));
-                        plan.durable_request(false)
-                    }
-                    OpenClass::Persistent => plan.durable_request(true),
-                };
+                let request = class.request(&format!("bench-{connection}-{}.bin", count % FILES));
                 let from = Instant::now();
                 let opened = tree.create(&request, Try::default()).await?;
                 times.push(from.elapsed().as_secs_f64() * 1000.0);
@@ -117,14 +139,15 @@ pub async fn opens(target: &Target, class: OpenClass, connections: usize, second
     Ok(OpenRow { per_second: count / seconds, create_ms: Samples::new(times), granted })
 }
 
-async fn remove(tree: &Tree, path: &str) -> anyhow::Result<()> {
+/// Opens a file to delete it.
+pub async fn remove(tree: &Tree, path: &str) -> anyhow::Result<()> {
     let opened = tree.create(&OpenPlan::deleting(path).request(), Try::default()).await?;
     tree.close(opened.file_id, Try::default()).await?;
     Ok(())
 }
 
 /// MiB per second of sequential writing and reading of `mib` MiB.
-pub async fn throughput(target: &Target, mib: u64) -> anyhow::Result<(f64, f64)> {
+async fn throughput(target: &Target, mib: u64) -> anyhow::Result<(f64, f64)> {
     let tree = tree(target).await?;
     let opened = tree.create(&OpenPlan::read_write("bench-io.bin").request(), Try::default()).await?;
     let data = Bytes::from(vec![0xA5; usize::try_from(IO_BYTES)?]);
@@ -157,29 +180,67 @@ pub async fn throughput(target: &Target, mib: u64) -> anyhow::Result<(f64, f64)>
     Ok((rates[0], rates[1]))
 }
 
-/// Measures every target and prints each row as it is known.
-pub async fn bench(targets: &[Target], seconds: f64, mib: u64, mut say: impl FnMut(&str)) -> anyhow::Result<()> {
-    say("server       what                  conns     per s   p50 ms   p99 ms   granted");
-    for class in OpenClass::EVERY {
-        for connections in CONNECTIONS {
-            for target in targets {
-                let row = opens(target, class, connections, seconds).await?;
-                say(&format!(
-                    "{:<12} {:<21} {connections:>5} {:>9.0} {:>8.2} {:>8.2}   {}/{}",
-                    target.name,
-                    format!("{class:?} opens").to_lowercase(),
-                    row.per_second,
-                    row.create_ms.percentile(50),
-                    row.create_ms.percentile(99),
-                    row.granted,
-                    row.create_ms.count()
-                ));
+/// Measures every target in turns and prints each row as it is known.
+pub async fn opens(printer: Printer, scale: &Scale, targets: &[Target]) -> anyhow::Result<()> {
+    let text = format!(
+        "{:<14} {:<16} {:>5} {:>9} {:>8} {:>8} {:>9}  {}",
+        "server", "what", "conns", "per s", "p50 ms", "p99 ms", "granted", "ours to it"
+    );
+    printer.row(Section::Opens, &text, json!({"columns": ["server", "class", "connections", "per_second", "p50_ms", "p99_ms", "granted"]}));
+    let mut halves = BTreeMap::new();
+    for connections in CONNECTIONS {
+        for class in OpenClass::EVERY {
+            let mut rounds: Vec<Vec<OpenRow>> = vec![Vec::new(); targets.len()];
+            for _ in 0..scale.rounds {
+                for (target, rows) in targets.iter().zip(&mut rounds) {
+                    rows.push(open_load(target, class, connections, scale.seconds).await?);
+                }
             }
+            let ours = rate(rounds.first().map_or(&[][..], Vec::as_slice));
+            for (target, rows) in targets.iter().zip(&rounds) {
+                let p50 = print_opens(printer, target, (class, connections), rows, ours);
+                halves.insert((target.name.clone(), connections, class.word()), p50);
+            }
+        }
+        for target in targets {
+            let of = |class: OpenClass| halves.get(&(target.name.clone(), connections, class.word())).copied().unwrap_or(0.0);
+            let times = of(OpenClass::Persistent) / of(OpenClass::Durable).max(f64::MIN_POSITIVE);
+            let text = format!("{:<14} persistent p50 is {times:.2} times the durable one, with {connections} connections", target.name);
+            printer.row(
+                Section::Opens,
+                &text,
+                json!({"server": target.name, "connections": connections, "persistent_to_durable_p50": times}),
+            );
         }
     }
     for target in targets {
-        let (write, read) = throughput(target, mib).await?;
-        say(&format!("{:<12} sequential            {:>5}  write {write:.0} MiB/s, read {read:.0} MiB/s", target.name, 1));
+        let (write, read) = throughput(target, scale.mib).await?;
+        let text = format!("{:<14} sequential       {:>5}  write {write:.0} MiB/s, read {read:.0} MiB/s", target.name, 1);
+        printer.row(Section::Opens, &text, json!({"server": target.name, "write_mib_s": write, "read_mib_s": read}));
     }
     Ok(())
+}
+
+fn rate(rows: &[OpenRow]) -> f64 {
+    median(&rows.iter().map(|row| row.per_second).collect::<Vec<_>>())
+}
+
+/// Prints a row and gives the time of half of its opens.
+fn print_opens(printer: Printer, target: &Target, what: (OpenClass, usize), rows: &[OpenRow], ours: f64) -> f64 {
+    let (class, connections) = what;
+    let of = |percent: usize| median(&rows.iter().map(|row| row.create_ms.percentile(percent)).collect::<Vec<_>>());
+    let (per_second, p50, p99) = (rate(rows), of(50), of(99));
+    let granted: usize = rows.iter().map(|row| row.granted).sum();
+    let count: usize = rows.iter().map(|row| row.create_ms.count()).sum();
+    let share = if granted == count { "all".to_owned() } else { format!("{granted}/{count}") };
+    let text = format!(
+        "{:<14} {:<16} {connections:>5} {per_second:>9.0} {p50:>8.3} {p99:>8.3} {share:>9}  {}",
+        target.name,
+        format!("{} opens", class.word()),
+        ratio(ours, per_second)
+    );
+    let values = json!({"server": target.name, "class": class.word(), "connections": connections, "per_second": per_second, "p50_ms": p50,
+        "p99_ms": p99, "granted": granted, "opens": count});
+    printer.row(Section::Opens, &text, values);
+    p50
 }
