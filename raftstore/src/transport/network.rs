@@ -6,12 +6,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use futures::future::{self, BoxFuture};
+use futures::stream::{self, BoxStream};
+use futures::{FutureExt, Stream, StreamExt};
 use openraft::RaftNetworkFactory;
 use openraft::errors::NetworkError;
 use openraft::errors::{RPCError, ReplicationClosed, StreamingError, Timeout, Unreachable};
 use openraft::network::{Backoff, RPCOption, RPCTypes, RaftNetworkV2};
 use openraft::raft::{
-    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendResult, TransferLeaderRequest, TransferLeaderResponse,
+    VoteRequest, VoteResponse,
 };
 use parking_lot::Mutex;
 
@@ -30,6 +34,10 @@ const CHUNK_MAX: Duration = Duration::from_secs(10);
 const INSTALL_MAX: Duration = Duration::from_secs(600);
 /// Pause before a peer that cannot be reached is tried again.
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
+/// Longest wait for entries to be written: a batch has to be synced, which takes longer than a heartbeat on a slow disk.
+const APPEND_MAX: Duration = Duration::from_secs(2);
+/// Appends sent to a peer before the first of them is answered.
+const APPENDS_UNDER_WAY_MAX: usize = 4;
 /// Longest wait for a vote.
 const VOTE_MAX: Duration = Duration::from_millis(500);
 
@@ -64,9 +72,17 @@ pub(crate) struct Network {
 }
 
 /// One peer, for Raft.
+#[derive(Clone)]
 pub(crate) struct PeerNetwork {
     network: Network,
     target: u64,
+}
+
+/// What became of an append.
+struct Appended {
+    result: StreamAppendResult<TypeConfig>,
+    /// The peer took all of it.
+    whole: bool,
 }
 
 impl RaftNetworkFactory<TypeConfig> for Network {
@@ -80,8 +96,12 @@ impl RaftNetworkFactory<TypeConfig> for Network {
 
 impl PeerNetwork {
     async fn ask(&self, what: RPCTypes, request: Request, timeout: Duration) -> Result<Response, RPCError<TypeConfig>> {
-        let asked = self.network.peers.request(self.target, Lane::Raft, &request, timeout).await;
-        match asked {
+        let answered = self.network.peers.request(self.target, Lane::Raft, &request, timeout).await;
+        self.judge(what, answered, timeout)
+    }
+
+    fn judge(&self, what: RPCTypes, answered: Result<Response, CallError>, timeout: Duration) -> Result<Response, RPCError<TypeConfig>> {
+        match answered {
             Ok(Response::Refused(because)) => Err(RPCError::Network(NetworkError::from_string(because))),
             Ok(response) => Ok(response),
             Err(CallError::Timeout { .. }) => {
@@ -92,6 +112,27 @@ impl PeerNetwork {
             }
             Err(err) => Err(RPCError::Network(NetworkError::new(&err))),
         }
+    }
+
+    /// Sends entries and gives what becomes of them: to be waited for while the next ones are sent.
+    async fn append(self, rpc: AppendEntriesRequest<TypeConfig>) -> BoxFuture<'static, Result<Appended, RPCError<TypeConfig>>> {
+        let prev = rpc.prev_log_id;
+        let last = rpc.entries.last().map_or(prev, |entry| Some(entry.log_id));
+        let sent = self.network.peers.send(self.target, Lane::Raft, &Request::Append(rpc), APPEND_MAX).await;
+        async move {
+            let answered = match sent {
+                Ok(answer) => self.network.peers.answer(answer).await,
+                Err(err) => Err(err),
+            };
+            match self.judge(RPCTypes::AppendEntries, answered, APPEND_MAX)? {
+                Response::Append(response) => {
+                    let whole = !matches!(&response, AppendEntriesResponse::PartialSuccess(upto) if *upto != last);
+                    Ok(Appended { result: response.into_stream_result(prev, last), whole })
+                }
+                _ => Err(self.misfit()),
+            }
+        }
+        .boxed()
     }
 
     fn misfit(&self) -> RPCError<TypeConfig> {
@@ -150,14 +191,38 @@ impl RaftNetworkV2<TypeConfig> for PeerNetwork {
     async fn append_entries(
         &mut self,
         rpc: AppendEntriesRequest<TypeConfig>,
-        option: RPCOption,
+        _option: RPCOption,
     ) -> Result<AppendEntriesResponse<TypeConfig>, RPCError<TypeConfig>> {
-        // A batch has to be written and synced: that takes longer than a heartbeat on a slow disk.
-        let timeout = option.hard_ttl().max(Duration::from_secs(2));
-        match self.ask(RPCTypes::AppendEntries, Request::Append(rpc), timeout).await? {
+        match self.ask(RPCTypes::AppendEntries, Request::Append(rpc), APPEND_MAX).await? {
             Response::Append(response) => Ok(response),
             _ => Err(self.misfit()),
         }
+    }
+
+    /// The next entries, or the news that the last ones are committed, need not wait for the answer to those before them.
+    fn stream_append<'s, S>(
+        &'s mut self,
+        input: S,
+        _option: RPCOption,
+    ) -> BoxFuture<'s, Result<BoxStream<'s, Result<StreamAppendResult<TypeConfig>, RPCError<TypeConfig>>>, RPCError<TypeConfig>>>
+    where
+        S: Stream<Item = AppendEntriesRequest<TypeConfig>> + Send + Unpin + 'static,
+    {
+        let peer = self.clone();
+        let appended = input.then(move |rpc| peer.clone().append(rpc)).buffered(APPENDS_UNDER_WAY_MAX);
+        // What follows a failure, a conflict or a part was sent in vain: the stream ends there.
+        let ends = stream::unfold(Some(Box::pin(appended)), |appended| async move {
+            let mut appended = appended?;
+            let (item, goes_on) = match appended.next().await? {
+                Ok(Appended { result, whole }) => {
+                    let goes_on = whole && result.is_ok();
+                    (Ok(result), goes_on)
+                }
+                Err(err) => (Err(err), false),
+            };
+            Some((item, goes_on.then_some(appended)))
+        });
+        future::ready(Ok(ends.boxed())).boxed()
     }
 
     async fn vote(

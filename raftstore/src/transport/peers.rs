@@ -108,6 +108,24 @@ impl Peers {
 
     /// Sends a request and waits for its response.
     pub(crate) async fn request(&self, node: u64, lane: Lane, request: &Request, timeout: Duration) -> Result<Response, CallError> {
+        let answer = self.send(node, lane, request, timeout).await?;
+        self.answer(answer).await
+    }
+
+    /// Waits for an answer.
+    pub(crate) async fn answer(&self, answer: Answer) -> Result<Response, CallError> {
+        let (node, deadline) = (answer.node, answer.deadline);
+        let response = answer.wait().await?;
+        if self.faults.is_cut(node, self.own_id) {
+            tokio::time::sleep_until(deadline).await;
+            return Err(CallError::Timeout { node });
+        }
+        Ok(response)
+    }
+
+    /// Sends a request and gives the answer to wait for. Whoever sends one after the other has them arrive in this order, while the
+    /// connection lasts.
+    pub(crate) async fn send(&self, node: u64, lane: Lane, request: &Request, timeout: Duration) -> Result<Answer, CallError> {
         let deadline = Instant::now() + timeout;
         let passed = self.faults.reach(self.own_id, Point::RequestBeforeSend).await;
         if passed == Passed::Failed {
@@ -123,12 +141,7 @@ impl Peers {
             Ok(connection) => connection?,
             Err(_) => return Err(CallError::Unreachable { node, because: "connecting took too long".to_owned() }),
         };
-        let response = connection.request(node, request, self.frame_bytes_max, deadline, passed == Passed::Twice).await?;
-        if self.faults.is_cut(node, self.own_id) {
-            tokio::time::sleep_until(deadline).await;
-            return Err(CallError::Timeout { node });
-        }
-        Ok(response)
+        connection.send(node, request, self.frame_bytes_max, deadline, passed == Passed::Twice).await
     }
 
     /// Looks whether a node's port accepts connections.
@@ -237,35 +250,37 @@ impl Connection {
         Ok(Self { address, version, frames, shared })
     }
 
-    async fn request(&self, node: u64, request: &Request, bytes_max: usize, deadline: Instant, twice: bool) -> Result<Response, CallError> {
+    async fn send(
+        self: Arc<Self>,
+        node: u64,
+        request: &Request,
+        bytes_max: usize,
+        deadline: Instant,
+        twice: bool,
+    ) -> Result<Answer, CallError> {
         if self.version < request.since() {
             let because = format!("it speaks version {} of the conversation, this needs {}", self.version, request.since());
             return Err(CallError::Remote { node, because });
         }
-        let next_id = || self.shared.next_id.fetch_add(1, Ordering::Relaxed);
         let too_large = |err: framing::FrameTooLong| CallError::TooLarge { bytes: err.bytes, max: bytes_max };
-        let id = next_id();
+        let id = self.shared.next_id.fetch_add(1, Ordering::Relaxed);
         let frame = framing::frame(id, request, bytes_max).map_err(too_large)?;
         let (tell, answer) = oneshot::channel();
         self.shared.waiting.lock().insert(id, tell);
-        let _place = Place { shared: &self.shared, id };
+        let answer = Answer { connection: self, id, answer, node, deadline };
         // Closing drops every waiting sender; one that was added after that must see it here.
-        if self.shared.closed.is_cancelled() {
+        if answer.connection.shared.closed.is_cancelled() {
             return Err(CallError::Lost { node });
         }
         if twice {
             // A message that the network delivered twice. Nobody waits for this one's answer; a full queue loses it.
-            drop(self.frames.try_send(framing::frame(next_id(), request, bytes_max).map_err(too_large)?));
+            let again = answer.connection.shared.next_id.fetch_add(1, Ordering::Relaxed);
+            drop(answer.connection.frames.try_send(framing::frame(again, request, bytes_max).map_err(too_large)?));
         }
-        match timeout_at(deadline, self.frames.send(frame)).await {
-            Ok(Ok(())) => {}
-            Ok(Err(_)) => return Err(CallError::Lost { node }),
-            Err(_) => return Err(self.timed_out(node)),
-        }
-        match timeout_at(deadline, answer).await {
-            Ok(Ok(response)) => Ok(response),
+        match timeout_at(deadline, answer.connection.frames.send(frame)).await {
+            Ok(Ok(())) => Ok(answer),
             Ok(Err(_)) => Err(CallError::Lost { node }),
-            Err(_) => Err(self.timed_out(node)),
+            Err(_) => Err(answer.connection.timed_out(node)),
         }
     }
 
@@ -277,20 +292,35 @@ impl Connection {
     }
 }
 
-impl Drop for Connection {
-    fn drop(&mut self) {
-        self.shared.closed.cancel();
+/// The answer to a request that was sent.
+pub(crate) struct Answer {
+    connection: Arc<Connection>,
+    id: u64,
+    answer: oneshot::Receiver<Response>,
+    node: u64,
+    deadline: Instant,
+}
+
+impl Answer {
+    /// Waits for it until the request's time is over.
+    async fn wait(mut self) -> Result<Response, CallError> {
+        match timeout_at(self.deadline, &mut self.answer).await {
+            Ok(Ok(response)) => Ok(response),
+            Ok(Err(_)) => Err(CallError::Lost { node: self.node }),
+            Err(_) => Err(self.connection.timed_out(self.node)),
+        }
     }
 }
 
-struct Place<'a> {
-    shared: &'a Shared,
-    id: u64,
+impl Drop for Answer {
+    fn drop(&mut self) {
+        self.connection.shared.waiting.lock().remove(&self.id);
+    }
 }
 
-impl Drop for Place<'_> {
+impl Drop for Connection {
     fn drop(&mut self) {
-        self.shared.waiting.lock().remove(&self.id);
+        self.shared.closed.cancel();
     }
 }
 

@@ -5,6 +5,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -114,10 +115,16 @@ impl<S: Service> Server<S> {
                     continue;
                 }
                 let place = places.clone().acquire_owned().await.map_err(io::Error::other)?;
-                let (service, answers, bytes_max) = (self.service.clone(), answers.clone(), self.limits.frame_bytes_max);
+                let (answers, bytes_max) = (answers.clone(), self.limits.frame_bytes_max);
                 let (faults, own_id) = (self.faults.clone(), self.own_id);
+                let mut serving = self.service.clone().serve(from, request);
+                // Begun here and not in the task: appends are sent one after the other and must reach the log in this order.
+                let begun = futures::poll!(&mut serving);
                 tokio::spawn(async move {
-                    let response = service.serve(from, request).await;
+                    let response = match begun {
+                        Poll::Ready(response) => response,
+                        Poll::Pending => serving.await,
+                    };
                     if matches!(faults.reach(own_id, Point::ReplyBeforeSend).await, Passed::Lost | Passed::Failed) {
                         return;
                     }
