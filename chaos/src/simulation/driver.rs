@@ -436,7 +436,8 @@ impl Driver {
         }
         let voters = all.clone();
         self.until(deadline, "complete group of voters", move |driver| {
-            driver.everybody_is_well() && driver.shared.with(|world| world.hosts.values().all(|host| votes(host.status.as_ref()) == Some(voters.clone())))
+            driver.everybody_is_well()
+                && driver.shared.with(|world| world.hosts.values().all(|host| votes(host.status.as_ref()) == Some(voters.clone())))
         })?;
         self.healing = self.now() - begin;
         let before = self.acknowledged();

@@ -175,7 +175,9 @@ mod tests {
     fn commands_and_states_read_back() {
         let shared = Shared::new(World::new(1, 1, false), 1);
         let ledger = Ledger::new(shared.clone(), 1);
-        for (number, input) in (1..).zip([Input::Write(5), Input::Add(2), Input::CompareAndSet(7, 1), Input::Read, Input::CompareAndSet(9, 9)]) {
+        for (number, input) in
+            (1..).zip([Input::Write(5), Input::Add(2), Input::CompareAndSet(7, 1), Input::Read, Input::CompareAndSet(9, 9)])
+        {
             let bytes = command(number, 3, input);
             assert_eq!(read_command(&bytes), Some((number, 3, input)));
             assert_eq!(read_outcome(&ledger.apply(number, number, &bytes)), Some(ledger.read(3)));

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use raftstore::{MembershipError, ReadError, RaftStore};
+use raftstore::{MembershipError, RaftStore, ReadError};
 
+use super::ledger::KEYS;
 use super::network::address;
 use super::world::Shared;
-use crate::checker::linear::record::Input;
-use crate::checker::linear::Open;
-use super::ledger::KEYS;
 use super::world::World;
+use crate::checker::linear::Open;
+use crate::checker::linear::record::Input;
 
 /// Longest wait for the read at the end.
 const READ_MAX: Duration = Duration::from_secs(10);

@@ -62,7 +62,10 @@ pub fn run_series(series: &Series, mut tell: impl FnMut(String)) -> Totals {
             if told.elapsed() >= PROGRESS_PAUSE || totals.runs == series.seeds {
                 told = Instant::now();
                 let (failed, seconds) = (totals.failed.len(), start.elapsed().as_secs());
-                tell(format!("{} of {} seeds, {failed} failed, {} operations, {seconds} s", totals.runs, series.seeds, totals.acknowledged));
+                tell(format!(
+                    "{} of {} seeds, {failed} failed, {} operations, {seconds} s",
+                    totals.runs, series.seeds, totals.acknowledged
+                ));
             }
         }
     });

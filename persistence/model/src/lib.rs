@@ -27,8 +27,8 @@ pub use event::Event;
 pub use id::{FileKey, Incarnation, LeaseId, LogTime, NodeId, OpenId, SessionId, ShareId, fold_path};
 pub use outcome::{Applied, DurableGrant, Grant, LeaseGrant, Outcome, Rejection};
 pub use record::{
-    AppInstance, ByteRangeLock, Cluster, CreateAction, Durability, Few, FileState, JoinToken, Lease, Leases, LockSequence,
-    LockSequences, Node, NodeAddresses, NodeState, Open, OpenSet, OpenState, Oplock, Owner, PendingDelete, Session, Share, ShareSettings, User,
+    AppInstance, ByteRangeLock, Cluster, CreateAction, Durability, Few, FileState, JoinToken, Lease, Leases, LockSequence, LockSequences,
+    Node, NodeAddresses, NodeState, Open, OpenSet, OpenState, Oplock, Owner, PendingDelete, Session, Share, ShareSettings, User,
 };
 pub use shard::{Group, Route, SLOTS, shard, slot};
 pub use state::State;

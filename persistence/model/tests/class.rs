@@ -105,10 +105,8 @@ fn of_an_open_that_shares_a_lease() {
 fn of_a_listing_that_changes() {
     let mut w = World::new();
     let a = w.session(1, 1);
-    let changed = |by: Option<u8>| Command::DirectoryChanged {
-        parent: file(10),
-        by: by.map(|key| LeaseId { client_guid: guid(1), key: guid(key) }),
-    };
+    let changed =
+        |by: Option<u8>| Command::DirectoryChanged { parent: file(10), by: by.map(|key| LeaseId { client_guid: guid(1), key: guid(key) }) };
     assert_eq!(class(&w, &changed(None)), Class::Volatile);
     w.opened(request(a).directory().access(READ, ShareAccess::ALL).leased(1, RH).persistent(1));
     assert_eq!(class(&w, &changed(None)), Class::Persistent);
@@ -121,7 +119,8 @@ fn of_deletions() {
     let mut w = World::new();
     let a = w.session(1, 1);
     let by = a.incarnation;
-    let on_close = |r: OpenRequest| OpenRequest { create_options: CreateOptions::DELETE_ON_CLOSE, ..r.access(AccessMask::DELETE, ShareAccess::ALL) };
+    let on_close =
+        |r: OpenRequest| OpenRequest { create_options: CreateOptions::DELETE_ON_CLOSE, ..r.access(AccessMask::DELETE, ShareAccess::ALL) };
     for (share, expected) in [(1, Class::Persistent), (2, Class::Volatile)] {
         let id = w.opened(request(a).on(share).of(20 + share, "x").access(AccessMask::DELETE, ShareAccess::ALL)).open;
         assert_eq!(class(&w, &Command::SetDeletePending { open: id, on: true, by }), expected);

@@ -238,6 +238,11 @@ impl Database {
         &self.environment
     }
 
+    /// This node.
+    pub(crate) fn node_id(&self) -> u64 {
+        self.identity.node_id
+    }
+
     fn owner(&self) -> (u128, u64) {
         (self.identity.cluster, self.identity.node_id)
     }

@@ -71,7 +71,8 @@ impl Command {
             Self::OplockAck { open, .. } => of_open(open),
             Self::BreakForIo { file, by_open, kind } => taken_by_io(state, *file, *by_open, *kind),
             Self::DirectoryChanged { parent, by } => {
-                let others = state.file(parent).into_iter().flat_map(|f| f.leases.values()).filter(|l| by.is_none_or(|by| by.key != l.id.key));
+                let others =
+                    state.file(parent).into_iter().flat_map(|f| f.leases.values()).filter(|l| by.is_none_or(|by| by.key != l.id.key));
                 others.filter(|l| exceeds(l, LeaseState::NONE)).map(|l| of_lease(state, l)).max().unwrap_or_default()
             }
             Self::CloseOpen { open, .. } => {

@@ -23,7 +23,8 @@ pub(crate) fn expire(state: &mut State, fx: &mut Effects) -> Step {
 // A break that is not acknowledged in time leaves its holder with nothing to cache. The handle stays.
 fn expire_leases(state: &mut State, fx: &mut Effects) -> u32 {
     let now = fx.now;
-    let due = state.index.breaking_files.range(..=(now, FileKey { volume: u64::MAX, inode: u64::MAX, generation: u64::MAX, stream: u64::MAX }));
+    let due =
+        state.index.breaking_files.range(..=(now, FileKey { volume: u64::MAX, inode: u64::MAX, generation: u64::MAX, stream: u64::MAX }));
     let files: BTreeSet<FileKey> = due.map(|(_, file)| *file).collect();
     let mut count = 0;
     for file in files {

@@ -111,7 +111,8 @@ impl OpenKeys {
 }
 
 pub(crate) fn lease_keys(f: &FileState) -> Vec<LeaseKeys> {
-    let keys = |l: &crate::record::Lease| LeaseKeys { digest: digest_of_lease(l.id), first: l.opens.first(), break_deadline: l.break_deadline };
+    let keys =
+        |l: &crate::record::Lease| LeaseKeys { digest: digest_of_lease(l.id), first: l.opens.first(), break_deadline: l.break_deadline };
     f.leases.values().map(keys).collect()
 }
 

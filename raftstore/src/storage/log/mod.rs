@@ -16,6 +16,7 @@ use std::fmt::Debug;
 use std::io;
 use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
+use std::time::Duration;
 
 use openraft::storage::{IOFlushed, RaftLogStorage};
 use openraft::{EntryPayload, LogState, OptionalSend, RaftLogReader};
@@ -120,6 +121,15 @@ impl LogStore {
         segments.flush()
     }
 
+    /// Whether the last flush took so little time that the next one may be waited for on the spot.
+    fn flushes_quickly(&self) -> bool {
+        !self.inner.database.environment().simulated && self.inner.segments.lock().last_flush() < QUICK_FLUSH
+    }
+
+    fn sync_here(&self) -> io::Result<()> {
+        syncer::sync(&self.inner.segments)
+    }
+
     /// Waits until everything written so far is on stable storage.
     pub(crate) async fn sync(&self) -> io::Result<()> {
         self.inner.syncer.sync().await
@@ -218,6 +228,8 @@ impl LogStore {
     }
 }
 
+/// A flush that took less is waited for where it is needed.
+const QUICK_FLUSH: Duration = Duration::from_millis(1);
 /// Entries read from disk with one call.
 const READ_ENTRIES_MAX: usize = 256;
 
@@ -326,7 +338,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         I::IntoIter: OptionalSend,
     {
         let inner = &self.inner;
-        let mut stable = false;
+        let (mut stable, mut led_here) = (false, false);
         {
             let mut segments = inner.segments.lock();
             let mut memory = inner.memory.lock();
@@ -351,6 +363,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
                 segments.note_entry(log_id.index);
                 let bytes = u32::try_from(head.len() + envelope.len()).map_err(io::Error::other)?;
                 stable |= must_be_stable(&entry);
+                led_here |= log_id.leader_id.node_id == inner.database.node_id();
                 inner.clock.observe(time_ms);
                 memory.places.push_back(EntryPlace { log_id, at, bytes });
                 memory.last = Some(log_id);
@@ -358,7 +371,11 @@ impl RaftLogStorage<TypeConfig> for LogStore {
             }
             segments.flush()?;
         }
-        if stable {
+        if stable && !led_here && inner.syncer.is_idle() && self.flushes_quickly() {
+            // A follower has nothing else to do with these entries: waking a thread would cost as much as the flush.
+            callback.io_completed(self.sync_here());
+            Ok(())
+        } else if stable {
             inner.syncer.send(Job::Stable(callback))
         } else if inner.syncer.is_idle() {
             callback.io_completed(Ok(()));

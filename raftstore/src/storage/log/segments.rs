@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
@@ -38,6 +39,8 @@ pub(crate) struct Segments {
     buffer: Vec<u8>,
     /// Everything before this place is on stable storage.
     stable: Place,
+    /// How long the last flush took.
+    last_flush: Duration,
     /// A file that could not be written or synced: nothing may be written any more.
     broken: Option<(io::ErrorKind, String)>,
 }
@@ -186,6 +189,14 @@ impl Segments {
             self.broken = Some((err.kind(), self.shared.describe(err)));
         }
         result.map_err(|err| io::Error::new(err.kind(), self.shared.describe(&err)))
+    }
+
+    pub(crate) fn last_flush(&self) -> Duration {
+        self.last_flush
+    }
+
+    pub(crate) fn note_flush(&mut self, took: Duration) {
+        self.last_flush = took;
     }
 
     /// What has to be synced, and up to where the log is stable then. The caller syncs without holding the lock.

@@ -6,7 +6,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use openraft::storage::IOFlushed;
 use parking_lot::Mutex;
@@ -112,7 +112,7 @@ struct Worker {
 impl Worker {
     fn serve(&self, group: &mut Vec<Job>) {
         let wanted = group.iter().any(|job| !matches!(job, Job::Written(_)));
-        let result = if wanted { self.sync() } else { self.segments.lock().check() };
+        let result = if wanted { sync(&self.segments) } else { self.segments.lock().check() };
         for job in group.drain(..) {
             let answer = result.as_ref().copied().map_err(|err| io::Error::new(err.kind(), err.to_string()));
             match job {
@@ -123,14 +123,18 @@ impl Worker {
             self.waiting.fetch_sub(1, Ordering::AcqRel);
         }
     }
+}
 
-    fn sync(&self) -> io::Result<()> {
-        let (file, upto) = {
-            let segments = self.segments.lock();
-            segments.check()?;
-            segments.to_sync()
-        };
-        let result = file.sync();
-        self.segments.lock().synced(upto, result)
-    }
+/// Makes stable what was written before the call.
+pub(crate) fn sync(segments: &Mutex<Segments>) -> io::Result<()> {
+    let (file, upto) = {
+        let segments = segments.lock();
+        segments.check()?;
+        segments.to_sync()
+    };
+    let from = Instant::now();
+    let result = file.sync();
+    let mut segments = segments.lock();
+    segments.note_flush(from.elapsed());
+    segments.synced(upto, result)
 }
