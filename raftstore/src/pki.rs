@@ -68,6 +68,8 @@ impl ClusterCa {
         let cluster = Uuid::new_v4();
         let key = KeyPair::generate().map_err(make)?;
         let mut params = CertificateParams::default();
+        // Good from the beginning of time: a machine whose clock has lost its battery stays a member.
+        params.not_before = rcgen::date_time_ymd(1970, 1, 1);
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         params.distinguished_name.push(DnType::CommonName, format!("cluster {cluster}"));
@@ -85,6 +87,7 @@ impl ClusterCa {
         let key = KeyPair::generate().map_err(make)?;
         let name = node_name(self.cluster, node_id);
         let mut params = CertificateParams::new(vec![name.clone()]).map_err(make)?;
+        params.not_before = rcgen::date_time_ymd(1970, 1, 1);
         params.distinguished_name.push(DnType::CommonName, name);
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
@@ -252,5 +255,20 @@ mod tests {
         let parsed = rustls::server::ParsedCertificate::try_from(&der).unwrap();
         rustls::client::verify_server_name(&parsed, &server_name(ca.cluster, 7)).unwrap();
         assert!(rustls::client::verify_server_name(&parsed, &server_name(ca.cluster, 8)).is_err());
+    }
+
+    #[test]
+    fn certificates_are_good_whatever_the_clock_says() {
+        let identity = ClusterCa::create().unwrap().issue(7).unwrap();
+        let der = identity.certificate().unwrap();
+        let parsed = rustls::server::ParsedCertificate::try_from(&der).unwrap();
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(identity.ca().unwrap()).unwrap();
+        let algorithms = rustls::crypto::aws_lc_rs::default_provider().signature_verification_algorithms.all;
+        // 1970, 2001, 2096, 2984.
+        for seconds in [0, 1_000_000_000, 4_000_000_000, 32_000_000_000] {
+            let now = rustls::pki_types::UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds));
+            rustls::client::verify_server_cert_signed_by_trust_anchor(&parsed, &roots, &[], now, algorithms).unwrap();
+        }
     }
 }
