@@ -69,6 +69,18 @@ pub enum StartError {
         /// How it is damaged.
         because: String,
     },
+    /// The node runs already, from another copy of its directory.
+    #[error(
+        "node {node} runs already, at {address}: the data directory {path} is a copy of its own; stop that node first, or let this one join anew"
+    )]
+    RunsElsewhere {
+        /// The directory.
+        path: PathBuf,
+        /// The node.
+        node: u64,
+        /// Where it answers.
+        address: String,
+    },
     /// The listen address is taken.
     #[error("the address {address} is in use; stop the program that listens there or configure another port")]
     AddressInUse {

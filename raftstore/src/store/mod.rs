@@ -56,6 +56,8 @@ const SYNC_PAUSE: Duration = Duration::from_secs(1);
 const LOG_END_MAX: Duration = Duration::from_secs(3);
 /// What another node may take longer than it was asked to wait.
 const ANSWER_GRACE: Duration = Duration::from_millis(200);
+/// Longest wait for an answer at the address that this node had before.
+const TWIN_MAX: Duration = Duration::from_millis(1000);
 
 /// A node of a replicated state machine. Clones are handles of the same node; it runs until [`RaftStore::shutdown`].
 #[derive(Clone)]
@@ -115,6 +117,7 @@ impl RaftStore {
             let (network, stop) = (environment.network.clone(), stop.child_token());
             Peers::new(node_id, cluster, network, security.clone(), faults.clone(), limits.frame_bytes_max, stop)
         };
+        refuse_twin(&config, &state, &peers, &config.advertise.clone().unwrap_or_else(|| local_addr.to_string())).await?;
         let dead_leader = Arc::new(DeadLeader::default());
         let network = Network {
             own_id: node_id,
@@ -521,4 +524,15 @@ fn raft_config(config: &Config) -> Result<openraft::Config, StartError> {
         ..openraft::Config::default()
     };
     raft.validate().map_err(|err| StartError::Config(err.to_string()))
+}
+
+/// A node that its cluster knows at another address may still run there: two of them would have one vote each where there is one.
+async fn refuse_twin(config: &Config, state: &StateStore, peers: &Peers, advertised: &str) -> Result<(), StartError> {
+    let node = config.identity.node_id;
+    match state.members().get(&node) {
+        Some(address) if address != advertised && peers.is_served_by(node, address, TWIN_MAX).await => {
+            Err(StartError::RunsElsewhere { path: config.data_dir.clone(), node, address: address.clone() })
+        }
+        _ => Ok(()),
+    }
 }

@@ -163,6 +163,12 @@ impl Peers {
         tokio::time::timeout(PROBE_MAX, connect).await.unwrap_or(Probe::Silent)
     }
 
+    /// Says whether a process with the certificate of `node` answers at an address.
+    pub(crate) async fn is_served_by(&self, node: u64, address: &str, timeout: Duration) -> bool {
+        let greeted = tokio::time::timeout(timeout, Connection::open(self, node, address.to_owned())).await;
+        matches!(greeted, Ok(Ok(_)))
+    }
+
     /// Closes every connection.
     pub(crate) fn close(&self) {
         self.stop.cancel();
