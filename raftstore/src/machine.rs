@@ -24,7 +24,8 @@ pub trait Machine: Send + Sync + 'static {
     /// Replaces the whole state by these entries, sorted by key.
     fn load(&self, entries: &mut dyn Iterator<Item = (Vec<u8>, Vec<u8>)>) -> Result<(), String>;
 
-    /// Says that everything up to `index` is applied and written. Called after each batch, and after a snapshot was installed.
+    /// Says that everything up to `index` is applied and written. Called after each batch, after the stored state was
+    /// loaded, and after a snapshot was installed.
     fn applied(&self, index: u64);
 }
 

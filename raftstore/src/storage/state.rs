@@ -110,6 +110,7 @@ impl StateStore {
             LoadError::Damaged(err) => start(err),
             LoadError::Refused(because) => StartError::Load(because),
         })?;
+        machine.applied(progress.log_id.map_or(0, |log_id| log_id.index));
         let current = snapshot.map(|(file, head)| (file, head.meta));
         let (applied, _) = watch::channel(AppliedMark { log_id: progress.log_id, time_ms: progress.time_ms });
         let inner = Inner { database, machine, clock, waiters, progress: Mutex::new(progress), applied, current: Mutex::new(current) };
