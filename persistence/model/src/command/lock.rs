@@ -31,7 +31,7 @@ pub(crate) fn lock(
     if open.is_directory || elements.is_empty() {
         return refuse(NtStatus::INVALID_PARAMETER);
     }
-    let sequence = check_sequence(state, id, sequence)?;
+    let sequence = check_sequence(state, id, sequence).inspect_err(|_| fx.interest_in(state, key))?;
     let mut held = open.locks.into_vec();
     for element in elements {
         if !element.is_valid() {

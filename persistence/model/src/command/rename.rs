@@ -138,7 +138,9 @@ fn move_prefixed(state: &mut State, fx: &mut Effects, share: ShareId, old: &str,
 }
 
 fn move_open(state: &mut State, fx: &mut Effects, id: OpenId, path: &Arc<str>) {
-    let Some((file, lease)) = state.open(id).map(|o| (o.file, o.lease)) else { return };
+    let Some((file, lease, owner)) = state.open(id).map(|o| (o.file, o.lease, o.owner)) else { return };
+    // Until it knows, its node would look for the file under a name that may be another's by now.
+    owner.into_iter().for_each(|o| fx.interest(o.node));
     state.edit_open(id, |o| {
         o.path = Arc::clone(path);
         if let Some(r) = &mut o.request {

@@ -48,7 +48,11 @@ fn of_reservation(state: &mut State, fx: &mut Effects, r: &OpenRequest, o: &Open
     state.edit_open(o.id, |o| {
         (o.owner, o.disconnected_at, o.request) = (Some(owner), None, Some(request));
     });
-    o.file.into_iter().for_each(|f| fx.changed(f));
+    // The first try may have ended before all that have the file open knew of it.
+    o.file.into_iter().for_each(|f| {
+        fx.changed(f);
+        fx.interest_in(state, f);
+    });
     Ok(Some(Outcome::Reserved { open: o.id, resumed: true }))
 }
 
@@ -95,6 +99,8 @@ fn replayed(state: &mut State, fx: &mut Effects, r: &OpenRequest, o: &Open) -> S
     if o.is_detached() {
         close::attach(state, fx, o.id, Owner { node: r.node, incarnation: r.incarnation, session: r.session });
     }
+    // The first try may have ended before all that have the file open knew of it.
+    o.file.into_iter().for_each(|f| fx.interest_in(state, f));
     Ok(Outcome::Replayed(grant::answer(state, o.id)))
 }
 
