@@ -15,12 +15,15 @@ pub(crate) enum Call {
     Suspect { node: NodeId },
     /// Answered after a while, and cut off when the process dies.
     Attend,
+    /// As `Renew`, from a node that understands `RenewedFor`. An older node calls it nonsense.
+    RenewFor { node: NodeId, incarnation: Incarnation },
 }
 
 /// The answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Answer {
-    /// The lease runs from the moment at which it was asked for.
+    /// The lease runs from the moment at which it was asked for. Each node takes its own setting for the lease: said to those that
+    /// ask with `Renew`.
     Renewed,
     /// That life is over: stop serving and begin a new one.
     Over,
@@ -30,6 +33,8 @@ pub(crate) enum Answer {
     Done,
     /// The call makes no sense.
     Nonsense,
+    /// The lease runs for so long from the moment at which it was asked for; a node that is set to less takes less.
+    RenewedFor { lease_ms: u64 },
 }
 
 pub(crate) fn encode<T: Serialize>(value: &T) -> Vec<u8> {
@@ -50,7 +55,9 @@ mod tests {
     fn calls_read_back_and_nonsense_is_refused() {
         let call = Call::Renew { node: NodeId(3), incarnation: Incarnation(70_000) };
         assert_eq!(decode::<Call>(&encode(&call)), Some(call));
-        assert_eq!(decode::<Answer>(&encode(&Answer::Over)), Some(Answer::Over));
+        for answer in [Answer::Over, Answer::RenewedFor { lease_ms: 70_000 }] {
+            assert_eq!(decode::<Answer>(&encode(&answer)), Some(answer));
+        }
         for bad in [&[][..], &[9], &[0], &[2, 0], &[255; 40]] {
             assert_eq!(decode::<Call>(bad), None, "{bad:?}");
         }

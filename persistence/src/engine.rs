@@ -4,15 +4,17 @@ use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
 use persistence_model::codec::DecodeError;
-use persistence_model::{Applied, Command, Event, LogTime, NodeId, State};
+use persistence_model::{Applied, Command, Event, FileKey, LogTime, NodeId, State};
 use raftstore::environment::Clock;
 use raftstore::{Change, Machine};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::catch_up;
+use crate::debts::Debts;
 use crate::entry::{Entry, EntryOutcome};
 use crate::fanout::Fanout;
+use crate::history::{EventPosition, History};
 use crate::lease::holder::Holder;
 
 /// Key of the authority; the model's keys begin with lower bytes.
@@ -30,20 +32,32 @@ pub(crate) struct Authority {
 pub(crate) struct Engine {
     node: NodeId,
     clock: Clock,
-    state: RwLock<State>,
+    replica: RwLock<Replica>,
     side: Mutex<Side>,
     pub(crate) holder: Arc<Holder>,
     pub(crate) fanout: Fanout,
+    pub(crate) history: History,
+    debts: Mutex<Debts>,
     authority: watch::Sender<Option<Authority>>,
     /// Counts changes of which lives there are.
     lives: watch::Sender<u64>,
     applied: watch::Sender<u64>,
 }
 
+/// The records, and how far in the log they are.
+#[derive(Default)]
+struct Replica {
+    state: State,
+    /// Everything told up to here is in the state, and nothing after it.
+    position: EventPosition,
+}
+
 #[derive(Default)]
 struct Side {
     authority_changed: bool,
     loaded: bool,
+    /// The state was replaced, and it is not known yet by that of which index.
+    replaced: bool,
     /// Log time of the newest entry, and when it was applied here.
     newest: Option<(u64, Instant)>,
 }
@@ -53,10 +67,12 @@ impl Engine {
         Self {
             node,
             clock,
-            state: RwLock::default(),
+            replica: RwLock::default(),
             side: Mutex::default(),
             holder,
             fanout: Fanout::new(),
+            history: History::new(),
+            debts: Mutex::default(),
             authority: watch::Sender::new(None),
             lives: watch::Sender::new(0),
             applied: watch::Sender::new(0),
@@ -64,7 +80,13 @@ impl Engine {
     }
 
     pub(crate) fn with_state<R>(&self, look: impl FnOnce(&State) -> R) -> R {
-        look(&self.state.read())
+        look(&self.replica.read().state)
+    }
+
+    /// As [`Engine::with_state`], with the position of the events that the state holds.
+    pub(crate) fn with_state_at<R>(&self, look: impl FnOnce(&State, EventPosition) -> R) -> R {
+        let replica = self.replica.read();
+        look(&replica.state, replica.position)
     }
 
     pub(crate) fn authority(&self) -> Option<Authority> {
@@ -90,22 +112,65 @@ impl Engine {
             .map_or(LogTime(0), |(time_ms, at)| LogTime(time_ms).plus(u64::try_from(self.clock.since(at).as_millis()).unwrap_or(u64::MAX)))
     }
 
-    fn run(&self, time_ms: u64, command: &Command) -> EntryOutcome {
-        let Applied { outcome, events, interested } = self.state.write().apply(LogTime(time_ms), command);
-        self.tell(events);
+    fn run(&self, index: u64, time_ms: u64, command: &Command) -> EntryOutcome {
+        let Applied { outcome, events, mut interested } = {
+            let mut replica = self.replica.write();
+            replica.position = EventPosition::behind(index);
+            replica.state.apply(LogTime(time_ms), command)
+        };
+        if concerns_all(command) {
+            interested = self.with_state(|state| state.nodes().filter(|node| node.is_live()).map(|node| node.id).collect());
+        }
+        let events: Vec<Arc<Event>> = events.into_iter().map(Arc::new).collect();
+        self.settle_debts(index, command, &events, &mut interested);
+        self.tell(&events);
+        self.history.add(index, &events);
         EntryOutcome::Applied(Applied { outcome, events: Vec::new(), interested })
     }
 
+    /// Remembers who has lost something by this entry, and adds to those whom it waits for who may not know of such a loss yet.
+    fn settle_debts(&self, index: u64, command: &Command, events: &[Arc<Event>], interested: &mut Vec<NodeId>) {
+        let mut debts = self.debts.lock();
+        if interested.is_empty() && debts.is_empty() {
+            return;
+        }
+        let changed = |event: &Arc<Event>| if let Event::FileChanged { file } = &**event { Some(*file) } else { None };
+        let files: Vec<FileKey> = events.iter().filter_map(changed).collect();
+        let lost = self.with_state(|state| {
+            let has = |node: NodeId, file: &FileKey| {
+                let opens = state.file(file).into_iter().flat_map(|file| &file.opens);
+                opens.filter_map(|open| state.open(*open)?.owner).any(|owner| owner.node == node)
+            };
+            let lost = |node: &NodeId| *node != self.node && files.iter().any(|file| !has(*node, file));
+            interested.iter().copied().filter(lost).collect::<Vec<_>>()
+        });
+        if takes_rights(command) {
+            debts.call_in(&files, interested);
+        }
+        if !lost.is_empty() {
+            debts.owe(index, &files, &lost);
+        }
+    }
+
+    /// Another node has applied everything up to `index`.
+    pub(crate) fn confirmed(&self, node: NodeId, index: u64) {
+        let mut debts = self.debts.lock();
+        if !debts.is_empty() {
+            debts.paid(node, index);
+        }
+    }
+
     /// Own consequences first, then observers, then streams.
-    fn tell(&self, events: Vec<Event>) {
+    fn tell(&self, events: &[Arc<Event>]) {
         if events.is_empty() {
             return;
         }
         let mut lives_changed = false;
-        for event in &events {
-            match event {
+        for event in events {
+            match &**event {
                 Event::NodeDown { node, incarnation } => {
                     lives_changed = true;
+                    self.debts.lock().forgive(*node);
                     if *node == self.node {
                         self.holder.revoke(*incarnation);
                     }
@@ -130,9 +195,9 @@ impl Machine for Engine {
     fn apply(&self, index: u64, time_ms: u64, command: &[u8]) -> Vec<u8> {
         self.side.lock().newest = Some((time_ms, self.clock.now()));
         let outcome = match Entry::decode(command) {
-            Ok(Entry::Plain(command)) => self.run(time_ms, &command),
+            Ok(Entry::Plain(command)) => self.run(index, time_ms, &command),
             Ok(Entry::Guarded { authority, command }) => match self.authority() {
-                Some(present) if present.index == authority => self.run(time_ms, &command),
+                Some(present) if present.index == authority => self.run(index, time_ms, &command),
                 _ => EntryOutcome::Void,
             },
             Ok(Entry::TakeAuthority { node }) => {
@@ -150,7 +215,7 @@ impl Machine for Engine {
     }
 
     fn take_changes(&self) -> Vec<Change> {
-        let mut changes = self.state.write().take_changes();
+        let mut changes = self.replica.write().state.take_changes();
         if std::mem::take(&mut self.side.lock().authority_changed) {
             changes.push((AUTHORITY_KEY.to_vec(), self.authority().map(encode_authority)));
         }
@@ -172,22 +237,63 @@ impl Machine for Engine {
         if let Some(because) = damaged {
             return Err(because.to_owned());
         }
-        let first = !std::mem::replace(&mut self.side.lock().loaded, true);
-        let old = std::mem::replace(&mut *self.state.write(), new);
+        let first = {
+            let mut side = self.side.lock();
+            side.replaced = true;
+            !std::mem::replace(&mut side.loaded, true)
+        };
+        self.history.forget();
+        let old = std::mem::replace(&mut self.replica.write().state, new);
         self.authority.send_replace(authority);
         self.side.lock().authority_changed = false;
         if !first {
-            let events = self.with_state(|new| catch_up::events_between(&old, new));
+            let events: Vec<_> = self.with_state(|new| catch_up::events_between(&old, new)).into_iter().map(Arc::new).collect();
             tracing::info!(events = events.len(), "a snapshot replaced the records");
-            self.tell(events);
+            self.tell(&events);
         }
         self.lives.send_modify(|count| *count += 1);
         Ok(())
     }
 
     fn applied(&self, index: u64) {
+        self.replica.write().position = EventPosition::behind(index);
+        self.history.reached(index);
+        if std::mem::take(&mut self.side.lock().replaced) {
+            let live = self.with_state(|state| state.nodes().filter(|node| node.is_live()).map(|node| node.id).collect::<Vec<_>>());
+            self.debts.lock().owe_all(index, live.into_iter().filter(|node| *node != self.node));
+        }
         self.applied.send_replace(index);
     }
+}
+
+/// Whether it must hold on every node when its answer comes: whoever was shut out is let in by none.
+fn concerns_all(command: &Command) -> bool {
+    matches!(
+        command,
+        Command::ShareAdd { .. }
+            | Command::ShareChange { .. }
+            | Command::ShareRemove { .. }
+            | Command::UserAdd { .. }
+            | Command::UserSetPassword { .. }
+            | Command::UserEnable { .. }
+            | Command::UserRemove { .. }
+            | Command::NodeDrain { .. }
+    )
+}
+
+/// Whether the outcome may say that somebody got what others could still be using.
+fn takes_rights(command: &Command) -> bool {
+    matches!(
+        command,
+        Command::OpenFile(_)
+            | Command::ReserveOpen(_)
+            | Command::ConfirmOpen { .. }
+            | Command::Lock { .. }
+            | Command::SetDeletePending { .. }
+            | Command::RenameIntent { .. }
+            | Command::RenameDone { .. }
+            | Command::ReclaimOpen(_)
+    )
 }
 
 fn encode_authority(authority: Authority) -> Vec<u8> {

@@ -42,21 +42,19 @@ impl Fanout {
     }
 
     /// Tells everybody. Called from the apply task only, so that all streams have the same order.
-    pub(crate) fn tell(&self, events: Vec<Event>) {
+    pub(crate) fn tell(&self, events: &[Arc<Event>]) {
         {
             let observers = self.observers.read();
-            for event in &events {
+            for event in events {
                 observers.iter().for_each(|observer| observer(event));
             }
         }
         for event in events {
-            let is_news = !matches!(event, Event::FileChanged { .. });
-            let event = Arc::new(event);
             // Nobody may be listening.
-            if is_news {
-                drop(self.news.send(Arc::clone(&event)));
+            if !matches!(**event, Event::FileChanged { .. }) {
+                drop(self.news.send(Arc::clone(event)));
             }
-            drop(self.stream.send(event));
+            drop(self.stream.send(Arc::clone(event)));
         }
     }
 }

@@ -11,6 +11,8 @@
 //!   .wait_serving(timeout)   .lease_valid() .incarnation() .watch_life()
 //!   .propose(Command) -> Result<Outcome, StoreError>        committed + applied here + barrier
 //!   .with_state(|&State| R)  .read_barrier()
+//!   .watch(EventPosition, Scope) -> EventStream             events from any place in the recent past; goes on at another node
+//!   .with_state_at(|&State, EventPosition| R)               where a watch goes on from what was seen
 //!   .subscribe() -> broadcast::Receiver<Arc<Event>>         .observe(Fn(&Event)): called inside apply, must be quick
 //!   .suspect(node)                                          have the port of a node looked at now
 //!   .status() .watch_leader() .has_leader() .create_token(ttl) .promote(node) .remove(node) .transfer_leader(node)
@@ -22,11 +24,13 @@
 mod call;
 mod catch_up;
 mod config;
+mod debts;
 mod engine;
 mod entry;
 mod error;
 mod fanout;
 mod fence;
+mod history;
 mod lease;
 mod life;
 mod membership;
@@ -34,12 +38,15 @@ mod propose;
 mod scavenger;
 mod store;
 mod warden;
+mod watch;
 
 pub use config::{Fence, StoreConfig};
 pub use error::{OpenError, StoreError};
+pub use history::{EventPosition, NoPosition, PlacedEvent, Scope};
 pub use lease::holder::Life;
 pub use raftstore::pki::{ClusterCa, JoinToken, NodeIdentity, PkiError};
 pub use raftstore::{
     Faults, JoinError, JoinGrant, Leader, Limits, Member, MembershipError, Role, StartError, Status as RaftStatus, Timing, Traffic, join,
 };
 pub use store::{Store, StoreStatus};
+pub use watch::{EventStream, WatchError};

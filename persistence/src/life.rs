@@ -81,9 +81,11 @@ impl Inner {
         loop {
             let sent = self.config.environment.clock.now();
             let pause = match self.ask_renewal(incarnation).await {
-                Some(Answer::Renewed) => {
+                Some(answer @ (Answer::Renewed | Answer::RenewedFor { .. })) => {
                     self.config.faults.reach(self.node.0, Point::RenewAfterAnswer).await;
-                    self.holder.extend(incarnation, sent, self.config.lease);
+                    let given =
+                        if let Answer::RenewedFor { lease_ms } = answer { Duration::from_millis(lease_ms) } else { self.config.lease };
+                    self.holder.extend(incarnation, sent, given.min(self.config.lease));
                     // Never after the lease: whoever waits for the reset counts from its end.
                     if let Some(watchdog) = self.watchdog.as_ref().filter(|_| self.holder.valid()) {
                         watchdog.feed().await;
@@ -105,7 +107,7 @@ impl Inner {
     }
 
     async fn ask_renewal(self: &Arc<Self>, incarnation: Incarnation) -> Option<Answer> {
-        let call = Call::Renew { node: self.node, incarnation };
+        let call = Call::RenewFor { node: self.node, incarnation };
         if matches!(self.config.faults.reach(self.node.0, Point::RenewBeforeSend).await, Passed::Lost | Passed::Failed) {
             return None;
         }
@@ -113,7 +115,16 @@ impl Inner {
         if leader.node_id == self.node.0 {
             return Some(self.answer(self.node, call).await);
         }
-        let answered = self.raft().call(leader.node_id, call::encode(&call), self.config.lease / 4).await;
+        let answer = self.call_leader(leader.node_id, call).await;
+        if answer != Some(Answer::Nonsense) {
+            return answer;
+        }
+        // A leader of an older version.
+        self.call_leader(leader.node_id, Call::Renew { node: self.node, incarnation }).await
+    }
+
+    async fn call_leader(&self, leader: u64, call: Call) -> Option<Answer> {
+        let answered = self.raft().call(leader, call::encode(&call), self.config.lease / 4).await;
         answered.ok().and_then(|bytes| call::decode(&bytes))
     }
 

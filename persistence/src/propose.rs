@@ -1,6 +1,7 @@
 //! The way of a command: into the log, applied here, and then everywhere where it takes something away.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -71,6 +72,7 @@ impl Inner {
     }
 
     async fn applied_or_dead(self: &Arc<Self>, node: NodeId, index: u64) {
+        self.barriers_asked.fetch_add(1, Ordering::Relaxed);
         let mut lives = self.engine.watch_lives();
         let life = || self.engine.with_state(|state| state.node(node).filter(|node| node.is_live()).map(|node| node.incarnation));
         let Some(asked) = life() else { return };
@@ -81,7 +83,7 @@ impl Inner {
             }
             tokio::select! {
                 confirmed = self.raft().wait_applied_on(node.0, index, CONFIRM_TRY) => match confirmed {
-                    Ok(()) => return,
+                    Ok(()) => return self.engine.confirmed(node, index),
                     Err(CallError::Refused { .. } | CallError::Lost { .. }) => tokio::select! {
                         () = self.report(node) => tokio::time::sleep(CONFIRM_PAUSE).await,
                         _ = lives.changed() => {}

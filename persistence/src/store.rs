@@ -4,6 +4,7 @@
 //! node has authority, `scavenger` sees to timeouts, `membership` lets nodes in and out.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
@@ -54,6 +55,8 @@ pub(crate) struct Inner {
     /// Nodes whose ports are being looked at.
     pub(crate) inquiries: Mutex<BTreeSet<NodeId>>,
     pub(crate) warden_wake: Notify,
+    /// How often another node was asked how far it is.
+    pub(crate) barriers_asked: AtomicU64,
     pub(crate) watchdog: Option<Watchdog>,
     pub(crate) door: Arc<Door>,
     raft: OnceLock<RaftStore>,
@@ -100,6 +103,7 @@ impl Store {
             table: Mutex::new(None),
             inquiries: Mutex::default(),
             warden_wake: Notify::new(),
+            barriers_asked: AtomicU64::new(0),
             watchdog,
             door: door.clone(),
             raft: OnceLock::new(),
@@ -241,6 +245,12 @@ impl Store {
     /// Has this node make a snapshot now and forget the log before it, as it does by itself every so many entries.
     pub async fn snapshot(&self) -> Result<(), StoreError> {
         Ok(self.inner.raft().snapshot().await?)
+    }
+
+    /// How often a command had to wait for another node since this one was opened: once for each node that was waited for.
+    #[must_use]
+    pub fn barriers_asked(&self) -> u64 {
+        self.inner.barriers_asked.load(Ordering::Relaxed)
     }
 
     /// Where other nodes reach this one.

@@ -279,8 +279,12 @@ impl Inner {
     /// Answers a call of another node, or of this one.
     pub(crate) async fn answer(self: &Arc<Self>, from: NodeId, call: Call) -> Answer {
         match call {
-            Call::Renew { node, .. } if node != from => Answer::Nonsense,
-            Call::Renew { node, incarnation } => self.renew(node, incarnation).await,
+            Call::Renew { node, .. } | Call::RenewFor { node, .. } if node != from => Answer::Nonsense,
+            Call::Renew { node, incarnation } => self.renew(node, incarnation, Answer::Renewed).await,
+            Call::RenewFor { node, incarnation } => {
+                let lease_ms = u64::try_from(self.config.lease.as_millis()).unwrap_or(u64::MAX);
+                self.renew(node, incarnation, Answer::RenewedFor { lease_ms }).await
+            }
             Call::Suspect { node } => {
                 if self.own_authority().is_none() {
                     return Answer::NotMine;
@@ -295,13 +299,13 @@ impl Inner {
         }
     }
 
-    async fn renew(&self, node: NodeId, incarnation: Incarnation) -> Answer {
+    async fn renew(&self, node: NodeId, incarnation: Incarnation, granted: Answer) -> Answer {
         let renewal = self.renewal(node, incarnation).await;
         if matches!(self.config.faults.reach(self.node.0, Point::RenewBeforeAnswer).await, Passed::Lost | Passed::Failed) {
             return Answer::NotMine;
         }
         match renewal {
-            Some(Renewal::Granted) => Answer::Renewed,
+            Some(Renewal::Granted) => granted,
             Some(Renewal::Over) => Answer::Over,
             None => Answer::NotMine,
         }

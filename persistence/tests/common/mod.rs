@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use persistence::{ClusterCa, Faults, Fence, NodeIdentity, OpenError, StartError, Store, StoreConfig, join};
+use persistence::{ClusterCa, Faults, Fence, Limits, NodeIdentity, OpenError, StartError, Store, StoreConfig, join};
 use persistence_model::*;
 use smb_types::{AccessMask, CreateOptions, FileAttributes, Guid, ShareAccess, Sid};
 use tempfile::TempDir;
@@ -22,11 +22,12 @@ pub type Events = broadcast::Receiver<Arc<Event>>;
 pub struct Wish {
     pub lease: Duration,
     pub fence: Fence,
+    pub limits: Limits,
 }
 
 impl Default for Wish {
     fn default() -> Self {
-        Self { lease: Duration::from_millis(1500), fence: Fence::None }
+        Self { lease: Duration::from_millis(1500), fence: Fence::None, limits: Limits::default() }
     }
 }
 
@@ -68,8 +69,8 @@ impl Cluster {
         cluster
     }
 
-    /// Starts a node, where it was before if it was there before.
-    pub async fn start(&mut self, id: u64) {
+    /// What a node is opened with.
+    pub fn config(&self, id: u64) -> StoreConfig {
         let listen = self.addresses.get(&id).copied().unwrap_or_else(|| "127.0.0.1:0".parse().unwrap());
         let mut config = StoreConfig::new(self.identities[&id].clone(), self.dir.path().join(format!("node{id}")), listen);
         config.ca = (id == 1).then(|| self.ca.clone());
@@ -77,11 +78,25 @@ impl Cluster {
         config.lease = self.wish.lease;
         config.margin = self.wish.lease / 10;
         config.fence = self.wish.fence.clone();
-        let store = open_patiently(config).await;
+        config.limits = self.wish.limits;
+        config
+    }
+
+    /// Starts a node, where it was before if it was there before.
+    pub async fn start(&mut self, id: u64) {
+        let store = open_patiently(self.config(id)).await;
         self.addresses.insert(id, store.raft_addr());
         let any = "127.0.0.1:0".parse().unwrap();
         store.serve(NodeAddresses { smb: vec![any], witness: any, mapper: any, admin: any, raft: any });
         self.nodes.insert(id, store);
+    }
+
+    /// Lets one more node in, which somebody else starts: its identity and where it shall listen.
+    pub async fn admit(&mut self) -> (NodeIdentity, SocketAddr) {
+        let token = self.store(1).create_token(SOON).await.unwrap();
+        let address = free_address();
+        let grant = join(&token, None, &address.to_string()).await.unwrap();
+        (grant.identity, address)
     }
 
     /// Ends a node as if its process had died.
@@ -121,7 +136,7 @@ impl Cluster {
         .unwrap()
     }
 
-    async fn wait_voters(&self, size: u64) {
+    pub async fn wait_voters(&self, size: u64) {
         let mut leader = self.store(1).watch_leader();
         let all = |store: &Store| store.status().raft.members.values().filter(|member| member.voter).count() as u64 == size;
         timeout(SOON, async {
@@ -246,7 +261,7 @@ pub async fn death(events: &mut Events, dead: NodeId) -> Incarnation {
     .await
 }
 
-fn free_address() -> SocketAddr {
+pub fn free_address() -> SocketAddr {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
