@@ -107,6 +107,29 @@ async fn a_leader_that_is_cut_off_stops_serving_before_it_is_declared_dead() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_is_set_to_a_longer_lease_gets_what_the_others_give() {
+    let mut cluster = Cluster::new(3, Wish::default()).await;
+    cluster.kill(3).await;
+    let given = std::mem::replace(&mut cluster.wish.lease, Duration::from_secs(60));
+    cluster.start(3).await;
+    let life = cluster.store(3).wait_serving(SOON).await.unwrap();
+    let leader = cluster.authority().await;
+    assert_ne!(leader, 3);
+    let (own, too_late) = (cluster.store(3).clone(), Arc::new(AtomicBool::new(false)));
+    let late = too_late.clone();
+    cluster.store(leader).observe(move |event| {
+        if matches!(event, Event::NodeDown { node: NodeId(3), .. }) && own.lease_valid() {
+            late.store(true, Ordering::SeqCst);
+        }
+    });
+    let mut events = cluster.store(leader).subscribe();
+    let cut = Instant::now();
+    cluster.faults.isolate(3, &cluster.ids());
+    assert_eq!(death(&mut events, NodeId(3)).await, life);
+    assert!(cut.elapsed() > given && !too_late.load(Ordering::SeqCst), "it still served when its death was declared");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_barrier_waits_for_a_silent_node_until_it_is_dead() {
     let cluster = Cluster::new(3, Wish::default()).await;
     let leader = cluster.authority().await;

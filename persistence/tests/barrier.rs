@@ -1,0 +1,199 @@
+//! A grant that takes rights from others is answered when every live node concerned has applied it; whoever is alone with a file waits for
+//! nobody.
+#![allow(clippy::unwrap_used, reason = "a failing test may panic")]
+
+mod common;
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+use common::Cluster;
+use common::*;
+use futures::FutureExt;
+use persistence::{Scope, Store, StoreError};
+use persistence_model::*;
+use smb_types::{Guid, LeaseState, ShareAccess};
+use tokio::time::timeout;
+
+type Answer = Pin<Box<dyn Future<Output = Result<Outcome, StoreError>> + Send>>;
+
+/// Leases that no test outlives: nobody is declared dead for its silence.
+fn patient() -> Wish {
+    Wish { lease: Duration::from_secs(60), ..Wish::default() }
+}
+
+fn asked(store: &Store, command: Command) -> Answer {
+    let store = store.clone();
+    Box::pin(async move { store.propose(command).await })
+}
+
+fn leased(at: At, state: LeaseState) -> OpenRequest {
+    let lease = RequestedLease { key: Guid([at.client; 16]), state, parent_key: None, epoch: 0, version: 2 };
+    OpenRequest { oplock: RequestedOplock::Lease(lease), ..request(at) }
+}
+
+/// Waits until a store has applied something about a file; then the answer to it would be there if nobody else were waited for.
+async fn applied(store: &Store, before: persistence::EventPosition, file: FileKey) {
+    let mut stream = store.watch(before, Scope::All);
+    while *timeout(SOON, stream.next()).await.unwrap().unwrap().event != (Event::FileChanged { file }) {}
+    // A node that does not take part answers after a majority: one more round, and whoever does not wait has been answered.
+    for _ in 0..3 {
+        store.read_barrier().await.unwrap();
+    }
+}
+
+/// Node A asks for something that takes from a client at `apart`, which cannot hear of it.
+async fn withheld(cluster: &Cluster, apart: u64, via: u64, file: FileKey, command: Command) -> Answer {
+    cluster.faults.isolate(apart, &cluster.ids());
+    let before = cluster.store(via).events_end();
+    let mut answer = asked(cluster.store(via), command);
+    let is_answered = tokio::select! {
+        biased;
+        () = applied(cluster.store(via), before, file) => (&mut answer).now_or_never().is_some(),
+        early = &mut answer => panic!("answered before it could be known: {early:?}"),
+    };
+    assert!(!is_answered, "answered although node {apart} has not applied it");
+    assert!(cluster.store(apart).lease_valid(), "it would answer its clients");
+    answer
+}
+
+/// Two followers that both have the file open: one that will not hear, one that asks.
+async fn two_followers(cluster: &Cluster) -> (u64, u64) {
+    let leader = cluster.authority().await;
+    let mut rest = cluster.ids().into_iter().filter(|id| *id != leader);
+    (rest.next().unwrap(), rest.next().unwrap())
+}
+
+async fn answer(answer: Answer) -> Outcome {
+    timeout(SOON, answer).await.unwrap().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_kind_of_grant_waits_for_a_node_that_is_behind() {
+    let cluster = Cluster::new(3, patient()).await;
+    let (apart, via) = two_followers(&cluster).await;
+    let (a, b) = (cluster.session(1, apart).await, cluster.session(2, via).await);
+    let one = cluster.opened(request(a)).await;
+    let two = cluster.opened(request(b)).await;
+    let (file, by) = (one.file, b.incarnation);
+    let reading = OpenRequest { share_access: ShareAccess::READ | ShareAccess::WRITE, ..leased(b, LeaseState::RH) };
+    let new_path = "b.txt".to_owned();
+    let commands = [
+        lock(b, two.open, 0),
+        Command::OpenFile(Box::new(reading)),
+        Command::RenameIntent { open: two.open, new_path, replace: false, target: None, by },
+        Command::RenameDone { open: two.open, done: true, by },
+        Command::SetDeletePending { open: two.open, on: true, by },
+    ];
+    for command in commands {
+        let name = format!("{command:?}");
+        let waiting = withheld(&cluster, apart, via, file, command).await;
+        cluster.faults.heal();
+        let outcome = answer(waiting).await;
+        assert!(matches!(outcome, Outcome::LockGranted | Outcome::Opened(_) | Outcome::Done), "{outcome:?} to {name}");
+        let (mine, others) = (cluster.store(via), cluster.store(apart));
+        let record = |store: &Store| store.with_state(|state| (state.file(&file).cloned(), state.open(two.open).cloned()));
+        assert_eq!(record(mine), record(others), "known on the other node when it was answered: {name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_repeated_lock_waits_as_the_first_one_did() {
+    let cluster = Cluster::new(3, patient()).await;
+    let (apart, via) = two_followers(&cluster).await;
+    let (a, b) = (cluster.session(1, apart).await, cluster.session(2, via).await);
+    let file = cluster.opened(request(a)).await.file;
+    let open = cluster.opened(persistent(b, 60_000)).await.open;
+    let elements = vec![ByteRangeLock { offset: 0, length: 10, exclusive: true }];
+    let sequence = Some(LockSequence { index: 1, number: 5 });
+    let lock = Command::Lock { open, elements, fail_immediately: true, sequence, by: b.incarnation };
+    // The first request is given up while it waits: its client never hears of it and asks again.
+    drop(withheld(&cluster, apart, via, file, lock.clone()).await);
+    let mut again = asked(cluster.store(via), lock);
+    tokio::select! {
+        biased;
+        early = &mut again => panic!("answered from memory: {early:?}"),
+        () = async { for _ in 0..5 { cluster.store(via).read_barrier().await.unwrap(); } } => {}
+    }
+    cluster.faults.heal();
+    assert_eq!(answer(again).await, Outcome::LockAlreadyDone);
+    assert!(cluster.store(apart).with_state(|state| state.lock_conflict(&file, OpenId(0), 0, 1, false)));
+}
+
+// The open that was taken is gone from the records, so nothing in them tells that its node has to be waited for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_taken_from_a_node_is_not_given_on_before_it_knows() {
+    let cluster = Cluster::new(3, patient()).await;
+    let leader = cluster.authority().await;
+    let (apart, via) = two_followers(&cluster).await;
+    let alone = |at| OpenRequest { share_access: ShareAccess::NONE, ..request(at) };
+    let (a, b) = (cluster.session(1, apart).await, cluster.session(2, leader).await);
+    let file = cluster.opened(alone(a)).await.file;
+    assert!(matches!(cluster.run(leader, Command::OpenFile(Box::new(alone(b)))).await, Outcome::Refused(_)));
+    // The client of the first open comes back through another node: its old session ends, and with it the open.
+    let session = SessionId::of(cluster.store(via).incarnation().unwrap(), 77);
+    let comes_back = Command::SessionOpen {
+        session,
+        node: NodeId(via),
+        incarnation: cluster.store(via).incarnation().unwrap(),
+        client_guid: Guid([1; 16]),
+        user: user(1),
+        user_name: "u".into(),
+        client_address: "c".into(),
+        previous_session: Some(a.session),
+    };
+    let back = withheld(&cluster, apart, via, file, comes_back).await;
+    // Somebody else, at a third node, which has not asked for any of this.
+    let other = withheld(&cluster, apart, leader, file, Command::OpenFile(Box::new(alone(b)))).await;
+    cluster.faults.heal();
+    assert!(matches!(answer(other).await, Outcome::Opened(_)));
+    assert!(matches!(answer(back).await, Outcome::SessionOpened { ended: Some(_) }));
+    assert!(cluster.store(apart).with_state(|state| state.session(a.session).is_none()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_is_open_on_one_node_costs_no_message() {
+    let cluster = Cluster::new(3, Wish::default()).await;
+    let leader = cluster.authority().await;
+    for via in cluster.ids() {
+        let (a, b) = (cluster.session(1, via).await, cluster.session(2, via).await);
+        let file = Some(FileKey { volume: 1, inode: 500 + via, generation: 1, stream: 0 });
+        let before = cluster.store(via).barriers_asked();
+        for client in [a, b] {
+            let open = cluster.opened(OpenRequest { file, ..request(client) }).await.open;
+            for n in 0..10u64 {
+                assert_eq!(cluster.run(via, lock(client, open, u64::from(client.client) * 1000 + n * 10)).await, Outcome::LockGranted);
+            }
+        }
+        assert_eq!(cluster.store(via).barriers_asked(), before, "node {via}, leader {leader}");
+    }
+    // And one message to each other node that has it open, for each grant.
+    let (a, b) = (cluster.session(3, 1).await, cluster.session(3, 2).await);
+    cluster.opened(request(a)).await;
+    let open = cluster.opened(request(b)).await.open;
+    let before = cluster.store(2).barriers_asked();
+    for n in 0..10 {
+        assert_eq!(cluster.run(2, lock(b, open, n * 10)).await, Outcome::LockGranted);
+    }
+    assert_eq!(cluster.store(2).barriers_asked() - before, 10);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_operators_change_holds_everywhere_when_it_is_answered() {
+    let cluster = Cluster::new(3, patient()).await;
+    let (apart, via) = two_followers(&cluster).await;
+    cluster.run(via, Command::UserAdd { name: "ann".into(), nt_hash: [1; 16], sid: None }).await;
+    let disabled = |id: u64| cluster.store(id).with_state(|state| state.user_by_name("ann").unwrap().disabled);
+    cluster.faults.isolate(apart, &cluster.ids());
+    let mut waiting = asked(cluster.store(via), Command::UserEnable { name: "ann".into(), enabled: false });
+    let mut events = cluster.store(via).subscribe_news();
+    tokio::select! {
+        biased;
+        early = &mut waiting => panic!("answered while a node would let the user in: {early:?}"),
+        () = next(&mut events, |event| matches!(event, Event::UserChanged { .. }).then_some(())) => {}
+    }
+    assert!(disabled(via) && !disabled(apart));
+    cluster.faults.heal();
+    assert_eq!(answer(waiting).await, Outcome::Done);
+    assert!(disabled(apart));
+}
