@@ -132,6 +132,7 @@ fn stand_down(server: &Arc<Server>) {
 /// After missed events: whatever the records no longer give to this node is taken away, and deletions that are due are done.
 fn resynchronise(server: &Arc<Server>) {
     metrics::counter!(names::EVENTS_MISSED).increment(1);
+    server.file_watches.all_changed();
     for open in server.opens().into_iter().filter(|open| open.pipe().is_none()) {
         forget(server, open.open_id);
     }

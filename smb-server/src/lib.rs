@@ -12,6 +12,7 @@ pub mod config;
 pub mod deletion;
 pub mod error;
 pub mod events;
+pub mod file_watch;
 pub mod loss;
 pub mod metrics;
 pub mod notify;

@@ -86,8 +86,9 @@ pub fn report_all(server: &Server, share: ShareId, changes: &[Change<'_>]) {
     }
 }
 
-/// The records of a file have changed: whoever watches it looks whether it is to be deleted.
+/// The records of a file have changed: whoever waits for it tries again, whoever watches it looks whether it is to be deleted.
 pub fn file_changed(server: &Server, file: persistence_model::FileKey) {
+    server.file_watches.changed(file);
     if server.notify.is_idle() {
         return;
     }

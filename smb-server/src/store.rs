@@ -6,7 +6,7 @@ pub mod local;
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
-use persistence_model::{Command, Event, FileKey, Incarnation, NodeId, Outcome, State};
+use persistence_model::{Command, Event, Incarnation, NodeId, Outcome, State};
 use smb_types::NtStatus;
 use tokio::sync::broadcast;
 
@@ -36,7 +36,9 @@ impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::NoLeader => Self::new(NtStatus::FILE_NOT_AVAILABLE, "no leader is known"),
-            StoreError::Unknown => Self::new(NtStatus::FILE_NOT_AVAILABLE, "the outcome is unknown"),
+            // Whether it holds an open or a lock must not be left open: without its connection the client begins anew, repeats what it had
+            // asked with the flag that says so, and what it cannot repeat is closed.
+            StoreError::Unknown => Self::new(NtStatus::CONNECTION_DISCONNECTED, "the outcome is unknown"),
             StoreError::Stopping => Self::new(NtStatus::FILE_NOT_AVAILABLE, "the node is stopping"),
         }
     }
@@ -79,34 +81,6 @@ pub trait StoreExt: Store {
         });
         found.expect("a store shows its state exactly once")
     }
-
-    /// Starts to watch a file. Make the watch, propose (again), and only then wait: nothing is missed between the two.
-    fn watch_file(&self, file: FileKey) -> FileWatch {
-        FileWatch { file, events: self.subscribe() }
-    }
 }
 
 impl<S: Store + ?Sized> StoreExt for S {}
-
-/// Waits for something to change about one file.
-#[derive(Debug)]
-pub struct FileWatch {
-    file: FileKey,
-    events: broadcast::Receiver<Arc<Event>>,
-}
-
-impl FileWatch {
-    /// Returns when leases, opens or locks of the file changed since the watch was made (or may have).
-    pub async fn changed(&mut self) {
-        loop {
-            match self.events.recv().await {
-                Ok(event) => {
-                    if matches!(&*event, Event::FileChanged { file } if *file == self.file) {
-                        return;
-                    }
-                }
-                Err(broadcast::error::RecvError::Lagged(_) | broadcast::error::RecvError::Closed) => return,
-            }
-        }
-    }
-}

@@ -166,6 +166,24 @@ async fn locks_of_others_stand_in_the_way() {
     assert_eq!(write(&mut client, holder, 2, b"x").await, NtStatus::SUCCESS);
 }
 
+#[tokio::test]
+async fn an_unknown_outcome_ends_the_connection_and_with_it_what_cannot_be_repeated() {
+    let rig = Rig::new();
+    let mut client = rig.ready("plain").await;
+    let id = file(&mut client, "f").await;
+    let element = LockElement { offset: 2, length: 4, flags: LockFlags(0x12) };
+    let request = LockRequest { file_id: id, locks: vec![element], ..LockRequest::default() };
+    rig.store.set_mute(true);
+    assert!(client.try_request(Command::Lock, |out| request.encode(out)).await.is_none(), "it may hold the lock, or not");
+    rig.store.set_mute(false);
+    client.served.await.unwrap();
+    // The handle went with its session: nothing that nobody knows of stays behind.
+    let mut again = rig.ready("plain").await;
+    let id = file(&mut again, "f").await;
+    let request = LockRequest { file_id: id, locks: vec![element], ..LockRequest::default() };
+    assert_eq!(again.request(Command::Lock, |out| request.encode(out)).await.0.status(), NtStatus::SUCCESS);
+}
+
 // MS-SMB2 3.3.5.20.1
 #[tokio::test]
 async fn queries_tell_what_was_set() {

@@ -163,6 +163,7 @@ async fn one(ctx: &mut RequestContext, signature: Signature, decrypted_by: Optio
     }
     let response = match result {
         Ok(response) => response,
+        Err(refusal) if refusal.status == NtStatus::CONNECTION_DISCONNECTED => return Err(Disconnect::because(refusal.because)),
         Err(refusal) => {
             tracing::debug!(command = command.name(), status = %refusal.status, because = refusal.because, "refused");
             Response::refused(&refusal, ctx.connection.dialect())

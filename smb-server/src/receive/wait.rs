@@ -35,7 +35,7 @@ pub async fn propose_and_wait(
         let (Outcome::MustWait { file } | Outcome::LockConflict { file }) = outcome else { return Ok(outcome) };
         // The watch must be older than the try it waits after, or a change in between is missed. It may be another file that is in the way now.
         let Some((_, watch)) = watch.as_mut().filter(|(watched, _)| *watched == file) else {
-            watch = Some((file, ctx.server.store.watch_file(file)));
+            watch = Some((file, ctx.server.file_watches.watch(file)));
             continue;
         };
         ctx.go_async().await?;
@@ -75,7 +75,9 @@ pub(crate) enum Freed {
 /// # Errors
 /// CANCELLED.
 pub(crate) async fn wait_for_holder(ctx: &mut RequestContext, holder: Holder) -> Result<Freed, Refusal> {
-    let mut events = ctx.server.store.subscribe();
+    let mut events = ctx.server.store.subscribe_news();
+    let file = ctx.server.store.with_state(|state| state.open(holder.open).and_then(|open| open.file)).unwrap_or_default();
+    let mut watch = ctx.server.file_watches.watch(file);
     let elsewhere = holder.node != ctx.server.store.node();
     // The open may have been let go before the subscription.
     let held = |ctx: &RequestContext| {
@@ -98,12 +100,15 @@ pub(crate) async fn wait_for_holder(ctx: &mut RequestContext, holder: Holder) ->
             biased;
             () = cancelled.cancelled() => return Err(Refusal::new(NtStatus::CANCELLED, "cancelled while it waited")),
             () = &mut limit => return Ok(if held(ctx) { Freed::No } else { Freed::Maybe }),
+            () = watch.changed() => if !held(ctx) {
+                return Ok(Freed::Maybe);
+            },
             event = events.recv() => match event {
                 Ok(event) => {
                     let concerned = match &*event {
                         Event::NodeDown { node, .. } | Event::NodeUp { node, .. } => *node == holder.node,
                         Event::OpenTaken { open, .. } => *open == holder.open,
-                        Event::FileChanged { .. } | Event::SessionEnded { .. } => true,
+                        Event::SessionEnded { .. } => true,
                         _ => false,
                     };
                     if concerned && !held(ctx) {

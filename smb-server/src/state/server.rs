@@ -26,6 +26,7 @@ use crate::{
     clock::Clock,
     config::{BackendFactory, ServerConfig},
     error::Refusal,
+    file_watch::FileWatches,
     notify::NotifyRegistry,
     store::{Store, StoreError, StoreExt},
 };
@@ -50,6 +51,8 @@ pub struct Server {
     pub clients: ClientTable,
     /// Who watches directories.
     pub notify: NotifyRegistry,
+    /// Who waits for a file to be let go.
+    pub file_watches: Arc<FileWatches>,
     backends: Arc<dyn BackendFactory>,
     connections: RwLock<BTreeMap<ConnectionId, Arc<Connection>>>,
     sessions: RwLock<BTreeMap<SessionId, Arc<Session>>>,
@@ -95,6 +98,7 @@ impl Server {
             clock,
             clients: ClientTable::default(),
             notify: NotifyRegistry::default(),
+            file_watches: Arc::default(),
             backends,
             connections: RwLock::new(BTreeMap::new()),
             sessions: RwLock::new(BTreeMap::new()),

@@ -23,6 +23,8 @@ pub struct LocalStore {
     incarnation: Incarnation,
     /// Set by tests: the node has lost its right to answer.
     fenced: std::sync::atomic::AtomicBool,
+    /// Set by tests: commands are carried out, and nobody hears what came of them.
+    mute: std::sync::atomic::AtomicBool,
 }
 
 impl LocalStore {
@@ -38,7 +40,8 @@ impl LocalStore {
             panic!("the first node of a fresh cluster can join");
         };
         let (events, _) = broadcast::channel(EVENTS_MAX);
-        Self { state: Mutex::new(state), events, started: Instant::now(), incarnation, fenced: std::sync::atomic::AtomicBool::new(false) }
+        let (fenced, mute) = Default::default();
+        Self { state: Mutex::new(state), events, started: Instant::now(), incarnation, fenced, mute }
     }
 
     /// Applies a command at once.
@@ -70,6 +73,11 @@ impl LocalStore {
         self.fenced.store(!valid, std::sync::atomic::Ordering::Release);
     }
 
+    /// Keeps the outcomes of commands to itself, or not (for tests).
+    pub fn set_mute(&self, mute: bool) {
+        self.mute.store(mute, std::sync::atomic::Ordering::Release);
+    }
+
     fn now(&self) -> LogTime {
         LogTime(u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX))
     }
@@ -77,7 +85,10 @@ impl LocalStore {
 
 impl Store for LocalStore {
     fn propose(&self, command: Command) -> BoxFuture<'_, Result<Outcome, StoreError>> {
-        Box::pin(async move { Ok(self.apply(&command)) })
+        Box::pin(async move {
+            let outcome = self.apply(&command);
+            if self.mute.load(std::sync::atomic::Ordering::Acquire) { Err(StoreError::Unknown) } else { Ok(outcome) }
+        })
     }
 
     fn read(&self, look: &mut dyn FnMut(&State)) {

@@ -39,8 +39,6 @@ const ATTEMPTS_MAX: usize = 32;
 
 /// How long a CREATE waits for the removal of a file that nobody has open any more.
 const REMOVAL_WAIT: Duration = Duration::from_secs(1);
-/// How often it looks.
-const REMOVAL_POLL: Duration = Duration::from_millis(5);
 
 /// Where an attempt ends.
 enum Step {
@@ -418,17 +416,24 @@ async fn unexpected(ctx: &mut RequestContext, file: Option<FileKey>, outcome: Ou
 /// its removal takes too long.
 async fn removal_under_way(ctx: &RequestContext, file: Option<FileKey>) -> Result<bool, Refusal> {
     let Some(file) = file else { return Ok(false) };
-    let pending = || ctx.server.store.with_state(|state| state.pending_deletes().any(|delete| delete.file.unnamed() == file.unnamed()));
+    let pending = || {
+        ctx.server
+            .store
+            .with_state(|state| state.pending_deletes().map(|delete| delete.file).find(|deleted| deleted.unnamed() == file.unnamed()))
+    };
     let in_use = || ctx.server.store.with_state(|state| state.file(&file).is_some_and(|file| file.delete_pending));
     let cancelled = ctx.cancelled();
     let until = tokio::time::Instant::now() + REMOVAL_WAIT;
-    while pending() {
-        if tokio::time::Instant::now() >= until {
-            return Ok(false);
+    while let Some(deleted) = pending() {
+        let mut watch = ctx.server.file_watches.watch(deleted);
+        // It may have gone before the watch was there.
+        if pending() != Some(deleted) {
+            continue;
         }
         tokio::select! {
             () = cancelled.cancelled() => return Err(Refusal::new(NtStatus::CANCELLED, "cancelled while it waited")),
-            () = tokio::time::sleep(REMOVAL_POLL) => {}
+            () = tokio::time::sleep_until(until) => return Ok(false),
+            () = watch.changed() => {}
         }
     }
     Ok(!in_use())
