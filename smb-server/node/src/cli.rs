@@ -32,6 +32,8 @@ pub enum Command {
     Handles(LookArgs),
     /// Lists witness registrations at a node
     Witness(LookArgs),
+    /// Tells what has happened and what happens in the cluster
+    Events(crate::command::events::EventsArgs),
     /// Makes, changes and lists users
     #[command(subcommand)]
     User(UserCommand),

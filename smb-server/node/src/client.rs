@@ -1,6 +1,6 @@
 //! How operators' commands speak to a node's admin API.
 
-use std::{net::SocketAddr, path::Path, time::Duration};
+use std::{io::BufRead as _, net::SocketAddr, path::Path, time::Duration};
 
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -70,11 +70,37 @@ impl AdminClient {
         self.answer(request.send_json(body))
     }
 
+    /// GET of an answer that comes line by line. `each` says whether it wants more.
+    ///
+    /// # Errors
+    /// The node cannot be reached, refuses, or falls silent.
+    pub fn get_lines(&self, path: &str, mut each: impl FnMut(&str) -> Result<bool, Failure>) -> Result<(), Failure> {
+        let mut request = self.agent.get(self.url(path));
+        if let Some(token) = &self.token {
+            request = request.header("Authorization", format!("Bearer {token}"));
+        }
+        let mut response = self.accepted(request.call())?;
+        for line in std::io::BufReader::new(response.body_mut().as_reader()).lines() {
+            let line = line.map_err(|e| Failure::new(UNAVAILABLE, format!("{} stopped answering: {e}", self.address)))?;
+            if !each(&line)? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
     fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
 
     fn answer<T: DeserializeOwned>(&self, result: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Result<T, Failure> {
+        let mut response = self.accepted(result)?;
+        let read = response.body_mut().read_json();
+        read.map_err(|e| Failure::new(DATA, format!("the answer of {} makes no sense: {e}", self.address)))
+    }
+
+    /// The answer, unless it is a refusal.
+    fn accepted(&self, result: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Result<ureq::http::Response<ureq::Body>, Failure> {
         let mut response = result.map_err(|error| {
             Failure::new(
                 UNAVAILABLE,
@@ -83,10 +109,7 @@ impl AdminClient {
         })?;
         let status = response.status();
         if status.is_success() {
-            return response
-                .body_mut()
-                .read_json()
-                .map_err(|e| Failure::new(DATA, format!("the answer of {} makes no sense: {e}", self.address)));
+            return Ok(response);
         }
         let said = response.body_mut().read_json::<Problem>().map_or_else(|_| status.to_string(), |problem| problem.error);
         let code = match status.as_u16() {

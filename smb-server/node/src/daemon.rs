@@ -135,20 +135,11 @@ async fn wait_for_end(store: &Store, watch_stdin: bool) -> Result<(), Failure> {
         let mut buffer = [0; 64];
         while matches!(stdin.read(&mut buffer).await, Ok(n) if n > 0) {}
     };
-    let stopped = async {
-        let mut every = tokio::time::interval(std::time::Duration::from_millis(500));
-        loop {
-            every.tick().await;
-            if let Some(because) = store.status().raft.stopped {
-                return because;
-            }
-        }
-    };
     tokio::select! {
         _ = term.recv() => Ok(()),
         _ = interrupt.recv() => Ok(()),
         () = stdin_ends => Ok(()),
-        because = stopped => Err(Failure::new(crate::failure::IO, format!("the replication stopped: {because}"))),
+        because = store.stopped() => Err(Failure::new(crate::failure::IO, format!("the replication stopped: {because}"))),
     }
 }
 

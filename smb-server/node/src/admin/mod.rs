@@ -1,6 +1,7 @@
 //! The operator's HTTP: health, metrics and status for everybody who reaches the port; changes only with the node's admin token.
 
 pub mod change;
+pub mod events;
 pub mod view;
 
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use std::sync::Arc;
 use axum::{
     Json, Router,
     extract::{Request, State},
-    http::{StatusCode, header},
+    http::{HeaderMap, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::{get, post},
@@ -37,6 +38,11 @@ impl Admin {
     pub fn new(store: Store, witness: Arc<WitnessService>, current: life::Current, metrics: PrometheusHandle, token: String) -> Arc<Self> {
         Arc::new(Self { store, witness, current, metrics, token })
     }
+
+    fn is_shown_token(&self, headers: &HeaderMap) -> bool {
+        let shown = headers.get(header::AUTHORIZATION).and_then(|v| v.to_str().ok()).and_then(|v| v.strip_prefix("Bearer "));
+        shown.is_some_and(|shown| aws_lc_rs::constant_time::verify_slices_are_equal(shown.as_bytes(), self.token.as_bytes()).is_ok())
+    }
 }
 
 /// Serves until cancelled.
@@ -62,6 +68,7 @@ pub async fn serve(admin: Arc<Admin>, listener: TcpListener, stop: CancellationT
         .route("/api/v1/shares", get(view::shares))
         .route("/api/v1/witness", get(view::witness))
         .merge(guarded)
+        .merge(events::router(Arc::clone(&admin), stop.clone()))
         .with_state(admin);
     let served = axum::serve(listener, app).with_graceful_shutdown(async move { stop.cancelled().await }).await;
     if let Err(error) = served {
@@ -101,13 +108,7 @@ fn count_traffic(traffic: Traffic) {
 }
 
 async fn require_token(State(admin): State<Arc<Admin>>, request: Request, next: Next) -> Response {
-    let shown = request.headers().get(header::AUTHORIZATION).and_then(|v| v.to_str().ok()).and_then(|v| v.strip_prefix("Bearer "));
-    let matches =
-        shown.is_some_and(|shown| aws_lc_rs::constant_time::verify_slices_are_equal(shown.as_bytes(), admin.token.as_bytes()).is_ok());
-    if matches {
-        return next.run(request).await;
-    }
-    Problem::new(StatusCode::UNAUTHORIZED, "this needs the node's admin token (admin.token in its data directory)").into_response()
+    if admin.is_shown_token(request.headers()) { next.run(request).await } else { Problem::token_missing().into_response() }
 }
 
 /// An answer that is an error.
@@ -123,6 +124,10 @@ impl Problem {
     /// Makes one.
     pub fn new(status: StatusCode, error: impl Into<String>) -> Self {
         Self { error: error.into(), status }
+    }
+
+    fn token_missing() -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "this needs the node's admin token (admin.token in its data directory)")
     }
 }
 

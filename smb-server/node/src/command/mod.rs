@@ -1,5 +1,6 @@
 //! One file per command.
 
+pub mod events;
 pub mod init;
 pub mod join;
 pub mod look;
