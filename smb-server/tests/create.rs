@@ -108,7 +108,7 @@ async fn files_are_made_opened_and_overwritten() {
     let stream = opened(&mut client, &create("a:notes", CreateDisposition::OpenIf)).await;
     assert_eq!(stream.create_action, CreateAction::Created);
     let path = rig.store.with_state(|state| state.open(OpenId(stream.file_id.persistent)).unwrap().path.clone());
-    assert_eq!(path, "a:notes");
+    assert_eq!(&*path, "a:notes");
 }
 
 // MS-SMB2 3.3.5.10

@@ -43,12 +43,6 @@ impl LeaseTable {
     pub(crate) fn authority(&self) -> u64 {
         self.authority
     }
-
-    /// How long a lease runs here, whatever the node that asks for it is set to.
-    pub(crate) fn lease_ms(&self) -> u64 {
-        self.lease_ms
-    }
-
     /// Follows the records: these lives count now, and no others. A new one counts as renewed just now.
     pub(crate) fn follow(&mut self, now_ms: u64, live: impl IntoIterator<Item = (NodeId, Incarnation)>) {
         let mut before = std::mem::take(&mut self.nodes);

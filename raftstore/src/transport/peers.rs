@@ -165,7 +165,7 @@ impl Peers {
 
     /// Says whether a process with the certificate of `node` answers at an address.
     pub(crate) async fn is_served_by(&self, node: u64, address: &str, timeout: Duration) -> bool {
-        let greeted = tokio::time::timeout(timeout, Connection::open(self, node, address.to_owned())).await;
+        let greeted = tokio::time::timeout(timeout, Connection::open(self, node, Lane::Requests, address.to_owned())).await;
         matches!(greeted, Ok(Ok(_)))
     }
 

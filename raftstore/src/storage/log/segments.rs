@@ -101,8 +101,16 @@ impl Segments {
             Some(active) => active,
             None => shared.take_next(1)?,
         };
-        let mut segments =
-            Self { shared, active, offset: contents.end.offset(), closed, buffer: Vec::new(), stable: contents.end, broken: None };
+        let mut segments = Self {
+            shared,
+            active,
+            offset: contents.end.offset(),
+            closed,
+            buffer: Vec::new(),
+            stable: contents.end,
+            last_flush: Duration::ZERO,
+            broken: None,
+        };
         // What the page cache holds counts from now on: it must not be lost with the power any more.
         segments.active.file.sync()?;
         if contents.segments.is_empty() {

@@ -180,7 +180,7 @@ pub(super) async fn handles(State(admin): State<Arc<Admin>>) -> Json<Vec<HandleV
         let view = |open: &persistence_model::Open| HandleView {
             id: format!("{:#x}", open.id.0),
             share: state.share(open.share).map(|s| s.name.clone()).unwrap_or_default(),
-            path: open.path.clone(),
+            path: open.path.to_string(),
             node: open.owner.as_ref().map(|owner| owner.node.0),
             class: format!("{:?}", open.class).to_lowercase(),
             user: open.user.to_string(),

@@ -158,8 +158,8 @@ fn grant_of(state: &State, record: &Record) -> Option<Grant> {
     Some(Grant {
         open: record.id,
         file,
-        path: record.path.clone(),
-        pending_path: record.pending_path.clone(),
+        path: record.path.to_string(),
+        pending_path: record.pending_path.as_deref().map(str::to_owned),
         is_directory: record.is_directory,
         create_action: CreateAction::Opened,
         oplock: record.oplock.level,
