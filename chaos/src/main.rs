@@ -147,7 +147,7 @@ fn run_simulate(args: &SimulateArgs) -> anyhow::Result<bool> {
     anyhow::ensure!(args.nodes.iter().all(|nodes| (1..=9).contains(nodes)), "--nodes wants numbers from 1 to 9");
     if let Some(seed) = args.seed {
         for &nodes in &args.nodes {
-            let report = std::thread::spawn(move || Run { nodes, seed, keep_trace: true }.make());
+            let report = std::thread::spawn(move || Run { nodes, seed, keep_trace: true, scenario: None }.make());
             let report = report.join().map_err(|_| anyhow::anyhow!("the simulation broke"))?;
             report.lines.iter().for_each(|line| println!("{line}"));
             println!("trace {:016x}", report.trace);

@@ -1,6 +1,6 @@
 //! Moves time on, makes the faults, mends them, and has the cluster judged.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use turmoil::Sim;
 
 use super::network::host_name;
 use super::order::Order;
-use super::plan::{Fault, Plan};
+use super::plan::{Cut, Fault, Plan, Scenario};
 use super::process;
 use super::verdict;
 use super::watch::Watch;
@@ -21,10 +21,10 @@ use crate::checker::classes::Happened;
 const HEAL_MAX: Duration = Duration::from_secs(60);
 /// How long faults go on.
 const SUFFERING: Duration = Duration::from_secs(7);
-/// Acknowledged operations between two faults, at least...
-const BETWEEN_FAULTS: u64 = 15;
-/// ...or so much time, after which everything is mended first.
-const PATIENCE: Duration = Duration::from_secs(4);
+/// A fault is made only while so many operations are acknowledged in so much time: 100 a second.
+const BEFORE_A_FAULT: (u64, Duration) = (30, Duration::from_millis(300));
+/// When that is not so for this time, everything is mended first.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// Operations that the healed cluster must acknowledge.
 const AFTER_HEALING: u64 = 30;
 /// Clients that are told to end have ended after this time.
@@ -137,10 +137,14 @@ impl Driver {
     fn step(&mut self) -> Result<(), String> {
         self.sim.step().map_err(|error| format!("the simulation broke: {error}"))?;
         let now = self.now();
-        let ends = self.shared.with(|world| {
+        let (ends, broken) = self.shared.with(|world| {
             world.now = now;
-            std::mem::take(&mut world.ends)
+            (std::mem::take(&mut world.ends), world.broken.len())
         });
+        // What comes after a broken promise proves nothing.
+        if broken > 0 {
+            return Err("the run ends here".to_owned());
+        }
         for (node, end) in ends {
             self.clear_away(node, end);
             let when = now + self.plan.absence();
@@ -226,7 +230,7 @@ impl Driver {
             self.insist(Order::AddLearner(node), HEAL_MAX)?;
             self.insist(Order::Promote(node), HEAL_MAX)?;
         }
-        self.until(HEAL_MAX, "operation acknowledged", |driver| driver.acknowledged() >= BETWEEN_FAULTS)
+        self.until(HEAL_MAX, "operation acknowledged", |driver| driver.acknowledged() > 0)
     }
 
     fn acknowledged(&self) -> u64 {
@@ -235,19 +239,31 @@ impl Driver {
 
     fn suffer(&mut self) -> Result<(), String> {
         self.watch.set_active(true);
-        let end = self.now() + SUFFERING;
-        let (mut next, mut last, mut before) = (self.now(), self.now(), self.acknowledged());
+        let end = self.now() + if self.run.scenario.is_some() { HEAL_MAX } else { SUFFERING };
+        let (mut next, mut last, mut recent, mut made) = (self.now(), self.now(), VecDeque::new(), 0);
         while self.now() < end {
-            let (now, acknowledged) = (self.now(), self.acknowledged());
+            let now = self.now();
             self.mend_what_is_due(now);
             self.go_on_leaving();
-            if now >= next && acknowledged >= before + BETWEEN_FAULTS {
+            recent.push_back((now, self.acknowledged()));
+            while recent.front().is_some_and(|(when, _)| *when + BEFORE_A_FAULT.1 < now) {
+                recent.pop_front();
+            }
+            let lively = recent.front().zip(recent.back()).is_some_and(|((_, then), (_, now))| now - then >= BEFORE_A_FAULT.0);
+            let ready = self.run.scenario != Some(Scenario::OneAfterTheOther) || self.everybody_is_well();
+            if now >= next && lively && ready {
                 let leader = self.leader();
-                let fault = self.plan.draw(leader);
-                self.make(fault);
-                (last, before) = (now, acknowledged);
+                let drawn = match self.run.scenario {
+                    Some(scenario) => scenario.fault(made, leader.unwrap_or(1), self.run.nodes),
+                    None => Some((self.plan.draw(leader), self.plan.duration())),
+                };
+                // The last fault of a scenario is followed by the end of suffering.
+                let Some((fault, time)) = drawn else { return Ok(()) };
+                self.make(fault, time);
+                made += 1;
+                last = now;
                 next = now + self.plan.pause();
-            } else if now > last + PATIENCE {
+            } else if now > last + PATIENCE && self.run.scenario.is_none() {
                 // Nothing gets through any more: breaking more of it would show nothing.
                 self.mend_everything();
                 self.watch.set_active(true);
@@ -258,10 +274,10 @@ impl Driver {
         Ok(())
     }
 
-    fn make(&mut self, fault: Fault) {
+    fn make(&mut self, fault: Fault, time: Duration) {
         *self.faults.entry(fault.kind()).or_default() += 1;
         self.shared.with(|world| world.say(format!("fault: {fault:?}")));
-        let until = self.now() + self.plan.duration();
+        let until = self.now() + time;
         match &fault {
             Fault::Partition { .. } | Fault::OneWay { .. } => {
                 self.mends.push((until, fault));
@@ -352,19 +368,20 @@ impl Driver {
         let all = self.nodes();
         for (&from, &to) in all.iter().flat_map(|from| all.iter().map(move |to| (from, to))).filter(|(from, to)| from < to) {
             self.sim.repair(host_name(from), host_name(to));
+            self.sim.release(host_name(from), host_name(to));
         }
         self.shared.faults.heal();
         let mut cut = BTreeSet::new();
         for (_, fault) in &self.mends {
             match fault {
-                Fault::Partition { side, vanish } => {
+                Fault::Partition { side, how } => {
                     for &one in side {
                         for &other in all.difference(side) {
                             cut.extend([(one, other), (other, one)]);
-                            if *vanish {
-                                self.shared.faults.isolate(one, &[other]);
-                            } else {
-                                self.sim.partition(host_name(one), host_name(other));
+                            match how {
+                                Cut::Held => self.sim.hold(host_name(one), host_name(other)),
+                                Cut::Dropped => self.sim.partition(host_name(one), host_name(other)),
+                                Cut::Vanished => self.shared.faults.isolate(one, &[other]),
                             }
                         }
                     }
@@ -424,11 +441,18 @@ impl Driver {
         self.leaving = Some(leaving);
     }
 
+    fn leaving_is_settled(&mut self) -> bool {
+        let Some((by, number)) = self.leaving.as_ref().and_then(|leaving| leaving.waiting) else { return true };
+        self.shared.with(|world| world.answers.contains_key(&number) || world.host(by).orders.is_none())
+    }
+
     fn heal(&mut self) -> Result<(), String> {
         self.mend_everything();
         self.shared.with(|world| world.say("everything is mended".to_owned()));
         let begin = self.now();
         let (all, deadline) = (self.nodes(), HEAL_MAX);
+        // A removal that is under way must be over before its node is let in again.
+        self.until(HEAL_MAX * 2, "end of a change of the membership", |driver| driver.leaving_is_settled())?;
         self.until(deadline, "leader that everybody follows", |driver| driver.everybody_is_well())?;
         for &node in &all {
             self.insist(Order::AddLearner(node), deadline)?;

@@ -26,6 +26,7 @@ use std::time::Duration;
 use raftstore::environment::runtime::seed_thread;
 
 use self::driver::Driver;
+pub use self::plan::Scenario;
 pub use self::watch::PointCounts;
 pub use self::world::digest;
 
@@ -38,6 +39,8 @@ pub struct Run {
     pub seed: u64,
     /// Keep the lines of the trace.
     pub keep_trace: bool,
+    /// These faults instead of drawn ones.
+    pub scenario: Option<Scenario>,
 }
 
 /// What came of a run.

@@ -9,11 +9,22 @@ use raftstore::environment::simulated_disk::Operation;
 
 use super::watch::{Deed, Trap};
 
+/// What becomes of messages on a link that is cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cut {
+    /// They wait and arrive when it is mended, as TCP repeats them.
+    Held,
+    /// They are dropped below the connection, which hangs from then on.
+    Dropped,
+    /// They vanish whole; the connection goes on.
+    Vanished,
+}
+
 /// A fault that the simulation makes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
-    /// The links between these nodes and the others are cut, both ways; as connections that hang, or as messages that vanish.
-    Partition { side: BTreeSet<u64>, vanish: bool },
+    /// The links between these nodes and the others are cut, both ways.
+    Partition { side: BTreeSet<u64>, how: Cut },
     /// The link from one node to another is cut, one way.
     OneWay { from: u64, to: u64 },
     /// Every message of a node may take this long.
@@ -47,8 +58,9 @@ impl Fault {
     #[must_use]
     pub(super) fn kind(&self) -> &'static str {
         match self {
-            Self::Partition { vanish: false, .. } => "partition",
-            Self::Partition { vanish: true, .. } => "partition (messages vanish)",
+            Self::Partition { how: Cut::Held, .. } => "partition (messages wait)",
+            Self::Partition { how: Cut::Dropped, .. } => "partition (connections break)",
+            Self::Partition { how: Cut::Vanished, .. } => "partition (messages vanish)",
             Self::OneWay { .. } => "one-way partition",
             Self::Slow { .. } => "slow links",
             Self::Kill(_) => "kill",
@@ -66,6 +78,68 @@ impl Fault {
     }
 }
 
+/// Faults in an order of their own instead of drawn ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scenario {
+    /// All machines lose power at once.
+    AllLosePower,
+    /// A majority of the machines, the leader's among them, loses power at once.
+    MajorityLosesPower,
+    /// Machines lose power one after the other, each when those before have caught up.
+    OneAfterTheOther,
+    /// All processes are killed at once.
+    AllKilled,
+    /// The leader is cut off for longer than any lease, and comes back.
+    LeaderCutOff,
+    /// The leader hears the others, and they do not hear it; then the other way round.
+    LeaderHalfCutOff,
+    /// Clocks are wrong by hours, and run at different speeds.
+    WrongClocks,
+    /// A flush of the leader's disk fails, and later the machine loses power.
+    FalseFlush,
+}
+
+impl Scenario {
+    /// All of them.
+    pub const ALL: &'static [Self] = &[
+        Self::AllLosePower,
+        Self::MajorityLosesPower,
+        Self::OneAfterTheOther,
+        Self::AllKilled,
+        Self::LeaderCutOff,
+        Self::LeaderHalfCutOff,
+        Self::WrongClocks,
+        Self::FalseFlush,
+    ];
+
+    /// The fault of this number, with how long it lasts; `None` at the end.
+    pub(super) fn fault(self, number: u64, leader: u64, nodes: u64) -> Option<(Fault, Duration)> {
+        let all: BTreeSet<u64> = (1..=nodes).collect();
+        let others = all.iter().copied().filter(|node| *node != leader);
+        let majority: BTreeSet<u64> = others.take(all.len() / 2).chain([leader]).collect();
+        let next = leader % nodes + 1;
+        let long = Duration::from_secs(4);
+        let fault = match (self, number) {
+            (Self::AllLosePower, 0..2) => Fault::PowerLoss(all),
+            (Self::MajorityLosesPower, 0..2) => Fault::PowerLoss(majority),
+            (Self::OneAfterTheOther, 0..4) => Fault::PowerLoss([if number % 2 == 0 { leader } else { next }].into()),
+            (Self::AllKilled, 0..2) => Fault::Kill(all),
+            (Self::LeaderCutOff, 0) => Fault::Partition { side: [leader].into(), how: Cut::Held },
+            (Self::LeaderCutOff, 1) => Fault::Partition { side: [leader].into(), how: Cut::Dropped },
+            (Self::LeaderHalfCutOff, 0) => Fault::OneWay { from: leader, to: next },
+            (Self::LeaderHalfCutOff, 1) => Fault::OneWay { from: next, to: leader },
+            (Self::WrongClocks, 0) => Fault::ClockJump { node: leader, ahead: Duration::from_secs(5 * 3600) },
+            (Self::WrongClocks, 1) => Fault::ClockRate { node: next, ppm: 200_000 },
+            (Self::WrongClocks, 2) => Fault::Transfer(next),
+            (Self::WrongClocks, 3) => Fault::ClockRate { node: leader, ppm: -200_000 },
+            (Self::FalseFlush, 0) => Fault::DiskError { node: leader, operation: Operation::Sync, nth: 3 },
+            (Self::FalseFlush, 1) => Fault::PowerLoss(all),
+            _ => return None,
+        };
+        Some((fault, long))
+    }
+}
+
 /// Draws faults.
 #[derive(Debug)]
 pub(super) struct Plan {
@@ -78,7 +152,8 @@ pub(super) struct Plan {
 impl Plan {
     /// The plan of a seed.
     pub(super) fn new(random: Random, nodes: u64, seed: u64) -> Self {
-        let next_point = usize::try_from(seed % Point::ALL.len() as u64).unwrap_or(0) * 7;
+        // A few traps are set in each run.
+        let next_point = usize::try_from(seed % Point::ALL.len() as u64).unwrap_or(0) * 4;
         Self { random, nodes: (1..=nodes).collect(), next_point }
     }
 
@@ -134,7 +209,12 @@ impl Plan {
         match self.random.below(100) {
             0..8 => {
                 let side = if self.random.one_in(2) { [of_interest(self)].into() } else { self.some(self.nodes.len() / 2) };
-                Fault::Partition { side, vanish: self.random.one_in(2) }
+                let how = match self.random.below(4) {
+                    0..2 => Cut::Held,
+                    2 => Cut::Dropped,
+                    _ => Cut::Vanished,
+                };
+                Fault::Partition { side, how }
             }
             8..12 => {
                 let from = of_interest(self);
@@ -181,18 +261,25 @@ impl Plan {
         };
         // Rare points are not passed often.
         let passes = if self.random.one_in(2) { 0 } else { self.random.below(12) };
-        let deed = match self.random.below(13) {
+        let deed = match self.random.below(10) {
             0..3 => Deed::Kill,
-            3..5 => Deed::PowerLoss,
-            5 => Deed::PowerLossOfMajority,
-            6 => Deed::PowerLossOfAll,
-            7 => Deed::Fail,
-            8 => Deed::Lose,
-            9 => Deed::Twice,
-            10 => Deed::Delay(self.millis(1, 1500)),
-            11 => Deed::ClockJump(self.millis(10, 60_000)),
-            _ => Deed::Delay(self.millis(1, 50)),
+            3 => Deed::PowerLoss,
+            4 => Deed::PowerLossOfMajority,
+            5 => Deed::PowerLossOfAll,
+            6 => Deed::Fail,
+            _ => self.deed_of_its_own(point),
         };
         Trap { point, node, passes, deed }
+    }
+
+    /// What only makes sense at some points.
+    fn deed_of_its_own(&mut self, point: Point) -> Deed {
+        match (point, self.random.below(4)) {
+            (Point::ClockStamp | Point::RenewBeforeSend | Point::RenewAfterAnswer, 0..3) => Deed::ClockJump(self.millis(10, 60_000)),
+            (Point::RequestBeforeSend, 0) => Deed::Twice,
+            (_, 0..2) => Deed::Lose,
+            (_, 2) => Deed::Delay(self.millis(1, 1500)),
+            _ => Deed::Delay(self.millis(1, 50)),
+        }
     }
 }

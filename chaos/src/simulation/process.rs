@@ -20,7 +20,7 @@ use crate::checker::classes::Happened;
 /// How often a process shows what it is.
 const SHOW_PAUSE: Duration = Duration::from_millis(10);
 /// Clients on each node.
-const CLIENTS: u64 = 2;
+const CLIENTS: u64 = 3;
 
 /// Runs a process on the host of `node` until the simulation ends it.
 pub(super) async fn run(shared: Shared, node: u64) -> turmoil::Result {

@@ -31,7 +31,7 @@ impl Series {
     #[must_use]
     pub fn run(&self, number: u64) -> Run {
         let turn = usize::try_from(number % self.nodes.len().max(1) as u64).unwrap_or(0);
-        Run { nodes: self.nodes.get(turn).copied().unwrap_or(3), seed: self.from + number, keep_trace: false }
+        Run { nodes: self.nodes.get(turn).copied().unwrap_or(3), seed: self.from + number, keep_trace: false, scenario: None }
     }
 }
 

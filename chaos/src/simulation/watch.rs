@@ -10,7 +10,7 @@ use raftstore::{Point, Reaction, Watcher};
 use super::world::{End, Shared};
 
 /// What a trap does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Deed {
     /// The process ends there.
     Kill,
@@ -86,11 +86,6 @@ impl Watch {
         self.inner.lock().traps.push(trap);
     }
 
-    /// How many traps have not gone off.
-    pub(super) fn waiting(&self) -> usize {
-        self.inner.lock().traps.len()
-    }
-
     /// What happened so far.
     pub(super) fn counts(&self) -> PointCounts {
         self.inner.lock().counts.clone()
@@ -132,10 +127,11 @@ impl Inner {
         if !matches!(point, Point::RequestBeforeSend | Point::ReplyBeforeSend) {
             return Reaction::Go;
         }
-        match self.random.below(400) {
-            0..2 => Reaction::Lose,
-            2..10 => Reaction::Twice,
-            10..18 => Reaction::Wait(Duration::from_millis(1 + self.random.below(80))),
+        // Losses are rare: below there is TCP, which loses a message only together with its connection.
+        match self.random.below(10_000) {
+            0..3 => Reaction::Lose,
+            3..150 => Reaction::Twice,
+            150..300 => Reaction::Wait(Duration::from_millis(1 + self.random.below(80))),
             _ => Reaction::Go,
         }
     }

@@ -125,7 +125,7 @@ impl Trace {
     }
 
     /// The same for two runs in which the same happened.
-    pub fn digest(&self) -> u64 {
+    pub(super) fn digest(&self) -> u64 {
         self.digest
     }
 

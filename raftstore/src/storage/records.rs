@@ -245,8 +245,9 @@ impl Journal {
             end += 4 + length as u64;
             rest = after;
         }
-        // What power loss left behind the end must not come to life again.
+        // What power loss left behind the end must not come to life again, and what a failed sync gave up must be written after all.
         file.set_len(end)?;
+        file.write_all_at(&bytes[..usize::try_from(end).map_err(io::Error::other)?], 0)?;
         file.sync()?;
         Ok(Self { inner: Mutex::new(JournalInner { file, end, values }) })
     }

@@ -24,6 +24,8 @@ use crate::wire::{Request, Response};
 const LOOK_PAUSE: Duration = Duration::from_millis(50);
 /// Longest wait for one answer.
 const ASK_MAX: Duration = Duration::from_millis(500);
+/// How long a leader that is known may fail to answer before it is no leader.
+const LEADER_PATIENCE: Duration = Duration::from_secs(1);
 /// How long those who are in doubt together wait for members that do not answer.
 const TOGETHER_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -85,9 +87,12 @@ impl Core {
                     self.doubt_is_over();
                     return;
                 }
-            } else if self.current_leader().is_none() {
+            } else {
+                // After a start, the leader of before is still remembered. One that does not answer is none.
                 let since = *waiting_since.get_or_insert_with(Instant::now);
-                self.look_for_company(because, since).await;
+                if self.current_leader().is_none() || since.elapsed() >= LEADER_PATIENCE {
+                    self.look_for_company(because, since).await;
+                }
             }
             tokio::select! {
                 () = tokio::time::sleep(LOOK_PAUSE) => {}
@@ -153,7 +158,7 @@ impl Core {
         let mut reports: BTreeMap<u64, Report> = asked.await.into_iter().flatten().collect();
         reports.insert(self.node_id, own);
         let complete = others.iter().all(|voter| reports.contains_key(voter));
-        if self.current_leader().is_some() || !majority_in_doubt(&configs, &reports) {
+        if !majority_in_doubt(&configs, &reports) {
             return;
         }
         if !complete && since.elapsed() < TOGETHER_PATIENCE {

@@ -57,6 +57,8 @@ pub(crate) struct Contents {
     pub(crate) time_ms: u64,
     /// Where the next record belongs.
     pub(crate) end: Place,
+    /// Up to here the records themselves say that the log had been synced.
+    pub(crate) stable: Place,
     /// Entries up to this index stood in files that are not there. They must have been purged.
     pub(crate) missing_upto: Option<(u64, PathBuf)>,
 }
@@ -216,6 +218,7 @@ impl Reader {
                 return self.hole(number, bytes, place);
             };
             offset += record.bytes;
+            self.contents.stable = self.contents.stable.max(record.stable);
             if let Err(because) = self.contents.take(place, &record) {
                 let path = self.contents.segments.last().map(|segment| segment.path.clone()).unwrap_or_default();
                 return Err(self.damage(&path, u64::from(place.offset()), because));

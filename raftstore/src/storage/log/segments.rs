@@ -111,8 +111,7 @@ impl Segments {
             last_flush: Duration::ZERO,
             broken: None,
         };
-        // What the page cache holds counts from now on: it must not be lost with the power any more.
-        segments.active.file.sync()?;
+        segments.make_stable(contents)?;
         if contents.segments.is_empty() {
             segments.begin(checkpoint);
             segments.flush()?;
@@ -123,6 +122,20 @@ impl Segments {
             segments.sync_now()?;
         }
         Ok(segments)
+    }
+
+    /// What the page cache holds counts from now on: it must not be lost with the power any more. After a sync that failed the cache
+    /// believes that its pages are written, and no later sync writes them: so all that is not known to be stable is written again.
+    fn make_stable(&self, contents: &Contents) -> io::Result<()> {
+        for segment in self.closed.values().chain([&self.active]).filter(|segment| segment.number >= contents.stable.segment()) {
+            let known = if segment.number == contents.stable.segment() { contents.stable.offset().max(HEAD_BYTES) } else { HEAD_BYTES };
+            let end = if segment.number == contents.end.segment() { u64::from(contents.end.offset()) } else { segment.bytes };
+            let mut bytes = vec![0; usize::try_from(end.saturating_sub(u64::from(known))).map_err(io::Error::other)?];
+            segment.file.read_exact_at(&mut bytes, u64::from(known))?;
+            segment.file.write_all_at(&bytes, u64::from(known))?;
+            segment.file.sync()?;
+        }
+        Ok(())
     }
 
     /// The place where the next record will stand.

@@ -2,6 +2,7 @@
 
 mod crash;
 mod damage;
+mod false_sync;
 mod migrate;
 
 use std::sync::Arc;

@@ -1,0 +1,55 @@
+//! Simulated clusters: a hundred seeds, the same seed twice, and the scenarios that have names.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::thread;
+
+use chaos::simulation::table::{Series, run_series};
+use chaos::simulation::{Report, Run, Scenario};
+
+fn make(run: Run) -> Report {
+    thread::spawn(move || run.make()).join().unwrap()
+}
+
+fn run(nodes: u64, seed: u64) -> Run {
+    Run { nodes, seed, keep_trace: false, scenario: None }
+}
+
+#[test]
+fn a_hundred_seeds_keep_every_promise() {
+    let jobs = thread::available_parallelism().map_or(1, Into::into);
+    let series = Series { from: 1, seeds: 100, nodes: vec![3, 5], jobs };
+    let totals = run_series(&series, |line| println!("{line}"));
+    println!("{}", totals.text());
+    for (run, broken) in &totals.failed {
+        println!("again with: {}\n  {}", run.command(), broken.join("\n  "));
+    }
+    assert!(totals.failed.is_empty(), "{} of {} seeds broke a promise; see above for the command that shows it", totals.failed.len(), totals.runs);
+    // Runs in which nothing happened prove nothing.
+    assert_eq!(totals.counted, totals.runs);
+    assert!(totals.faults.values().sum::<u64>() > 5 * totals.runs, "{:?}", totals.faults);
+    assert!(totals.majority_losses > 10 && totals.bound > 100 * totals.runs);
+}
+
+#[test]
+fn the_same_seed_gives_the_same_run() {
+    for (nodes, seed) in [(3, 7), (3, 11), (5, 12), (5, 13)] {
+        let (first, second) = (make(run(nodes, seed)), make(run(nodes, seed)));
+        assert_eq!(first, second, "again with: {}", run(nodes, seed).command());
+        assert!(first.acknowledged > 100);
+        assert_ne!(first.trace, make(run(nodes, seed + 100)).trace);
+    }
+}
+
+#[test]
+fn scenarios_keep_every_promise() {
+    for (scenario, nodes) in Scenario::ALL.iter().flat_map(|scenario| [(*scenario, 3), (*scenario, 5)]) {
+        for seed in 1..4 {
+            let report = make(Run { scenario: Some(scenario), keep_trace: true, ..run(nodes, seed) });
+            let tail = report.lines.iter().rev().take(20).rev().cloned().collect::<Vec<_>>().join("\n");
+            assert!(report.broken.is_empty(), "{scenario:?}, {nodes} nodes, seed {seed}: {:#?}\n{tail}", report.broken);
+            assert!(!report.faults.is_empty(), "{scenario:?}, {nodes} nodes, seed {seed}: nothing happened");
+            let majority = matches!(scenario, Scenario::AllLosePower | Scenario::MajorityLosesPower | Scenario::FalseFlush);
+            assert_eq!(report.majority_losses > 0, majority, "{scenario:?}, {nodes} nodes, seed {seed}");
+        }
+    }
+}
