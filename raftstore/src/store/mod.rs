@@ -78,6 +78,8 @@ pub(crate) struct Core {
     /// The leader that the cluster has agreed on, as far as this node knows.
     leader: watch::Sender<Option<LeaderId>>,
     public_leader: watch::Sender<Option<Leader>>,
+    /// The leadership of the newest entry that this node has applied.
+    applied_leader: watch::Sender<Option<LeaderId>>,
     dead_leader: Arc<DeadLeader>,
     seen: propose::Seen,
     places: Semaphore,
@@ -140,6 +142,7 @@ impl RaftStore {
             waiters,
             leader: watch::Sender::new(None),
             public_leader: watch::Sender::new(None),
+            applied_leader: watch::Sender::new(None),
             dead_leader,
             seen: propose::Seen::default(),
             places: Semaphore::new(limits.proposals_max),
@@ -158,6 +161,7 @@ impl RaftStore {
             core.peers.set_address(id, &address);
         }
         tokio::spawn(core.clone().follow_metrics());
+        tokio::spawn(core.clone().follow_leaderships());
         tokio::spawn(core.clone().watch_for_death(closed_queue));
         tokio::spawn(core.clone().announce_address());
         tokio::spawn(core.clone().resolve_doubt());

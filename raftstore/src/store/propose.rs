@@ -6,6 +6,7 @@
 //! so that a try of unknown fate can be sent to it again.
 
 use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use openraft::ReadPolicy;
@@ -16,7 +17,7 @@ use tokio::sync::oneshot::error::TryRecvError;
 use tokio::time::Instant as Deadline;
 
 use super::waiters::{Fate, Waiter};
-use super::{Core, RaftStore};
+use super::{Core, RaftStore, set_if_changed};
 use crate::error::{CallError, ProposeError, ReadError};
 use crate::faults::{Passed, Point};
 use crate::machine::{Applied, Class};
@@ -182,8 +183,8 @@ impl Core {
 
     /// One try with one leadership, until its fate is known or it has to be sent again.
     async fn attempt(&self, leader: LeaderId, command: &Command, doubt: bool, waiter: &mut Waiter, deadline: Deadline) -> Next {
-        let mut applied = self.state.watch_applied();
-        let superseded = applied.wait_for(|mark| mark.log_id.is_some_and(|log_id| log_id.leader_id > leader));
+        let mut leaderships = self.applied_leader.subscribe();
+        let superseded = leaderships.wait_for(|applied| *applied > Some(leader));
         let send = self.send(leader, command, deadline);
         tokio::pin!(send, superseded);
         let sent = tokio::select! {
@@ -207,6 +208,20 @@ impl Core {
             _ = &mut superseded => settle(waiter),
             () = tokio::time::sleep_until(patience) => if patience < deadline { Next::SendAgain } else { Next::Unknown },
             () = self.halted.cancelled() => Next::Unknown,
+        }
+    }
+
+    /// Passes on under which leadership the newest applied entry was written. Proposals wait for this and not for each applied entry: with
+    /// hundreds of them waiting, every entry would wake them all.
+    pub(super) async fn follow_leaderships(self: Arc<Self>) {
+        let mut applied = self.state.watch_applied();
+        loop {
+            let newest = applied.borrow_and_update().log_id.map(|log_id| log_id.leader_id);
+            set_if_changed(&self.applied_leader, newest);
+            tokio::select! {
+                changed = applied.changed() => if changed.is_err() { return },
+                () = self.stop.cancelled() => return,
+            }
         }
     }
 
@@ -239,8 +254,8 @@ impl Core {
 
     /// Waits for the fate of a try whose leader leads no more.
     async fn outlive(&self, doubted: LeaderId, waiter: &mut Waiter, deadline: Deadline) -> Next {
-        let mut applied = self.state.watch_applied();
-        let superseded = applied.wait_for(|mark| mark.log_id.is_some_and(|log_id| log_id.leader_id > doubted));
+        let mut leaderships = self.applied_leader.subscribe();
+        let superseded = leaderships.wait_for(|applied| *applied > Some(doubted));
         let mut leaders = self.leader.subscribe();
         let back = leaders.wait_for(|leader| *leader == Some(doubted));
         tokio::select! {
