@@ -12,6 +12,6 @@ if ! command -v etcd >/dev/null && command -v apt-get >/dev/null; then
 fi
 cargo build -p holdfast || exit
 cargo build -p raftstore --example three_nodes || exit
-if [ -f persistence/examples/scale.rs ]; then cargo build -p persistence --example scale || exit; fi
+cargo build -p persistence --examples || exit
 cargo build -p chaos --features etcd || exit
 exec "$CARGO_TARGET_DIR/debug/chaos" bench "$@"

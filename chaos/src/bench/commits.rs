@@ -7,7 +7,7 @@ use serde_json::json;
 use super::etcd::{self, EtcdTrio};
 use super::helper::{Death, Helper, Load, example};
 use super::printer::{Printer, median, ratio};
-use super::{Scale, Section, disk};
+use super::{MEMBERS, Scale, Section, disk};
 
 /// Clients of the rows.
 const CLIENTS: [usize; 3] = [1, 64, 256];
@@ -76,20 +76,21 @@ pub(crate) async fn commits(printer: Printer, scale: &Scale, dir: &Path) -> anyh
             let mut rounds: [Vec<Load>; 3] = Default::default();
             let mut flushes = Vec::new();
             for _ in 0..scale.rounds {
-                flushes.push(disk::flushes(dir)?.percentile(50));
+                flushes.push([disk::flushes(dir)?.percentile(50), disk::flushes_at_once(dir, MEMBERS)?.percentile(50)]);
                 rounds[0].extend(stores.ours("volatile", clients, at_leader, scale.seconds).await?);
                 rounds[1].extend(stores.ours("persistent", clients, at_leader, scale.seconds).await?);
                 if let Some(etcd) = &mut stores.etcd {
                     rounds[2].push(etcd.load(clients, at_leader, scale.seconds).await?);
                 }
             }
-            print_loads(printer, clients, at_leader, &rounds, median(&flushes));
+            let flushes = [0, 1].map(|n| median(&flushes.iter().map(|of: &[f64; 2]| of[n]).collect::<Vec<_>>()));
+            print_loads(printer, clients, at_leader, &rounds, flushes);
         }
     }
     Ok(())
 }
 
-fn print_loads(printer: Printer, clients: usize, at_leader: bool, rounds: &[Vec<Load>; 3], flush_ms: f64) {
+fn print_loads(printer: Printer, clients: usize, at_leader: bool, rounds: &[Vec<Load>; 3], [flush_ms, flush_three_ms]: [f64; 2]) {
     let of = |loads: &[Load], field: fn(&Load) -> f64| median(&loads.iter().map(field).collect::<Vec<_>>());
     let etcd = of(&rounds[2], |load| load.per_second);
     for (name, loads) in ["ours volatile", "ours persistent", "etcd"].iter().zip(rounds) {
@@ -102,7 +103,8 @@ fn print_loads(printer: Printer, clients: usize, at_leader: bool, rounds: &[Vec<
         let mut text =
             format!("{clients:>7} {place:<7} {name:<16} {per_second:>9.0} {p50:>9.3} {p99:>9.3}  {:>8}", ratio(per_second, etcd));
         if clients == 1 {
-            text += &format!("   {:.2} flushes (fdatasync p50 {flush_ms:.3} ms)", p50 / flush_ms);
+            let (flushes, of_three) = (p50 / flush_ms, p50 / flush_three_ms);
+            text += &format!("   {flushes:.2} flushes ({flush_ms:.3} ms), {of_three:.2} of three writers' ({flush_three_ms:.3} ms)");
         }
         if failed > 0 {
             text += &format!("   {failed} FAILED");
@@ -112,7 +114,7 @@ fn print_loads(printer: Printer, clients: usize, at_leader: bool, rounds: &[Vec<
             Section::Commits,
             &text,
             json!({"clients": clients, "place": place, "store": name, "per_second": per_second, "p50_ms": p50, "p99_ms": p99,
-                "failed": failed, "to_etcd": to_etcd, "flush_p50_ms": flush_ms, "rounds": loads}),
+                "failed": failed, "to_etcd": to_etcd, "flush_p50_ms": flush_ms, "flush_of_three_p50_ms": flush_three_ms, "rounds": loads}),
         );
     }
 }

@@ -20,6 +20,9 @@ use crate::cluster::{CA_SHARE, Cluster, ClusterOptions, resident_kib};
 pub use opens::Target;
 pub use printer::Printer;
 
+/// Members of the clusters of the store rows.
+const MEMBERS: usize = 3;
+
 /// What can be measured by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Section {
@@ -147,7 +150,17 @@ fn disk_row(printer: Printer, dir: &std::path::Path) -> anyhow::Result<()> {
     }
     let flushes = disk::flushes(dir)?;
     let (p50, p99) = (flushes.percentile(50), flushes.percentile(99));
-    printer.row(Section::Disk, &format!("flush   p50 {p50:.3} ms   p99 {p99:.3} ms"), json!({"p50_ms": p50, "p99_ms": p99}));
+    printer.row(
+        Section::Disk,
+        &format!("one writer               p50 {p50:.3} ms   p99 {p99:.3} ms"),
+        json!({"writers": 1, "p50_ms": p50, "p99_ms": p99}),
+    );
+    let flushes = disk::flushes_at_once(dir, MEMBERS)?;
+    let (p50, p99) = (flushes.percentile(50), flushes.percentile(99));
+    let text = format!(
+        "{MEMBERS} writers at once        p50 {p50:.3} ms   p99 {p99:.3} ms   (as the {MEMBERS} members of a cluster on this disk)"
+    );
+    printer.row(Section::Disk, &text, json!({"writers": MEMBERS, "p50_ms": p50, "p99_ms": p99}));
     Ok(())
 }
 

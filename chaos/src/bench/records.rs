@@ -1,38 +1,36 @@
-//! A store with many records: runs the program that makes one, when it is there.
+//! What the records cost: runs the programs of `persistence` that measure it, when they are there.
 
 use std::process::Stdio;
 
 use anyhow::Context as _;
 use serde_json::json;
-use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Command;
 
 use super::helper::example;
 use super::printer::Printer;
 use super::{Scale, Section};
 
-/// Runs it and passes its lines on.
+/// Runs them and passes on what they print.
 pub(crate) async fn records(printer: Printer, scale: &Scale) -> anyhow::Result<()> {
-    printer.section(Section::Records, &["one store with many open records: memory, restart, the price of an open"]);
-    let program = match example("scale") {
-        Ok(program) => program,
-        Err(because) => {
-            printer.absent(Section::Records, "many records", &because.to_string());
-            return Ok(());
+    printer.section(
+        Section::Records,
+        &["one store with many open records: memory, restart, the price of an open; and what a lock costs that others must hear of"],
+    );
+    let seconds = if scale.rounds > 1 { 2 } else { 1 };
+    for (name, argument) in [("scale", scale.records.to_string()), ("barrier_cost", seconds.to_string())] {
+        let program = match example(name) {
+            Ok(program) => program,
+            Err(because) => {
+                printer.absent(Section::Records, name, &because.to_string());
+                continue;
+            }
+        };
+        let said = Command::new(&program).arg(argument).stdin(Stdio::null()).stderr(Stdio::inherit()).kill_on_drop(true).output().await;
+        let said = said.with_context(|| format!("cannot run {}", program.display()))?;
+        anyhow::ensure!(said.status.success(), "{} ended with {}", program.display(), said.status);
+        for line in String::from_utf8_lossy(&said.stdout).lines() {
+            printer.row(Section::Records, line, json!({"program": name, "line": line}));
         }
-    };
-    let mut child = Command::new(&program)
-        .arg(scale.records.to_string())
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .with_context(|| format!("cannot start {}", program.display()))?;
-    let mut lines = BufReader::new(child.stdout.take().context("no output")?).lines();
-    while let Some(line) = lines.next_line().await? {
-        printer.row(Section::Records, &line, json!({ "line": line }));
     }
-    let ended = child.wait().await?;
-    anyhow::ensure!(ended.success(), "{} ended with {ended}", program.display());
     Ok(())
 }
