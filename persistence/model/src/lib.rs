@@ -14,6 +14,7 @@ pub mod event;
 pub mod id;
 mod invariant;
 pub mod outcome;
+mod rebirth;
 pub mod record;
 pub mod shard;
 pub mod state;
@@ -26,6 +27,7 @@ pub use command::{
 pub use event::Event;
 pub use id::{FileKey, Incarnation, LeaseId, LogTime, NodeId, OpenId, SessionId, ShareId, fold_path};
 pub use outcome::{Applied, DurableGrant, Grant, LeaseGrant, Outcome, Rejection};
+pub use rebirth::{LeftBehind, Rebirth};
 pub use record::{
     AppInstance, ByteRangeLock, Cluster, CreateAction, Durability, Few, FileState, JoinToken, Lease, Leases, LockSequence, LockSequences,
     Node, NodeAddresses, NodeState, Open, OpenSet, OpenState, Oplock, Owner, PendingDelete, Session, Share, ShareSettings, User,
