@@ -2,10 +2,13 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use raftstore::pki::{ClusterCa, NodeIdentity};
-use raftstore::{Environment, Faults, Limits, Timing};
+use raftstore::{Environment, Faults, Limits, Timing, Versions};
+
+use crate::certificates::Keeper;
 
 /// How long a node may answer clients after it last heard that it may.
 const LEASE_DEFAULT: Duration = Duration::from_millis(2000);
@@ -42,8 +45,10 @@ pub enum Fence {
 pub struct StoreConfig {
     /// Who this node is.
     pub identity: NodeIdentity,
-    /// The cluster's authority, on nodes that may admit others.
+    /// The cluster's authority, where no keeper keeps one.
     pub ca: Option<ClusterCa>,
+    /// Keeps certificates and the authority where they survive this process.
+    pub keeper: Option<Arc<dyn Keeper>>,
     /// Name of the node, for people.
     pub name: String,
     /// Where log and records are kept.
@@ -66,6 +71,8 @@ pub struct StoreConfig {
     pub timing: Timing,
     /// Limits of the replication.
     pub limits: Limits,
+    /// The versions that this node says it knows: those of this program, unless a test plays an older or a newer one.
+    pub versions: Versions,
     /// Broken links, for tests and chaos runs.
     pub faults: Faults,
     /// Disk, network and clock; those of the operating system unless a simulation brings its own.
@@ -79,6 +86,7 @@ impl StoreConfig {
             name: format!("node-{}", identity.node_id),
             identity,
             ca: None,
+            keeper: None,
             data_dir: data_dir.into(),
             listen,
             advertise: None,
@@ -89,6 +97,7 @@ impl StoreConfig {
             proposal_timeout: Duration::from_secs(20),
             timing: Timing::default(),
             limits: Limits::default(),
+            versions: Versions::default(),
             faults: Faults::default(),
             environment: Environment::default(),
         }

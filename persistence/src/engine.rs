@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
 use persistence_model::codec::DecodeError;
-use persistence_model::{Applied, Command, Event, FileKey, LogTime, NodeId, State};
+use persistence_model::{Applied, Command, Event, FileKey, LogTime, NodeId, Outcome, Rejection, State};
 use raftstore::environment::Clock;
 use raftstore::{Change, Machine};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::accord::{ACCORD_KEY, Accord};
 use crate::catch_up;
 use crate::debts::Debts;
 use crate::entry::{Entry, EntryOutcome};
@@ -20,6 +21,11 @@ use crate::lease::holder::Holder;
 /// Key of the authority; the model's keys begin with lower bytes.
 const AUTHORITY_KEY: &[u8] = &[0xF1];
 const AUTHORITY_VERSION: u8 = 1;
+
+/// Tells whether a key is the engine's own rather than a record's.
+pub(crate) fn is_engine_key(key: &[u8]) -> bool {
+    key == AUTHORITY_KEY || key == ACCORD_KEY
+}
 
 /// Who may declare nodes dead, and the index of the entry that says so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +45,7 @@ pub(crate) struct Engine {
     pub(crate) history: History,
     debts: Mutex<Debts>,
     authority: watch::Sender<Option<Authority>>,
+    accord: watch::Sender<Accord>,
     /// Counts changes of which lives there are.
     lives: watch::Sender<u64>,
     applied: watch::Sender<u64>,
@@ -55,6 +62,7 @@ struct Replica {
 #[derive(Default)]
 struct Side {
     authority_changed: bool,
+    accord_changed: bool,
     loaded: bool,
     /// The state was replaced, and it is not known yet by that of which index.
     replaced: bool,
@@ -74,6 +82,7 @@ impl Engine {
             history: History::new(),
             debts: Mutex::default(),
             authority: watch::Sender::new(None),
+            accord: watch::Sender::new(Accord::default()),
             lives: watch::Sender::new(0),
             applied: watch::Sender::new(0),
         }
@@ -95,6 +104,14 @@ impl Engine {
 
     pub(crate) fn watch_authority(&self) -> watch::Receiver<Option<Authority>> {
         self.authority.subscribe()
+    }
+
+    pub(crate) fn accord(&self) -> Accord {
+        self.accord.borrow().clone()
+    }
+
+    pub(crate) fn watch_accord(&self) -> watch::Receiver<Accord> {
+        self.accord.subscribe()
     }
 
     pub(crate) fn watch_lives(&self) -> watch::Receiver<u64> {
@@ -185,6 +202,22 @@ impl Engine {
         }
     }
 
+    fn change_accord(&self, change: &crate::accord::Change) -> EntryOutcome {
+        let mut accord = self.accord();
+        let outcome = match accord.apply(change) {
+            Ok(()) => {
+                self.side.lock().accord_changed = true;
+                self.accord.send_replace(accord);
+                Outcome::Done
+            }
+            Err(because) => {
+                tracing::debug!(?change, because, "a change of the accord is passed over, as it is on every node");
+                Outcome::Rejected(Rejection::NoSuchRecord)
+            }
+        };
+        EntryOutcome::Applied(Applied { outcome, events: Vec::new(), interested: Vec::new() })
+    }
+
     fn take_authority(&self, authority: Option<Authority>) {
         self.side.lock().authority_changed = true;
         self.authority.send_replace(authority);
@@ -204,6 +237,7 @@ impl Machine for Engine {
                 self.take_authority(Some(Authority { index, node }));
                 EntryOutcome::Taken
             }
+            Ok(Entry::Accord(change)) => self.change_accord(&change),
             // Going on without it would make this replica differ from those that understand it.
             Err(DecodeError::Version(version)) => panic!("the log entry {index} has format version {version}: this program is too old"),
             Err(error) => {
@@ -219,23 +253,36 @@ impl Machine for Engine {
         if std::mem::take(&mut self.side.lock().authority_changed) {
             changes.push((AUTHORITY_KEY.to_vec(), self.authority().map(encode_authority)));
         }
+        if std::mem::take(&mut self.side.lock().accord_changed) {
+            changes.push((ACCORD_KEY.to_vec(), Some(self.accord().encode())));
+        }
         changes
     }
 
     fn load(&self, entries: &mut dyn Iterator<Item = (Vec<u8>, Vec<u8>)>) -> Result<(), String> {
         let mut authority = None;
+        let mut accord = Accord::default();
         let mut damaged = None;
         let records = entries.filter(|(key, value)| {
-            if key != AUTHORITY_KEY {
+            if !is_engine_key(key) {
                 return true;
             }
-            authority = decode_authority(value);
-            damaged = authority.is_none().then_some("the record of the authority makes no sense");
+            if key == AUTHORITY_KEY {
+                authority = decode_authority(value);
+                if authority.is_none() {
+                    damaged = Some("the record of the authority makes no sense".to_owned());
+                }
+            } else {
+                match Accord::decode(value, raftstore::Versions::default().newest) {
+                    Ok(read) => accord = read,
+                    Err(because) => damaged = Some(because),
+                }
+            }
             false
         });
         let new = State::load(records).map_err(|error| error.to_string())?;
         if let Some(because) = damaged {
-            return Err(because.to_owned());
+            return Err(because);
         }
         let first = {
             let mut side = self.side.lock();
@@ -245,7 +292,11 @@ impl Machine for Engine {
         self.history.forget();
         let old = std::mem::replace(&mut self.replica.write().state, new);
         self.authority.send_replace(authority);
-        self.side.lock().authority_changed = false;
+        self.accord.send_replace(accord);
+        {
+            let mut side = self.side.lock();
+            (side.authority_changed, side.accord_changed) = (false, false);
+        }
         if !first {
             let events: Vec<_> = self.with_state(|new| catch_up::events_between(&old, new)).into_iter().map(Arc::new).collect();
             tracing::info!(events = events.len(), "a snapshot replaced the records");

@@ -5,16 +5,19 @@
 //! declaration arrives, cannot kill a node whose lease the present one has renewed.
 //!
 //! ```text
-//! entry:    tag u8 | 1: command | 2: authority u64le, command | 3: node u64le
+//! entry:    tag u8 | 1: command | 2: authority u64le, command | 3: node u64le | 4: change of the accord
 //! outcome:  tag u8 | 0: applied (codec of the model, without events) | 1 void | 2 authority taken | 3 not understood
 //! ```
 
 use persistence_model::codec::{self, DecodeError};
 use persistence_model::{Applied, Command, NodeId};
 
+use crate::accord::Change;
+
 const PLAIN: u8 = 1;
 const GUARDED: u8 = 2;
 const TAKE: u8 = 3;
+const ACCORD: u8 = 4;
 
 const APPLIED: u8 = 0;
 const VOID: u8 = 1;
@@ -30,6 +33,8 @@ pub(crate) enum Entry {
     Guarded { authority: u64, command: Command },
     /// A node takes authority.
     TakeAuthority { node: NodeId },
+    /// The nodes agree on something about themselves. Written from level 2 on.
+    Accord(Change),
 }
 
 impl Entry {
@@ -38,6 +43,7 @@ impl Entry {
             Self::Plain(command) => [&[PLAIN][..], &codec::encode_command(command)].concat(),
             Self::Guarded { authority, command } => [&[GUARDED][..], &authority.to_le_bytes(), &codec::encode_command(command)].concat(),
             Self::TakeAuthority { node } => [&[TAKE][..], &node.0.to_le_bytes()].concat(),
+            Self::Accord(change) => [&[ACCORD][..], &change.encode()].concat(),
         }
     }
 
@@ -53,6 +59,10 @@ impl Entry {
                 let node = <[u8; 8]>::try_from(rest).map_err(|_| DecodeError::Truncated)?;
                 Ok(Self::TakeAuthority { node: NodeId(u64::from_le_bytes(node)) })
             }
+            ACCORD => Change::decode(rest).map(Self::Accord).map_err(|version| match version {
+                Some(version) => DecodeError::Version(u16::from(version)),
+                None => DecodeError::Payload("no change of the accord".to_owned()),
+            }),
             tag => Err(DecodeError::Version(u16::from(tag))),
         }
     }
@@ -105,6 +115,7 @@ mod tests {
             Entry::Plain(Command::Expire),
             Entry::Guarded { authority: 0x0102_0304_0506_0708, command: Command::NodeRemove { node: NodeId(3) } },
             Entry::TakeAuthority { node: NodeId(9) },
+            Entry::Accord(Change::Level(2)),
         ];
         for entry in entries {
             let bytes = entry.encode();

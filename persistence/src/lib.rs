@@ -15,16 +15,24 @@
 //!   .with_state_at(|&State, EventPosition| R)               where a watch goes on from what was seen
 //!   .subscribe() -> broadcast::Receiver<Arc<Event>>         .observe(Fn(&Event)): called inside apply, must be quick
 //!   .suspect(node)                                          have the port of a node looked at now
-//!   .status() .watch_leader() .has_leader() .create_token(ttl) .promote(node) .remove(node) .transfer_leader(node)
+//!   .status() .watch_leader() .has_leader() .create_token(ttl) .promote(node) .remove(node) .transfer_leader(node) .drain(node, on)
+//!   .certificates() .renew_certificate() .renew_authority() .retire_authority()
+//!   .backup(notes, out)                                     a consistent copy of the records while clients are served
 //!   .shutdown()                                             hands everything over first;   .kill() as if the process died
+//! Backup::read(input) restore(config, dir, backup, rebirth) the first node of a new cluster that begins with one
 //! join(token, wish, own address) -> JoinGrant               before open, on a new node
 //! ```
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "tests"))]
 
+mod accord;
+mod agree;
+mod backup;
 mod call;
 mod catch_up;
+mod certificates;
 mod config;
 mod debts;
+mod drain;
 mod engine;
 mod entry;
 mod error;
@@ -40,13 +48,17 @@ mod store;
 mod warden;
 mod watch;
 
+pub use backup::{Backup, restore};
+pub use certificates::{CertificateReport, Keeper, Renewal};
 pub use config::{Fence, StoreConfig};
 pub use error::{OpenError, StoreError};
 pub use history::{EventPosition, NoPosition, PlacedEvent, Scope};
 pub use lease::holder::Life;
-pub use raftstore::pki::{ClusterCa, JoinToken, NodeIdentity, PkiError};
+pub use raftstore::backup::{BackupError, BackupHead, BackupSize};
+pub use raftstore::pki::{CertificateFacts, ClusterCa, JoinToken, NodeIdentity, PkiError};
 pub use raftstore::{
-    Faults, JoinError, JoinGrant, Leader, Limits, Member, MembershipError, Role, StartError, Status as RaftStatus, Timing, Traffic, join,
+    Faults, JoinError, JoinGrant, Leader, Limits, Member, MembershipError, Role, StartError, Status as RaftStatus, Timing, Traffic, Versions,
+    join,
 };
 pub use store::{Store, StoreStatus};
 pub use watch::{EventStream, WatchError};

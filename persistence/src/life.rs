@@ -93,7 +93,7 @@ impl Inner {
                     (self.config.lease / 4).saturating_sub(self.config.environment.clock.since(sent))
                 }
                 Some(Answer::Over) => return,
-                Some(Answer::NotMine | Answer::Done | Answer::Nonsense) | None => RETRY_PAUSE,
+                Some(_) | None => RETRY_PAUSE,
             };
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}

@@ -39,7 +39,7 @@ impl Inner {
             Entry::Plain(command) | Entry::Guarded { command, .. } => {
                 self.engine.with_state(|state| (command.class(state), command.route(state).group()))
             }
-            Entry::TakeAuthority { .. } => (Class::Persistent, Group::HOME),
+            Entry::TakeAuthority { .. } | Entry::Accord(_) => (Class::Persistent, Group::HOME),
         };
         assert_eq!(group, Group::HOME, "there is one Raft group; with several, this is where one is chosen");
         let applied = self.raft().propose(entry.encode(), raft_class(class), timeout).await?;

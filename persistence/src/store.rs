@@ -59,6 +59,10 @@ pub(crate) struct Inner {
     pub(crate) barriers_asked: AtomicU64,
     pub(crate) watchdog: Option<Watchdog>,
     pub(crate) door: Arc<Door>,
+    /// One change of this node's certificate at a time.
+    pub(crate) certificate_turn: tokio::sync::Mutex<()>,
+    /// This node was told that it is being removed.
+    pub(crate) leaving: watch::Sender<bool>,
     raft: OnceLock<RaftStore>,
     pub(crate) stop: CancellationToken,
     pub(crate) tasks: TaskTracker,
@@ -75,6 +79,12 @@ pub struct StoreStatus {
     pub lease_valid: bool,
     /// The node that gives leases.
     pub authority: Option<NodeId>,
+    /// The format level that the cluster has agreed on: all members know it.
+    pub level: u16,
+    /// The newest level that this node's program knows.
+    pub newest_level: u16,
+    /// The members that turned this node away, and why.
+    pub refusals: std::collections::BTreeMap<u64, String>,
 }
 
 impl Store {
@@ -106,6 +116,8 @@ impl Store {
             barriers_asked: AtomicU64::new(0),
             watchdog,
             door: door.clone(),
+            certificate_turn: tokio::sync::Mutex::default(),
+            leaving: watch::Sender::new(false),
             raft: OnceLock::new(),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -117,7 +129,11 @@ impl Store {
         inner.tasks.spawn(inner.clone().live());
         inner.tasks.spawn(inner.clone().guard());
         inner.tasks.spawn(inner.clone().scavenge());
+        inner.heed_accord(&inner.engine.accord());
         inner.tasks.spawn(inner.clone().heed_failure());
+        inner.tasks.spawn(inner.clone().agree());
+        inner.tasks.spawn(inner.clone().keep_certificates());
+        inner.tasks.spawn(inner.clone().yield_lead());
         Ok(Self { inner })
     }
 
@@ -233,6 +249,9 @@ impl Store {
             incarnation: self.incarnation(),
             lease_valid: self.lease_valid(),
             authority: self.inner.engine.authority().map(|authority| authority.node),
+            level: self.inner.engine.accord().level,
+            newest_level: self.inner.config.versions.newest,
+            refusals: self.inner.raft().refusals(),
         }
     }
 
@@ -317,7 +336,7 @@ impl Inner {
         raft.limits = config.limits;
         raft.faults = config.faults.clone();
         raft.environment = config.environment.clone();
-        raft.ca = config.ca.clone().map(Arc::new);
+        raft.versions = config.versions;
         raft.admission = Some(self.door.clone());
         let weak = Arc::downgrade(self);
         raft.call_handler = Some(Arc::new(move |from, payload| answer(weak.clone(), NodeId(from), payload).boxed()));

@@ -11,7 +11,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use persistence_model::{Command, Incarnation, Node, NodeId, Outcome};
-use raftstore::{CallError, Passed, Point, Probe};
+use raftstore::{CallError, JoinRequest, Passed, Point, Probe};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -294,6 +294,15 @@ impl Inner {
             }
             Call::Attend => {
                 self.stop.run_until_cancelled(sleep(ATTEND)).await;
+                Answer::Done
+            }
+            Call::Admit { secret, node_id, address, public_key } => {
+                self.admit_for_another(JoinRequest { secret, node_id, address, public_key }).await
+            }
+            Call::Certify { public_key } => self.certify(from, &public_key),
+            Call::Certificates => self.report_certificates(),
+            Call::Leave => {
+                self.leave().await;
                 Answer::Done
             }
         }

@@ -47,6 +47,12 @@ pub(crate) enum Kind {
     Life = 12,
     /// A batch of a simulated database.
     Batch = 13,
+    /// The head of a backup.
+    BackupHead = 40,
+    /// A piece of a backup.
+    BackupPiece = 41,
+    /// The end of a backup.
+    BackupEnd = 42,
 }
 
 /// Why bytes are not the value that they should be.

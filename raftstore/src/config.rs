@@ -11,7 +11,8 @@ use futures::future::BoxFuture;
 
 use crate::environment::Environment;
 use crate::faults::Faults;
-use crate::pki::{ClusterCa, NodeIdentity};
+use crate::pki::NodeIdentity;
+use crate::wire::{PROTOCOL_NEWEST, PROTOCOL_OLDEST};
 
 /// Answers application calls of other nodes: `(from node, payload) -> answer`.
 pub type CallHandler = Arc<dyn Fn(u64, Vec<u8>) -> BoxFuture<'static, Vec<u8>> + Send + Sync>;
@@ -25,12 +26,41 @@ pub struct JoinRequest {
     pub node_id: Option<u64>,
     /// The address under which other nodes shall reach it.
     pub address: String,
+    /// The public half of its key, for [`crate::pki::ClusterCa::certify`].
+    pub public_key: Vec<u8>,
 }
 
-/// Decides about join tokens. The caller keeps the tokens, so that each is used once in the whole cluster.
+/// What a joining node is given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admitted {
+    /// Its id.
+    pub node_id: u64,
+    /// Its certificate.
+    pub certificate_pem: String,
+    /// The authorities that it shall trust; the one that issued its certificate comes first.
+    pub authorities_pem: String,
+}
+
+/// Decides about join tokens and has certificates made. The caller keeps the tokens, so that each is used once in the whole cluster, and
+/// knows who holds the authority.
 pub trait Admission: Send + Sync + 'static {
-    /// Redeems a token: returns the id of the new node, or why it is refused.
-    fn redeem(&self, request: JoinRequest) -> BoxFuture<'static, Result<u64, String>>;
+    /// Redeems a token: returns what the new node is given, or why it is refused.
+    fn admit(&self, request: JoinRequest) -> BoxFuture<'static, Result<Admitted, String>>;
+}
+
+/// Which versions of the conversation between nodes, and of what they write, a program knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Versions {
+    /// The oldest.
+    pub oldest: u16,
+    /// The newest.
+    pub newest: u16,
+}
+
+impl Default for Versions {
+    fn default() -> Self {
+        Self { oldest: PROTOCOL_OLDEST, newest: PROTOCOL_NEWEST }
+    }
 }
 
 /// How fast nodes notice each other's silence.
@@ -111,8 +141,8 @@ pub struct Config {
     pub call_handler: Option<CallHandler>,
     /// Decides about joining nodes; without it nobody joins through this node.
     pub admission: Option<Arc<dyn Admission>>,
-    /// The cluster's authority, which issues certificates to joining nodes; without it nobody joins through this node.
-    pub ca: Option<Arc<ClusterCa>>,
+    /// The versions that this node says it knows: those of this program, unless a test plays an older or a newer one.
+    pub versions: Versions,
     /// Broken links, for tests and chaos runs.
     pub faults: Faults,
     /// Names this boot of the machine; `None`: the kernel's own id. A node that finds another one than it left behind lost power.
@@ -133,7 +163,7 @@ impl Config {
             limits: Limits::default(),
             call_handler: None,
             admission: None,
-            ca: None,
+            versions: Versions::default(),
             faults: Faults::default(),
             boot_id: None,
             environment: Environment::default(),

@@ -16,11 +16,13 @@
 //!   .status() .leader() .watch_leader() .applied() .time_ms() .node_id() .cluster() .local_addr()
 //!   .add_learner(node, address) .promote(node) .remove(node) .change_address(node, address) .transfer_leader(node)
 //!   .stopped().await -> why                     resolves when the node has failed or was shut down: then end the process
+//!   .export(about, notes, out) .begin_from(origin, entries)                                     backup of a running store; a new cluster from one
 //!   .shutdown()
 //! join(token, wish, own address) -> JoinGrant { identity, members }                    before start, on a new node
 //! ```
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "tests"))]
 
+pub mod backup;
 mod clock;
 mod codec;
 mod config;
@@ -36,12 +38,12 @@ mod transport;
 mod types;
 mod wire;
 
-pub use config::{Admission, CallHandler, Config, JoinRequest, Limits, Timing};
+pub use config::{Admission, Admitted, CallHandler, Config, JoinRequest, Limits, Timing, Versions};
 pub use environment::Environment;
 pub use error::{CallError, MembershipError, ProposeError, ReadError, StartError};
 pub use faults::{Faults, Passed, Point, Reaction, Watcher};
 pub use machine::{Applied, Change, Class, Machine};
 pub use status::{Leader, Member, Probe, Role, Status};
-pub use store::RaftStore;
+pub use store::{Origin, RaftStore};
 pub use transport::join::{JoinError, JoinGrant, join};
 pub use transport::traffic::{Sent, Traffic};

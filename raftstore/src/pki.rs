@@ -1,16 +1,30 @@
-//! The cluster's certificates: one authority made with the cluster, one certificate per node, one-time join tokens.
+//! The cluster's certificates: an authority, one certificate per node, one-time join tokens.
 //!
-//! Every connection between nodes is TLS with certificates of this authority on both sides. A node's name in its certificate holds its
-//! cluster and its id, so that a valid certificate of one node cannot speak for another. Knows nothing of sockets.
+//! Every connection between nodes is TLS with certificates of the cluster's authority on both sides. A node's name in its certificate holds
+//! its cluster and its id, so that a valid certificate of one node cannot speak for another. A node makes its own key and shows only the
+//! public half of it. While an authority is being replaced, nodes trust two. Knows nothing of sockets.
 
 use std::fmt;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::{digest, rand};
-use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PublicKeyData,
+    SubjectPublicKeyInfo, date_time_ymd,
+};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
+
+/// How long a node's certificate is good. Nodes renew theirs by themselves when a third of it is left.
+pub const NODE_LIFETIME: Duration = Duration::from_secs(397 * 24 * 3600);
+/// How long an authority is good.
+pub const AUTHORITY_LIFETIME: Duration = Duration::from_secs(20 * 365 * 24 * 3600);
+/// A node renews its certificate when less than this is left.
+const RENEWED_BEFORE: Duration = Duration::from_secs(132 * 24 * 3600);
+/// More authorities at a time than any replacement needs.
+const AUTHORITIES_MAX: usize = 8;
 
 /// Why a certificate, key or token is not usable.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -64,46 +78,124 @@ impl fmt::Debug for ClusterCa {
 impl ClusterCa {
     /// Makes the authority of a new cluster.
     pub fn create() -> Result<Self, PkiError> {
+        Self::of_cluster(Uuid::new_v4())
+    }
+
+    /// Makes another authority for the same cluster, to take the place of this one.
+    pub fn successor(&self) -> Result<Self, PkiError> {
+        Self::of_cluster(self.cluster)
+    }
+
+    fn of_cluster(cluster: Uuid) -> Result<Self, PkiError> {
         let make = |err: rcgen::Error| PkiError::Make(err.to_string());
-        let cluster = Uuid::new_v4();
         let key = KeyPair::generate().map_err(make)?;
         let mut params = CertificateParams::default();
-        // Good from the beginning of time: a machine whose clock has lost its battery stays a member.
-        params.not_before = rcgen::date_time_ymd(1970, 1, 1);
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        set_validity(&mut params, SystemTime::now(), AUTHORITY_LIFETIME);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         params.distinguished_name.push(DnType::CommonName, format!("cluster {cluster}"));
         let certificate = params.self_signed(&key).map_err(make)?;
         Ok(Self { cluster, certificate_pem: certificate.pem(), key_pem: key.serialize_pem() })
     }
 
-    /// Issues a certificate to a node.
+    /// Makes a key and a certificate for a node of this machine.
     pub fn issue(&self, node_id: u64) -> Result<NodeIdentity, PkiError> {
+        self.issue_for(node_id, NODE_LIFETIME)
+    }
+
+    /// As [`ClusterCa::issue`], good for another time from now on.
+    pub fn issue_for(&self, node_id: u64, lifetime: Duration) -> Result<NodeIdentity, PkiError> {
+        let key = NodeKey::generate()?;
+        let certificate_pem = self.certify_for(node_id, &key.public(), lifetime)?;
+        key.into_identity(self.cluster, node_id, certificate_pem, self.certificate_pem.clone())
+    }
+
+    /// Makes a certificate for a node that showed the public half of its key.
+    pub fn certify(&self, node_id: u64, public_key: &[u8]) -> Result<String, PkiError> {
+        self.certify_for(node_id, public_key, NODE_LIFETIME)
+    }
+
+    fn certify_for(&self, node_id: u64, public_key: &[u8], lifetime: Duration) -> Result<String, PkiError> {
         let make = |err: rcgen::Error| PkiError::Make(err.to_string());
+        let public_key = SubjectPublicKeyInfo::from_der(public_key)
+            .map_err(|err| PkiError::Read { what: "the node's public key", because: err.to_string() })?;
         let ca_key =
             KeyPair::from_pem(&self.key_pem).map_err(|err| PkiError::Read { what: "the authority's key", because: err.to_string() })?;
         let issuer = Issuer::from_ca_cert_pem(&self.certificate_pem, ca_key)
             .map_err(|err| PkiError::Read { what: "the authority's certificate", because: err.to_string() })?;
-        let key = KeyPair::generate().map_err(make)?;
         let name = node_name(self.cluster, node_id);
         let mut params = CertificateParams::new(vec![name.clone()]).map_err(make)?;
-        params.not_before = rcgen::date_time_ymd(1970, 1, 1);
         params.distinguished_name.push(DnType::CommonName, name);
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
-        let certificate = params.signed_by(&key, &issuer).map_err(make)?;
-        Ok(NodeIdentity {
-            cluster: self.cluster,
-            node_id,
-            ca_pem: self.certificate_pem.clone(),
-            certificate_pem: certificate.pem(),
-            key_pem: key.serialize_pem(),
-        })
+        // A clock that has lost its battery is at least as late as the authority's making.
+        let until = u64::try_from(self.facts()?.until_unix_s).unwrap_or_default();
+        let made = UNIX_EPOCH + Duration::from_secs(until).saturating_sub(AUTHORITY_LIFETIME);
+        set_validity(&mut params, SystemTime::now().max(made), lifetime);
+        Ok(params.signed_by(&public_key, &issuer).map_err(make)?.pem())
+    }
+
+    /// What its certificate says.
+    pub fn facts(&self) -> Result<CertificateFacts, PkiError> {
+        facts(&parse_certificate("the authority's certificate", &self.certificate_pem)?)
     }
 
     /// The fingerprint of the authority's certificate, which join tokens carry.
     pub fn fingerprint(&self) -> Result<[u8; 32], PkiError> {
         Ok(fingerprint(&parse_certificate("the authority's certificate", &self.certificate_pem)?))
+    }
+}
+
+/// A node's key before it has a certificate.
+pub struct NodeKey(KeyPair);
+
+impl fmt::Debug for NodeKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("NodeKey")
+    }
+}
+
+impl NodeKey {
+    /// Makes one.
+    pub fn generate() -> Result<Self, PkiError> {
+        KeyPair::generate().map(Self).map_err(|err| PkiError::Make(err.to_string()))
+    }
+
+    /// The half that may be shown: what [`ClusterCa::certify`] wants.
+    pub fn public(&self) -> Vec<u8> {
+        self.0.subject_public_key_info()
+    }
+
+    /// Joins the key with what the authority made for it. The first of `ca_pem` must have issued the certificate.
+    pub fn into_identity(self, cluster: Uuid, node_id: u64, certificate_pem: String, ca_pem: String) -> Result<NodeIdentity, PkiError> {
+        let identity = NodeIdentity { cluster, node_id, ca_pem, certificate_pem, key_pem: self.0.serialize_pem() };
+        identity.authorities()?;
+        let unfit = |because: &str| PkiError::Read { what: "the certificate that the authority made", because: because.to_owned() };
+        let certificate = identity.certificate()?;
+        let parsed = rustls::server::ParsedCertificate::try_from(&certificate).map_err(|err| unfit(&err.to_string()))?;
+        rustls::client::verify_server_name(&parsed, &server_name(cluster, node_id)).map_err(|_| unfit("it is another node's"))?;
+        Ok(identity)
+    }
+}
+
+/// What a certificate says of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificateFacts {
+    /// SHA-256 of it: its name among authorities.
+    pub fingerprint: [u8; 32],
+    /// No longer good after that, in seconds since 1970.
+    pub until_unix_s: i64,
+}
+
+impl CertificateFacts {
+    /// Seconds that are left at a time; negative when it is over.
+    pub fn left_s(&self, now: SystemTime) -> i64 {
+        self.until_unix_s.saturating_sub(unix_s(now))
+    }
+
+    /// Tells whether less than a third of a node's certificate's life is left: time for a new one.
+    pub fn is_old(&self, now: SystemTime) -> bool {
+        self.left_s(now) < i64::try_from(RENEWED_BEFORE.as_secs()).unwrap_or(i64::MAX)
     }
 }
 
@@ -115,7 +207,7 @@ pub struct NodeIdentity {
     pub cluster: Uuid,
     /// Its id in the cluster.
     pub node_id: u64,
-    /// The authority's certificate.
+    /// The certificates of the authorities that it trusts, one after the other. The first has issued the node's own.
     pub ca_pem: String,
     /// The node's certificate.
     pub certificate_pem: String,
@@ -130,8 +222,55 @@ impl fmt::Debug for NodeIdentity {
 }
 
 impl NodeIdentity {
-    pub(crate) fn ca(&self) -> Result<CertificateDer<'static>, PkiError> {
+    /// Trusts these authorities from now on, and nobody else. The one that issued the node's certificate must be among them.
+    pub fn trusting(&self, authorities_pem: &[String]) -> Result<Self, PkiError> {
+        let own = fingerprint(&self.issuer()?);
+        let mut issuer = None;
+        let mut others = Vec::new();
+        for pem in authorities_pem {
+            let certificate = parse_certificate("an authority's certificate", pem)?;
+            if fingerprint(&certificate) == own { issuer = Some(pem.clone()) } else { others.push(pem.clone()) }
+        }
+        let because = "it would no longer trust the authority of its own certificate".to_owned();
+        let issuer = issuer.ok_or(PkiError::Read { what: "the list of authorities", because })?;
+        let ca_pem = std::iter::once(issuer).chain(others).map(|pem| pem.trim_end().to_owned() + "\n").collect();
+        Ok(Self { ca_pem, ..self.clone() })
+    }
+
+    /// What the node's certificate says.
+    pub fn facts(&self) -> Result<CertificateFacts, PkiError> {
+        facts(&self.certificate()?)
+    }
+
+    /// What the certificates of the trusted authorities say; that of the node's own comes first.
+    pub fn authorities_facts(&self) -> Result<Vec<CertificateFacts>, PkiError> {
+        self.authorities()?.iter().map(facts).collect()
+    }
+
+    /// The certificates of the trusted authorities, each as text.
+    pub fn authorities_pem(&self) -> Vec<String> {
+        const END: &str = "-----END CERTIFICATE-----";
+        self.ca_pem.split_inclusive(END).map(str::trim).filter(|pem| pem.ends_with(END)).map(|pem| format!("{pem}\n")).collect()
+    }
+
+    pub(crate) fn authorities(&self) -> Result<Vec<CertificateDer<'static>>, PkiError> {
+        let what = "the authority's certificate";
+        let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(self.ca_pem.as_bytes()).take(AUTHORITIES_MAX).collect();
+        match all {
+            Ok(all) if all.is_empty() => Err(PkiError::Read { what, because: "there is none".to_owned() }),
+            Ok(all) => Ok(all),
+            Err(err) => Err(PkiError::Read { what, because: err.to_string() }),
+        }
+    }
+
+    /// The authority that issued the node's certificate.
+    pub(crate) fn issuer(&self) -> Result<CertificateDer<'static>, PkiError> {
         parse_certificate("the authority's certificate", &self.ca_pem)
+    }
+
+    /// The fingerprint of the authority that issued the node's certificate: what a join token for this node carries.
+    pub fn issuer_fingerprint(&self) -> Result<[u8; 32], PkiError> {
+        Ok(fingerprint(&self.issuer()?))
     }
 
     pub(crate) fn certificate(&self) -> Result<CertificateDer<'static>, PkiError> {
@@ -146,6 +285,33 @@ impl NodeIdentity {
 
 fn parse_certificate(what: &'static str, pem: &str) -> Result<CertificateDer<'static>, PkiError> {
     CertificateDer::from_pem_slice(pem.as_bytes()).map_err(|err| PkiError::Read { what, because: err.to_string() })
+}
+
+fn unix_s(time: SystemTime) -> i64 {
+    time.duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
+}
+
+/// Good from the beginning of time: a machine whose clock has lost its battery stays a member.
+fn set_validity(params: &mut CertificateParams, from: SystemTime, lifetime: Duration) {
+    let epoch = date_time_ymd(1970, 1, 1);
+    let since = from.duration_since(UNIX_EPOCH).unwrap_or_default();
+    params.not_before = epoch;
+    params.not_after = epoch + since + lifetime;
+}
+
+/// The fingerprint of a certificate that is text.
+pub fn fingerprint_of_pem(pem: &str) -> Result<[u8; 32], PkiError> {
+    Ok(fingerprint(&parse_certificate("an authority's certificate", pem)?))
+}
+
+fn facts(certificate: &CertificateDer<'_>) -> Result<CertificateFacts, PkiError> {
+    let parsed = x509_parser::parse_x509_certificate(certificate);
+    let (_, parsed) = parsed.map_err(|err| PkiError::Read { what: "a certificate", because: err.to_string() })?;
+    let validity = parsed.validity();
+    Ok(CertificateFacts {
+        fingerprint: fingerprint(certificate),
+        until_unix_s: validity.not_after.timestamp(),
+    })
 }
 
 /// Makes the TLS name of a node. The name is always a valid DNS name.
@@ -258,17 +424,62 @@ mod tests {
     }
 
     #[test]
-    fn certificates_are_good_whatever_the_clock_says() {
+    fn certificates_are_good_from_the_beginning_of_time_to_their_end() {
         let identity = ClusterCa::create().unwrap().issue(7).unwrap();
         let der = identity.certificate().unwrap();
         let parsed = rustls::server::ParsedCertificate::try_from(&der).unwrap();
         let mut roots = rustls::RootCertStore::empty();
-        roots.add(identity.ca().unwrap()).unwrap();
+        roots.add(identity.issuer().unwrap()).unwrap();
         let algorithms = rustls::crypto::aws_lc_rs::default_provider().signature_verification_algorithms.all;
-        // 1970, 2001, 2096, 2984.
-        for seconds in [0, 1_000_000_000, 4_000_000_000, 32_000_000_000] {
-            let now = rustls::pki_types::UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds));
-            rustls::client::verify_server_cert_signed_by_trust_anchor(&parsed, &roots, &[], now, algorithms).unwrap();
+        let end = u64::try_from(identity.facts().unwrap().until_unix_s).unwrap();
+        // 1970, 2001, a day before and after its end.
+        for (seconds, is_good) in [(0, true), (1_000_000_000, true), (end - 86_400, true), (end + 86_400, false)] {
+            let now = rustls::pki_types::UnixTime::since_unix_epoch(Duration::from_secs(seconds));
+            let verified = rustls::client::verify_server_cert_signed_by_trust_anchor(&parsed, &roots, &[], now, algorithms);
+            assert_eq!(verified.is_ok(), is_good, "{seconds}");
         }
+    }
+
+    #[test]
+    fn a_certificate_says_how_long_it_is_good() {
+        let ca = ClusterCa::create().unwrap();
+        let now = SystemTime::now();
+        let day = 24 * 3600;
+        let long = ca.issue(1).unwrap().facts().unwrap();
+        assert!((396 * day..=397 * day).contains(&long.left_s(now)), "{long:?}");
+        assert!(!long.is_old(now) && long.is_old(now + Duration::from_secs(300 * 24 * 3600)));
+        let short = ca.issue_for(1, Duration::from_secs(600)).unwrap().facts().unwrap();
+        assert!(short.is_old(now) && short.left_s(now) > 0);
+        assert!(ca.facts().unwrap().left_s(now) > 19 * 365 * day);
+    }
+
+    #[test]
+    fn a_key_fits_only_its_own_certificate() {
+        let ca = ClusterCa::create().unwrap();
+        let key = NodeKey::generate().unwrap();
+        let pem = ca.certify(5, &key.public()).unwrap();
+        let identity = key.into_identity(ca.cluster, 5, pem.clone(), ca.certificate_pem.clone()).unwrap();
+        assert_eq!(identity.issuer_fingerprint().unwrap(), ca.fingerprint().unwrap());
+        let another = NodeKey::generate().unwrap().into_identity(ca.cluster, 6, pem, ca.certificate_pem.clone());
+        assert!(another.is_err_and(|err| err.to_string().contains("another node's")));
+        assert!(ca.certify(5, b"no key").is_err());
+    }
+
+    #[test]
+    fn two_authorities_are_trusted_while_one_takes_the_others_place() {
+        let old = ClusterCa::create().unwrap();
+        let new = old.successor().unwrap();
+        assert_eq!(new.cluster, old.cluster);
+        assert_ne!(new.fingerprint(), old.fingerprint());
+        let before = old.issue(1).unwrap();
+        let both = before.trusting(&[new.certificate_pem.clone(), old.certificate_pem.clone()]).unwrap();
+        let prints =
+            |identity: &NodeIdentity| identity.authorities_facts().unwrap().iter().map(|facts| facts.fingerprint).collect::<Vec<_>>();
+        assert_eq!(prints(&both), [old.fingerprint().unwrap(), new.fingerprint().unwrap()], "the issuer comes first");
+        assert_eq!(both.authorities_pem().len(), 2);
+        assert!(before.trusting(std::slice::from_ref(&new.certificate_pem)).is_err(), "it would not trust itself");
+        let renewed = new.issue(1).unwrap().trusting(&both.authorities_pem()).unwrap();
+        assert_eq!(prints(&renewed)[0], new.fingerprint().unwrap());
+        assert_eq!(prints(&renewed.trusting(std::slice::from_ref(&new.certificate_pem)).unwrap()).len(), 1);
     }
 }

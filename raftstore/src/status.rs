@@ -28,6 +28,8 @@ pub struct Member {
     pub voter: bool,
     /// The last entry that it is known to hold, told by the leader only.
     pub matched: Option<u64>,
+    /// The newest version that it is known to speak, as far as it has spoken with this node.
+    pub newest_version: Option<u16>,
 }
 
 /// The leader that a node knows of.

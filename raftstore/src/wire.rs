@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::types::{Blob, Command, LeaderId, LogId, SnapshotMeta, TypeConfig, Vote};
 
-/// The version of the conversation; both sides use the lower one of the two newest.
+/// The version of the conversation; both sides use the lower one of the two newest. 2: entries about the cluster's own agreements.
 pub(crate) const PROTOCOL_NEWEST: u16 = 2;
 /// The oldest version that is still understood.
 pub(crate) const PROTOCOL_OLDEST: u16 = 1;
@@ -23,8 +23,16 @@ pub(crate) const PROTOCOL_OLDEST: u16 = 1;
 /// The first word on a connection.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) enum Opening {
-    Hello { oldest: u16, newest: u16, cluster: u128, from: u64, to: u64 },
+    Hello {
+        oldest: u16,
+        newest: u16,
+        cluster: u128,
+        from: u64,
+        to: u64,
+    },
+    /// As version 1 asked: the member made the key. Only refused nowadays.
     Join(Join),
+    AskToJoin(AskToJoin),
 }
 
 /// A node without certificate asks to join.
@@ -35,12 +43,22 @@ pub(crate) struct Join {
     pub(crate) address: String,
 }
 
+/// A node without certificate asks to join, and shows the public half of the key that it made.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct AskToJoin {
+    pub(crate) secret: [u8; 32],
+    pub(crate) node_id: Option<u64>,
+    pub(crate) address: String,
+    pub(crate) public_key: Vec<u8>,
+}
+
 /// The answer to an opening.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) enum OpeningReply {
     Welcome { version: u16 },
     Joined { node_id: u64, identity: crate::pki::NodeIdentity, members: BTreeMap<u64, String> },
     Refused(String),
+    Admitted { node_id: u64, cluster: u128, certificate_pem: String, authorities_pem: String, members: BTreeMap<u64, String> },
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -9,7 +9,9 @@ use std::time::Duration;
 use common::{Cluster, Map, SOON, start_patiently};
 use futures::future::{BoxFuture, join_all};
 use raftstore::pki::{ClusterCa, JoinToken};
-use raftstore::{Admission, CallError, Class, JoinError, JoinRequest, Limits, Probe, ProposeError, RaftStore, ReadError, Role, StartError};
+use raftstore::{
+    Admission, Admitted, CallError, Class, JoinError, JoinRequest, Limits, Probe, ProposeError, RaftStore, ReadError, Role, StartError,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -245,12 +247,15 @@ async fn a_broken_machine_stops_its_node_with_a_reason() {
     tokio::net::TcpStream::connect(store.local_addr()).await.expect("the process lives, so its port must not say that it is dead");
 }
 
-struct OneToken(parking_lot::Mutex<Option<[u8; 32]>>);
+struct OneToken(parking_lot::Mutex<Option<[u8; 32]>>, ClusterCa);
 
 impl Admission for OneToken {
-    fn redeem(&self, request: JoinRequest) -> BoxFuture<'static, Result<u64, String>> {
+    fn admit(&self, request: JoinRequest) -> BoxFuture<'static, Result<Admitted, String>> {
         let good = self.0.lock().take_if(|secret| *secret == request.secret).is_some();
-        Box::pin(async move { if good { Ok(request.node_id.unwrap_or(2)) } else { Err("the token was used, or never given".to_owned()) } })
+        let node_id = request.node_id.unwrap_or(2);
+        let certificate_pem = self.1.certify(node_id, &request.public_key).unwrap();
+        let admitted = Admitted { node_id, certificate_pem, authorities_pem: self.1.certificate_pem.clone() };
+        Box::pin(async move { if good { Ok(admitted) } else { Err("the token was used, or never given".to_owned()) } })
     }
 }
 
@@ -260,8 +265,7 @@ async fn a_node_joins_with_a_token_once() {
     let address = cluster.stop(1).await;
     let token = JoinToken::create(address.to_string(), cluster.ca.fingerprint().unwrap()).unwrap();
     let mut config = cluster.config(1, Some(address));
-    config.ca = Some(Arc::new(cluster.ca.clone()));
-    config.admission = Some(Arc::new(OneToken(parking_lot::Mutex::new(Some(token.secret)))));
+    config.admission = Some(Arc::new(OneToken(parking_lot::Mutex::new(Some(token.secret)), cluster.ca.clone())));
     let first = start_patiently(config, Arc::new(Map::default())).await;
 
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

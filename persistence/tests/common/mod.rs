@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use persistence::{ClusterCa, Faults, Fence, Limits, NodeIdentity, OpenError, StartError, Store, StoreConfig, join};
+use persistence::{ClusterCa, Faults, Fence, Keeper, Limits, NodeIdentity, OpenError, StartError, Store, StoreConfig, Versions, join};
 use persistence_model::*;
 use smb_types::{AccessMask, CreateOptions, FileAttributes, Guid, ShareAccess, Sid};
 use tempfile::TempDir;
@@ -37,29 +37,41 @@ pub struct Cluster {
     pub faults: Faults,
     pub wish: Wish,
     pub nodes: BTreeMap<u64, Store>,
-    identities: BTreeMap<u64, NodeIdentity>,
-    addresses: BTreeMap<u64, SocketAddr>,
+    pub identities: BTreeMap<u64, NodeIdentity>,
+    /// Where nodes keep their certificates; those without one keep them nowhere.
+    pub keepers: BTreeMap<u64, Arc<dyn Keeper>>,
+    /// What nodes say they know; this program's when nothing is said.
+    pub versions: BTreeMap<u64, Versions>,
+    pub addresses: BTreeMap<u64, SocketAddr>,
 }
 
 impl Cluster {
     /// Nodes 1..=size: the first makes the cluster, the others join with tokens. All serve; share 1 is continuously available.
     pub async fn new(size: u64, wish: Wish) -> Self {
+        Self::with_versions(size, wish, Versions::default()).await
+    }
+
+    /// Of programs that know these versions.
+    pub async fn with_versions(size: u64, wish: Wish, versions: Versions) -> Self {
         let ca = ClusterCa::create().unwrap();
         let identities = BTreeMap::from([(1, ca.issue(1).unwrap())]);
         let (dir, faults) = (TempDir::new().unwrap(), Faults::default());
-        let mut cluster = Self { ca, dir, faults, wish, nodes: BTreeMap::new(), identities, addresses: BTreeMap::new() };
+        let mut cluster = Self {
+            ca,
+            dir,
+            faults,
+            wish,
+            nodes: BTreeMap::new(),
+            identities,
+            keepers: BTreeMap::new(),
+            versions: (1..=size).map(|id| (id, versions)).collect(),
+            addresses: BTreeMap::new(),
+        };
         cluster.start(1).await;
         cluster.store(1).init_cluster("HOLDFAST", Guid([7; 16])).await.unwrap();
         cluster.store(1).wait_serving(SOON).await.unwrap();
         for id in 2..=size {
-            let token = cluster.store(1).create_token(SOON).await.unwrap();
-            let address = free_address();
-            let grant = join(&token, None, &address.to_string()).await.unwrap();
-            assert_eq!(grant.identity.node_id, id);
-            cluster.identities.insert(id, grant.identity);
-            cluster.addresses.insert(id, address);
-            cluster.start(id).await;
-            cluster.store(id).wait_serving(SOON).await.unwrap();
+            assert_eq!(cluster.join_through(1).await, id);
         }
         let settings =
             ShareSettings { path: "/srv".into(), comment: String::new(), ca: true, scaleout: false, encrypt: false, ca_timeout_ms: 60_000 };
@@ -69,11 +81,26 @@ impl Cluster {
         cluster
     }
 
+    /// A node joins with a token of this one, and serves.
+    pub async fn join_through(&mut self, member: u64) -> u64 {
+        let token = self.store(member).create_token(SOON).await.unwrap();
+        let address = free_address();
+        let grant = join(&token, None, &address.to_string()).await.unwrap();
+        let id = grant.identity.node_id;
+        self.identities.insert(id, grant.identity);
+        self.addresses.insert(id, address);
+        self.start(id).await;
+        self.store(id).wait_serving(SOON).await.unwrap();
+        id
+    }
+
     /// What a node is opened with.
     pub fn config(&self, id: u64) -> StoreConfig {
         let listen = self.addresses.get(&id).copied().unwrap_or_else(|| "127.0.0.1:0".parse().unwrap());
         let mut config = StoreConfig::new(self.identities[&id].clone(), self.dir.path().join(format!("node{id}")), listen);
         config.ca = (id == 1).then(|| self.ca.clone());
+        config.keeper = self.keepers.get(&id).cloned();
+        config.versions = self.versions.get(&id).copied().unwrap_or_default();
         config.faults = self.faults.clone();
         config.lease = self.wish.lease;
         config.margin = self.wish.lease / 10;
@@ -266,7 +293,7 @@ pub fn free_address() -> SocketAddr {
 }
 
 /// A stopped node in the same process needs a moment to let go of its directory.
-async fn open_patiently(config: StoreConfig) -> Store {
+pub async fn open_patiently(config: StoreConfig) -> Store {
     timeout(SOON, async {
         loop {
             match Store::open(config.clone()).await {

@@ -18,6 +18,7 @@ pub(crate) mod snapshot;
 pub(crate) mod state;
 #[cfg(test)]
 mod tests;
+pub(crate) mod view;
 
 use std::any::Any;
 use std::io;

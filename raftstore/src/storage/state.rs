@@ -33,10 +33,10 @@ const BATCH_ENTRIES_MAX: usize = 256;
 
 /// How far the state is.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Progress {
-    log_id: Option<LogId>,
-    membership: StoredMembership,
-    time_ms: u64,
+pub(super) struct Progress {
+    pub(super) log_id: Option<LogId>,
+    pub(super) membership: StoredMembership,
+    pub(super) time_ms: u64,
 }
 
 /// What others see of the progress.

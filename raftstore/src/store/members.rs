@@ -124,6 +124,13 @@ impl Core {
                 if membership.voter_ids().count() == 1 {
                     return Response::Refused(format!("node {node_id} is the only voter"));
                 }
+                if *node_id == self.node_id {
+                    // Whoever leads next makes the change: nobody waits for an election meanwhile.
+                    if let Some(successor) = self.successor() {
+                        self.hand_over(successor).await;
+                    }
+                    return Response::NotLeader;
+                }
                 ChangeMembers::RemoveVoters(BTreeSet::from([*node_id]))
             }
             MembershipChange::Remove { node_id } => ChangeMembers::RemoveNodes(BTreeSet::from([*node_id])),
@@ -146,6 +153,13 @@ impl Core {
             },
             Err(RaftError::APIError(_)) => Response::NotLeader,
         }
+    }
+
+    /// The voter that holds most of the log, beside this node.
+    fn successor(&self) -> Option<u64> {
+        let members = self.status().members;
+        let others = members.into_iter().filter(|(id, member)| *id != self.node_id && member.voter);
+        others.max_by_key(|(id, member)| (member.matched, std::cmp::Reverse(*id))).map(|(id, _)| id)
     }
 
     /// Waits until a learner is close to the end of the log. The caller limits the time.

@@ -3,6 +3,7 @@
 //! [`propose`] carries commands to the leader and brings their outcomes home, [`service`] answers other nodes, [`members`] changes the
 //! membership, [`failover`] notices a dead leader, [`waiters`] connects proposals with their apply.
 
+mod backup;
 mod doubt;
 mod failover;
 mod members;
@@ -10,7 +11,9 @@ mod propose;
 mod service;
 pub(crate) mod waiters;
 
-use std::collections::BTreeMap;
+pub use backup::Origin;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::AtomicU64;
@@ -26,22 +29,24 @@ use tokio_util::sync::CancellationToken;
 
 use self::doubt::Standing;
 use crate::clock::LogClock;
-use crate::config::Config;
+use crate::config::{Config, Versions};
 use crate::environment::Environment;
 use crate::environment::net::Listener;
 use crate::error::{CallError, MembershipError, ReadError, StartError};
 use crate::faults::{Passed, Point};
 use crate::machine::Machine;
+use crate::pki::{NodeIdentity, PkiError};
 use crate::status::{Leader, Member, Probe, Role, Status};
 use crate::storage::life::Mark;
 use crate::storage::log::LogStore;
 use crate::storage::snapshot::Incoming;
 use crate::storage::state::{AppliedMark, StateStore};
 use crate::storage::{Database, Opening};
+use crate::transport::gate::Gate;
 use crate::transport::network::{DeadLeader, Network};
 use crate::transport::peers::{Lane, Peers};
 use crate::transport::server::Server;
-use crate::transport::tls::Security;
+use crate::transport::tls::Credentials;
 use crate::transport::traffic::Traffic;
 use crate::types::{Blob, LeaderId, Node, TypeConfig};
 use crate::wire::{Request, Response};
@@ -72,6 +77,8 @@ pub(crate) struct Core {
     local_addr: SocketAddr,
     raft: Raft,
     peers: Arc<Peers>,
+    credentials: Arc<Credentials>,
+    gate: Arc<Gate>,
     state: StateStore,
     clock: Arc<LogClock>,
     waiters: Arc<waiters::Waiters>,
@@ -113,11 +120,12 @@ impl RaftStore {
         raft_config.enable_elect = standing == Standing::Sound;
         let stop = CancellationToken::new();
         let environment = config.environment.clone();
-        let security = Security::new(&config.identity, environment.network.is_trusted())?;
+        let credentials = Credentials::new(config.identity.clone(), environment.network.is_trusted())?;
+        let gate = Arc::new(Gate::new(config.versions));
         let (cluster, limits, faults) = (config.identity.cluster, config.limits, config.faults.clone());
         let peers = {
             let (network, stop) = (environment.network.clone(), stop.child_token());
-            Peers::new(node_id, cluster, network, security.clone(), faults.clone(), limits.frame_bytes_max, stop)
+            Peers::new(node_id, cluster, network, (credentials.clone(), gate.clone()), faults.clone(), limits.frame_bytes_max, stop)
         };
         refuse_twin(&config, &state, &peers, &config.advertise.clone().unwrap_or_else(|| local_addr.to_string())).await?;
         let dead_leader = Arc::new(DeadLeader::default());
@@ -137,6 +145,8 @@ impl RaftStore {
             local_addr,
             raft,
             peers,
+            credentials: credentials.clone(),
+            gate: gate.clone(),
             state,
             clock,
             waiters,
@@ -167,7 +177,7 @@ impl RaftStore {
         tokio::spawn(core.clone().resolve_doubt());
         tokio::spawn(core.clone().sync_now_and_then());
         let counters = core.peers.counters.clone();
-        let server = Server { own_id: node_id, cluster, security, limits, faults, counters, service: core.clone(), stop };
+        let server = Server { own_id: node_id, cluster, security: credentials, gate, limits, faults, counters, service: core.clone(), stop };
         tokio::spawn(server.run(listener));
         Ok(Self { core })
     }
@@ -279,6 +289,36 @@ impl RaftStore {
             Some(because) if !self.core.stop.is_cancelled() => because,
             _ => "shut down".to_owned(),
         }
+    }
+
+    /// Who this node is at present, and the proof.
+    pub fn identity(&self) -> NodeIdentity {
+        self.core.credentials.identity()
+    }
+
+    /// Shows another certificate, and trusts other authorities, on connections made from now on. Keep it on disk before.
+    pub fn use_identity(&self, identity: NodeIdentity) -> Result<(), PkiError> {
+        self.core.credentials.replace(identity)
+    }
+
+    /// The versions that this node says it knows.
+    pub fn versions(&self) -> Versions {
+        self.core.config.versions
+    }
+
+    /// The members that turned this node away, and why.
+    pub fn refusals(&self) -> BTreeMap<u64, String> {
+        self.core.gate.refusals()
+    }
+
+    /// The cluster has agreed on a level: members that do not know it are turned away from now on.
+    pub fn require_version(&self, level: u16) {
+        self.core.gate.require(level);
+    }
+
+    /// Turns these nodes away from now on: they were removed, though their certificates are good.
+    pub fn turn_away(&self, removed: BTreeSet<u64>) {
+        self.core.gate.turn_away(removed);
     }
 
     /// The cluster.
@@ -426,10 +466,11 @@ impl Core {
         let metrics = self.raft.metrics().borrow_watched().clone();
         let matched = |id: &u64| metrics.replication.as_ref().and_then(|all| all.get(id)).and_then(|log_id| log_id.map(|id| id.index));
         let voters: Vec<u64> = metrics.membership_config.voter_ids().collect();
-        let members = metrics
-            .membership_config
-            .nodes()
-            .map(|(id, node)| (*id, Member { address: node.addr.clone(), voter: voters.contains(id), matched: matched(id) }));
+        let newest = |id: u64| if id == self.node_id { Some(self.config.versions.newest) } else { self.gate.heard(id) };
+        let members = metrics.membership_config.nodes().map(|(id, node)| {
+            let (address, voter) = (node.addr.clone(), voters.contains(id));
+            (*id, Member { address, voter, matched: matched(id), newest_version: newest(*id) })
+        });
         let applied = *self.state.watch_applied().borrow();
         Status {
             node_id: self.node_id,

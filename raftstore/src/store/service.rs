@@ -10,12 +10,12 @@ use futures::future::BoxFuture;
 
 use super::Core;
 use super::doubt::Standing;
-use crate::config::JoinRequest;
+use crate::config::{Admitted, JoinRequest};
 use crate::faults::{Passed, Point};
 use crate::storage::snapshot::Incoming;
 use crate::transport::server::Service;
 use crate::types::{SnapshotMeta, Vote};
-use crate::wire::{Join, MembershipChange, OpeningReply, Request, Response};
+use crate::wire::{AskToJoin, MembershipChange, OpeningReply, Request, Response};
 
 /// Snapshots that are received at once; an older one of the same peer is given up first.
 const INCOMING_MAX: usize = 4;
@@ -27,7 +27,7 @@ impl Service for Core {
         async move { self.answer(from, request).await }.boxed()
     }
 
-    fn join(self: Arc<Self>, join: Join) -> BoxFuture<'static, OpeningReply> {
+    fn join(self: Arc<Self>, join: AskToJoin) -> BoxFuture<'static, OpeningReply> {
         async move { self.admit(join).await.unwrap_or_else(OpeningReply::Refused) }.boxed()
     }
 
@@ -161,21 +161,20 @@ impl Core {
         self.incoming.lock().remove(&(from, id)).ok_or_else(|| io::Error::other("this snapshot was not begun, or was given up"))
     }
 
-    async fn admit(self: Arc<Self>, join: Join) -> Result<OpeningReply, String> {
-        let (Some(admission), Some(ca)) = (&self.config.admission, &self.config.ca) else {
-            return Err("this node does not admit nodes; use a token of one that holds the cluster's authority".to_owned());
-        };
+    async fn admit(self: Arc<Self>, join: AskToJoin) -> Result<OpeningReply, String> {
+        let admission = self.config.admission.as_ref().ok_or("this node does not admit nodes; use another one's token")?;
         if join.address.is_empty() || join.address.len() > 255 {
             return Err(format!("the address \"{}\" is not usable", join.address));
         }
-        let request = JoinRequest { secret: join.secret, node_id: join.node_id, address: join.address.clone() };
-        let node_id = admission.redeem(request).await?;
-        let identity = ca.issue(node_id).map_err(|err| err.to_string())?;
+        let (secret, node_id, address) = (join.secret, join.node_id, join.address.clone());
+        let admitted = admission.admit(JoinRequest { secret, node_id, address, public_key: join.public_key }).await?;
+        let Admitted { node_id, certificate_pem, authorities_pem } = admitted;
         let members: BTreeMap<u64, String> = self.status().members.into_iter().map(|(id, member)| (id, member.address)).collect();
         tracing::info!(node_id, address = join.address, "a node joins");
         let core = self.clone();
         tokio::spawn(async move { core.welcome(node_id, join.address).await });
-        Ok(OpeningReply::Joined { node_id, identity, members })
+        let cluster = self.config.identity.cluster.as_u128();
+        Ok(OpeningReply::Admitted { node_id, cluster, certificate_pem, authorities_pem, members })
     }
 
     /// Adds a joined node as a learner, and makes it a voter when it has caught up.

@@ -4,15 +4,16 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
+use uuid::Uuid;
 
 use super::framing::{self, OPENING_BYTES_MAX};
 use super::tls;
 use crate::environment::net::{Network, SystemNetwork};
-use crate::pki::{JoinToken, NodeIdentity, PkiError};
-use crate::wire::{Join, Opening, OpeningReply};
+use crate::pki::{JoinToken, NodeIdentity, NodeKey, PkiError};
+use crate::wire::{AskToJoin, Opening, OpeningReply};
 
-/// Longest wait for the member's answer.
-const JOIN_MAX: Duration = Duration::from_secs(15);
+/// Longest wait for the member's answer, which may have to ask another one.
+const JOIN_MAX: Duration = Duration::from_secs(25);
 
 /// What a member gives to a node that joins.
 #[derive(Debug, Clone)]
@@ -47,12 +48,15 @@ pub enum JoinError {
 pub async fn join(token: &JoinToken, node_id: Option<u64>, address: &str) -> Result<JoinGrant, JoinError> {
     let unreachable = |because: String| JoinError::Unreachable { address: token.address.clone(), because };
     let connector = tls::joining_connector(token.fingerprint)?;
+    let key = NodeKey::generate()?;
+    let public_key = key.public();
     let ask = async {
         let stream = SystemNetwork.connect(token.address.clone()).await?;
         // The name is not looked at: the token's fingerprint says which cluster it must be.
         let name = rustls::pki_types::ServerName::try_from("member.cluster.internal").map_err(std::io::Error::other)?;
         let mut stream = connector.connect(name, stream).await?;
-        let opening = Opening::Join(Join { secret: token.secret, node_id, address: address.to_owned() });
+        let ask = AskToJoin { secret: token.secret, node_id, address: address.to_owned(), public_key };
+        let opening = Opening::AskToJoin(ask);
         let frame = framing::frame(0, &opening, OPENING_BYTES_MAX).map_err(|_| std::io::Error::other("the own address is too long"))?;
         stream.write_all(&frame).await?;
         stream.flush().await?;
@@ -61,8 +65,11 @@ pub async fn join(token: &JoinToken, node_id: Option<u64>, address: &str) -> Res
     };
     let reply = tokio::time::timeout(JOIN_MAX, ask).await.map_err(|_| unreachable("no answer".to_owned()))?;
     match reply.map_err(|err: std::io::Error| unreachable(err.to_string()))? {
-        OpeningReply::Joined { identity, members, .. } => Ok(JoinGrant { identity, members }),
+        OpeningReply::Admitted { node_id, cluster, certificate_pem, authorities_pem, members } => {
+            let identity = key.into_identity(Uuid::from_u128(cluster), node_id, certificate_pem, authorities_pem)?;
+            Ok(JoinGrant { identity, members })
+        }
         OpeningReply::Refused(because) => Err(JoinError::Refused(because)),
-        OpeningReply::Welcome { .. } => Err(unreachable("its answer does not fit".to_owned())),
+        OpeningReply::Welcome { .. } | OpeningReply::Joined { .. } => Err(unreachable("its answer does not fit".to_owned())),
     }
 }

@@ -4,6 +4,7 @@
 //! of what is replicated.
 
 pub(crate) mod framing;
+pub(crate) mod gate;
 pub(crate) mod join;
 pub(crate) mod network;
 pub(crate) mod peers;

@@ -13,14 +13,15 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::framing::{self, OPENING_BYTES_MAX};
-use super::tls::Security;
+use super::gate::Gate;
+use super::tls::Credentials;
 use super::traffic::Counters;
 use crate::environment::Network;
 use crate::error::CallError;
 use crate::faults::{Faults, Passed, Point};
 use crate::pki;
 use crate::status::Probe;
-use crate::wire::{Opening, OpeningReply, PROTOCOL_NEWEST, PROTOCOL_OLDEST, Request, Response};
+use crate::wire::{Opening, OpeningReply, Request, Response};
 
 /// A connection is given up when requests wait and nothing has arrived for so long.
 const SILENCE_MAX: Duration = Duration::from_secs(3);
@@ -49,7 +50,8 @@ pub(crate) struct Peers {
     own_id: u64,
     cluster: Uuid,
     network: Arc<dyn Network>,
-    security: Security,
+    security: Arc<Credentials>,
+    gate: Arc<Gate>,
     faults: Faults,
     frame_bytes_max: usize,
     addresses: RwLock<BTreeMap<u64, String>>,
@@ -90,13 +92,13 @@ impl Peers {
         own_id: u64,
         cluster: Uuid,
         network: Arc<dyn Network>,
-        security: Security,
+        (security, gate): (Arc<Credentials>, Arc<Gate>),
         faults: Faults,
         frame_bytes_max: usize,
         stop: CancellationToken,
     ) -> Arc<Self> {
         let (addresses, links, counters) = (RwLock::default(), Mutex::default(), Arc::default());
-        Arc::new(Self { own_id, cluster, network, security, faults, frame_bytes_max, addresses, links, counters, stop })
+        Arc::new(Self { own_id, cluster, network, security, gate, faults, frame_bytes_max, addresses, links, counters, stop })
     }
 
     /// Takes note of where a node is reached.
@@ -222,13 +224,8 @@ impl Connection {
         let mut stream = peers.security.connect(pki::server_name(peers.cluster, node), stream).await.map_err(|err| {
             unreachable(format!("{address} is not node {node} of cluster {}, or the connection broke: {err}", peers.cluster))
         })?;
-        let hello = Opening::Hello {
-            oldest: PROTOCOL_OLDEST,
-            newest: PROTOCOL_NEWEST,
-            cluster: peers.cluster.as_u128(),
-            from: peers.own_id,
-            to: node,
-        };
+        let (oldest, newest) = peers.gate.offer();
+        let hello = Opening::Hello { oldest, newest, cluster: peers.cluster.as_u128(), from: peers.own_id, to: node };
         let opened = async {
             let frame = framing::frame(0, &hello, OPENING_BYTES_MAX).map_err(|_| io::Error::other("the opening is too long"))?;
             tokio::io::AsyncWriteExt::write_all(&mut stream, &frame).await?;
@@ -238,9 +235,17 @@ impl Connection {
         };
         let version = match opened.await.map_err(|err| unreachable(format!("{address}: {err}")))? {
             OpeningReply::Welcome { version } => version,
-            OpeningReply::Refused(because) => return Err(CallError::Remote { node, because }),
-            OpeningReply::Joined { .. } => return Err(unreachable(format!("{address} gave an answer that does not fit"))),
+            OpeningReply::Refused(because) => {
+                if peers.gate.turned_away_by(node, &because) {
+                    tracing::warn!(node, because, "a member refuses this node");
+                }
+                return Err(CallError::Remote { node, because });
+            }
+            OpeningReply::Joined { .. } | OpeningReply::Admitted { .. } => {
+                return Err(unreachable(format!("{address} gave an answer that does not fit")));
+            }
         };
+        peers.gate.agreed(node, version).map_err(unreachable)?;
         let (frames, queue) = mpsc::channel(QUEUE_FRAMES_MAX);
         let shared = Arc::new(Shared {
             next_id: AtomicU64::new(1),

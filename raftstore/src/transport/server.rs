@@ -14,12 +14,13 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::framing::{self, OPENING_BYTES_MAX};
-use super::tls::{Security, Shown};
+use super::gate::Gate;
+use super::tls::{Credentials, Shown};
 use super::traffic::Counters;
 use crate::config::Limits;
 use crate::environment::net::{Listener, Stream};
 use crate::faults::{Faults, Passed, Point};
-use crate::wire::{Join, Opening, OpeningReply, PROTOCOL_NEWEST, PROTOCOL_OLDEST, Request, Response};
+use crate::wire::{AskToJoin, Opening, OpeningReply, Request, Response};
 
 /// Pause after accepting failed, so that a lack of file descriptors does not become a busy loop.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
@@ -32,7 +33,7 @@ pub(crate) trait Service: Send + Sync + 'static {
     /// Serves a request of a member.
     fn serve(self: Arc<Self>, from: u64, request: Request) -> BoxFuture<'static, Response>;
     /// Decides about a node that wants to join.
-    fn join(self: Arc<Self>, join: Join) -> BoxFuture<'static, OpeningReply>;
+    fn join(self: Arc<Self>, join: AskToJoin) -> BoxFuture<'static, OpeningReply>;
     /// A member's connection has ended.
     fn closed(&self, from: u64);
 }
@@ -41,7 +42,8 @@ pub(crate) trait Service: Send + Sync + 'static {
 pub(crate) struct Server<S> {
     pub(crate) own_id: u64,
     pub(crate) cluster: Uuid,
-    pub(crate) security: Security,
+    pub(crate) security: Arc<Credentials>,
+    pub(crate) gate: Arc<Gate>,
     pub(crate) limits: Limits,
     pub(crate) faults: Faults,
     pub(crate) counters: Arc<Counters>,
@@ -152,11 +154,17 @@ impl<S: Service> Server<S> {
             Opening::Hello { oldest, newest, cluster, from, to } => match self.check(&shown, oldest, newest, cluster, from, to) {
                 Ok(version) => (OpeningReply::Welcome { version }, Some(from)),
                 Err(because) => {
-                    tracing::warn!(from, because, "a peer is refused");
+                    if self.gate.has_refused(from, &because) {
+                        tracing::warn!(from, because, "a peer is refused");
+                    }
                     (OpeningReply::Refused(because), None)
                 }
             },
-            Opening::Join(join) => (self.service.clone().join(join).await, None),
+            Opening::Join(_) => {
+                let because = "this program is older than the cluster's: use the same version as its members";
+                (OpeningReply::Refused(because.to_owned()), None)
+            }
+            Opening::AskToJoin(join) => (self.service.clone().join(join).await, None),
         };
         let frame = framing::frame(0, &reply, OPENING_BYTES_MAX).map_err(|_| io::Error::other("the answer to an opening is too long"))?;
         tokio::io::AsyncWriteExt::write_all(&mut stream, &frame).await?;
@@ -180,11 +188,7 @@ impl<S: Service> Server<S> {
         if !shown.speaks_for(self.cluster, from) {
             return Err(format!("the certificate is not that of node {from}"));
         }
-        let version = newest.min(PROTOCOL_NEWEST);
-        if version < oldest.max(PROTOCOL_OLDEST) {
-            return Err(format!("protocol versions {oldest} to {newest} are not spoken here, only {PROTOCOL_OLDEST} to {PROTOCOL_NEWEST}"));
-        }
-        Ok(version)
+        self.gate.admit(from, oldest, newest)
     }
 }
 

@@ -1,10 +1,12 @@
 //! TLS of the cluster: both sides show a certificate of the cluster's authority; a joining node shows none and knows only a fingerprint.
 //!
 //! On a network to which nobody else has access ([`crate::environment::Network::is_trusted`], simulations only) there is none of this.
+//! What a node shows and whom it trusts can be replaced while it runs: connections that are made afterwards use the new certificate.
 
 use std::io;
 use std::sync::Arc;
 
+use parking_lot::RwLock;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
@@ -16,9 +18,56 @@ use uuid::Uuid;
 use crate::environment::net::Stream;
 use crate::pki::{self, NodeIdentity, PkiError};
 
+/// What a node shows and whom it trusts at present.
+pub(crate) struct Credentials {
+    current: RwLock<Current>,
+}
+
+struct Current {
+    identity: NodeIdentity,
+    security: Security,
+}
+
+impl Credentials {
+    pub(crate) fn new(identity: NodeIdentity, trusted: bool) -> Result<Arc<Self>, PkiError> {
+        let security = Security::new(&identity, trusted)?;
+        Ok(Arc::new(Self { current: RwLock::new(Current { identity, security }) }))
+    }
+
+    pub(crate) fn identity(&self) -> NodeIdentity {
+        self.current.read().identity.clone()
+    }
+
+    /// Uses another certificate, and trusts other authorities, from the next connection on.
+    pub(crate) fn replace(&self, identity: NodeIdentity) -> Result<(), PkiError> {
+        let mut current = self.current.write();
+        let who = |identity: &NodeIdentity| (identity.cluster, identity.node_id);
+        if who(&identity) != who(&current.identity) {
+            return Err(unusable("it is another node's"));
+        }
+        let security = Security::new(&identity, matches!(current.security, Security::Plain))?;
+        *current = Current { identity, security };
+        Ok(())
+    }
+
+    fn security(&self) -> Security {
+        self.current.read().security.clone()
+    }
+
+    /// Secures a connection that came in.
+    pub(crate) async fn accept(&self, stream: Stream) -> io::Result<(Stream, Shown)> {
+        self.security().accept(stream).await
+    }
+
+    /// Secures a connection to the node of this name.
+    pub(crate) async fn connect(&self, name: ServerName<'static>, stream: Stream) -> io::Result<Stream> {
+        self.security().connect(name, stream).await
+    }
+}
+
 /// How the connections of a node are secured.
 #[derive(Clone)]
-pub(crate) enum Security {
+enum Security {
     /// Certificates, both ways.
     Tls { acceptor: TlsAcceptor, connector: TlsConnector },
     /// Nothing: the network is trusted.
@@ -34,7 +83,7 @@ pub(crate) enum Shown {
 }
 
 impl Security {
-    pub(crate) fn new(identity: &NodeIdentity, trusted: bool) -> Result<Self, PkiError> {
+    fn new(identity: &NodeIdentity, trusted: bool) -> Result<Self, PkiError> {
         if trusted {
             return Ok(Self::Plain);
         }
@@ -42,7 +91,7 @@ impl Security {
     }
 
     /// Secures a connection that came in.
-    pub(crate) async fn accept(&self, stream: Stream) -> io::Result<(Stream, Shown)> {
+    async fn accept(&self, stream: Stream) -> io::Result<(Stream, Shown)> {
         match self {
             Self::Tls { acceptor, .. } => {
                 let stream = acceptor.accept(stream).await?;
@@ -55,7 +104,7 @@ impl Security {
     }
 
     /// Secures a connection to the node of this name.
-    pub(crate) async fn connect(&self, name: ServerName<'static>, stream: Stream) -> io::Result<Stream> {
+    async fn connect(&self, name: ServerName<'static>, stream: Stream) -> io::Result<Stream> {
         match self {
             Self::Tls { connector, .. } => Ok(Box::new(connector.connect(name, stream).await?)),
             Self::Plain => Ok(stream),
@@ -83,7 +132,9 @@ fn unusable(err: impl ToString) -> PkiError {
 
 fn roots(identity: &NodeIdentity) -> Result<RootCertStore, PkiError> {
     let mut roots = RootCertStore::empty();
-    roots.add(identity.ca()?).map_err(unusable)?;
+    for authority in identity.authorities()? {
+        roots.add(authority).map_err(unusable)?;
+    }
     Ok(roots)
 }
 
@@ -98,7 +149,7 @@ fn acceptor(identity: &NodeIdentity) -> Result<TlsAcceptor, PkiError> {
         .map_err(unusable)?
         .with_client_cert_verifier(verifier)
         // The authority goes along, because a joining node knows only its fingerprint.
-        .with_single_cert(vec![identity.certificate()?, identity.ca()?], identity.key()?)
+        .with_single_cert(vec![identity.certificate()?, identity.issuer()?], identity.key()?)
         .map_err(unusable)?;
     Ok(TlsAcceptor::from(Arc::new(config)))
 }

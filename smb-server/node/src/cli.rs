@@ -40,11 +40,21 @@ pub enum Command {
     /// Makes, removes and lists shares
     #[command(subcommand)]
     Share(ShareCommand),
-    /// Drains and removes nodes, moves the lead
+    /// Drains, removes and replaces nodes, moves the lead
     #[command(subcommand)]
     Node(NodeCommand),
     /// Makes a token that lets one node join, once
     Token(TokenArgs),
+    /// Copies the records of a running cluster to a file; clients are served meanwhile
+    Backup(BackupArgs),
+    /// Creates a new cluster that begins with a backup; this is its first node
+    Restore(RestoreArgs),
+    /// Shows and replaces nodes' certificates
+    #[command(subcommand)]
+    Certificate(CertificateCommand),
+    /// Shows, copies and replaces the authority that issues certificates
+    #[command(subcommand)]
+    Authority(AuthorityCommand),
 }
 
 /// Which node to ask.
@@ -125,6 +135,9 @@ pub struct InitArgs {
     /// A first share (may be given several times)
     #[arg(long = "share", value_name = "NAME=DIR[,ca][,scaleout][,encrypt]")]
     pub shares: Vec<ShareWord>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `join`.
@@ -136,6 +149,9 @@ pub struct JoinArgs {
     /// What `holdfast token` printed on a member
     #[arg(long, value_name = "TOKEN")]
     pub token: String,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `serve`.
@@ -158,6 +174,67 @@ pub struct TokenArgs {
     /// How long it is good for, s
     #[arg(long, default_value_t = 3600)]
     pub seconds: u64,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `backup`.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub struct BackupArgs {
+    /// Something else than taking one
+    #[command(subcommand)]
+    pub command: Option<BackupCommand>,
+    /// Which node to ask; any will do.
+    #[command(flatten)]
+    pub at: At,
+    /// The file to make. It holds password hashes: it is made readable by its owner only
+    #[arg(long, value_name = "FILE", required = true)]
+    pub to: Option<PathBuf>,
+    /// Replace a file that exists
+    #[arg(long)]
+    pub overwrite: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `backup verify`.
+#[derive(Debug, Subcommand)]
+pub enum BackupCommand {
+    /// Reads a backup to its end and says what it holds, or where it is damaged
+    Verify(VerifyArgs),
+}
+
+/// A backup by its file.
+#[derive(Debug, Args)]
+pub struct VerifyArgs {
+    /// The file
+    pub file: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `restore`.
+#[derive(Debug, Args)]
+pub struct RestoreArgs {
+    /// Which node.
+    #[command(flatten)]
+    pub at: At,
+    /// The backup
+    #[arg(long, value_name = "FILE")]
+    pub from: PathBuf,
+    /// Another name for the new cluster, when the old one goes on. Default: the old name
+    #[arg(long, value_name = "NAME")]
+    pub net_name: Option<String>,
+    /// Keep persistent handles for their clients. Only if the old cluster did nothing after the backup
+    #[arg(long)]
+    pub keep_handles: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `user`.
@@ -234,8 +311,98 @@ pub enum NodeCommand {
     Undrain(NodeArgs),
     /// Makes a node the leader
     Lead(NodeArgs),
-    /// Removes a node that is down, for good
+    /// Makes a node that only follows vote. Nodes that join do by themselves
+    Promote(NodeArgs),
+    /// Removes a node for good: one that serves stops first, a leader hands over
     Remove(NodeArgs),
+    /// Removes a node that is lost, and makes the token for the one that takes its place
+    Replace(ReplaceArgs),
+    /// Tells the others where a node is reached now, if it cannot tell them itself
+    Address(AddressArgs),
+}
+
+/// A lost node.
+#[derive(Debug, Args)]
+pub struct ReplaceArgs {
+    /// Which node to ask.
+    #[command(flatten)]
+    pub at: At,
+    /// The lost node
+    pub id: u64,
+    /// How long the token is good for, s
+    #[arg(long, default_value_t = 3600)]
+    pub seconds: u64,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A node that has moved.
+#[derive(Debug, Args)]
+pub struct AddressArgs {
+    /// Which node to ask.
+    #[command(flatten)]
+    pub at: At,
+    /// The node
+    pub id: u64,
+    /// Where other nodes reach it: its listen.raft
+    #[arg(value_name = "ADDRESS:PORT")]
+    pub raft: std::net::SocketAddr,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `certificate`.
+#[derive(Debug, Subcommand)]
+pub enum CertificateCommand {
+    /// Shows what every node shows and whom it trusts
+    Show(LookArgs),
+    /// Gives a node a new key and certificate now; nobody is disconnected
+    Rotate(LookArgs),
+}
+
+/// `authority`.
+#[derive(Debug, Subcommand)]
+pub enum AuthorityCommand {
+    /// Shows the authorities, and which nodes hold their keys
+    Show(LookArgs),
+    /// Makes a new authority and has every node use it; the old one stays trusted
+    Renew(LookArgs),
+    /// Stops trusting former authorities
+    Retire(LookArgs),
+    /// Copies the authority, with its key, to a file: keep it in a safe place
+    Export(ExportArgs),
+    /// Gives this node a copy of the authority, so that nodes can join when the other holder is lost
+    Import(ImportArgs),
+}
+
+/// `authority export`.
+#[derive(Debug, Args)]
+pub struct ExportArgs {
+    /// The node that holds it.
+    #[command(flatten)]
+    pub at: At,
+    /// The file to make, readable by its owner only
+    #[arg(long, value_name = "FILE")]
+    pub to: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `authority import`.
+#[derive(Debug, Args)]
+pub struct ImportArgs {
+    /// The node that shall hold it too.
+    #[command(flatten)]
+    pub at: At,
+    /// What `authority export` wrote
+    #[arg(long, value_name = "FILE")]
+    pub from: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// A node by its id.
@@ -246,4 +413,7 @@ pub struct NodeArgs {
     pub at: At,
     /// The node
     pub id: u64,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
 }

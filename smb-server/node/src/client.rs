@@ -14,6 +14,9 @@ use crate::{
 /// Longest wait for an answer: a change waits for the cluster to have a leader.
 const ANSWER_MAX: Duration = Duration::from_secs(30);
 
+/// Longest wait for something that every node has to follow.
+const PATIENCE_MAX: Duration = Duration::from_secs(240);
+
 /// A node's admin API.
 pub struct AdminClient {
     agent: ureq::Agent,
@@ -37,6 +40,15 @@ impl AdminClient {
     pub fn new(address: SocketAddr, token: Option<String>) -> Self {
         let settings = ureq::Agent::config_builder().timeout_global(Some(ANSWER_MAX)).http_status_as_error(false).build();
         Self { agent: settings.into(), address, token }
+    }
+
+    /// The same, for what takes its time: every node has to follow.
+    ///
+    /// # Errors
+    /// The file is missing or bad.
+    pub fn patient(path: &Path) -> Result<Self, Failure> {
+        let settings = ureq::Agent::config_builder().timeout_global(Some(PATIENCE_MAX)).http_status_as_error(false).build();
+        Ok(Self { agent: settings.into(), ..Self::of_config(path)? })
     }
 
     /// The same, with less patience: for looking at a node that may be dying.
@@ -87,6 +99,31 @@ impl AdminClient {
             }
         }
         Ok(())
+    }
+
+    /// GET of something long, to be read while it comes. Only silence ends it early.
+    ///
+    /// # Errors
+    /// The node cannot be reached, or refuses.
+    pub fn stream(&self, path: &str) -> Result<impl std::io::Read + use<>, Failure> {
+        let settings = ureq::Agent::config_builder()
+            .timeout_global(None)
+            .timeout_connect(Some(ANSWER_MAX))
+            .timeout_recv_response(Some(ANSWER_MAX))
+            .timeout_per_read(Some(ANSWER_MAX))
+            .http_status_as_error(false)
+            .build();
+        let mut request = ureq::Agent::from(settings).get(self.url(path));
+        if let Some(token) = &self.token {
+            request = request.header("Authorization", format!("Bearer {token}"));
+        }
+        let response = request.call();
+        match response {
+            Ok(response) if response.status().is_success() => Ok(response.into_body().into_reader()),
+            other => {
+                Err(self.answer::<serde_json::Value>(other).err().unwrap_or_else(|| Failure::new(DATA, "an answer that does not fit")))
+            }
+        }
     }
 
     fn url(&self, path: &str) -> String {

@@ -1,6 +1,6 @@
 //! `holdfast serve`: one node, until it is told to stop.
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use parking_lot::RwLock;
@@ -57,16 +57,17 @@ pub async fn serve(config: Config, watch_stdin: bool) -> Result<(), Failure> {
     tasks.spawn(witness::serve(Arc::clone(&service), witness_listener, security(&config, &store), limits, stop.clone()));
     tasks.spawn(witness::serve_mapper(mapper, endpoints, limits, stop.clone()));
     tasks.spawn(life::run(Arc::clone(&config), store.clone(), Arc::clone(&current), smb, stop.clone()));
-    let admin = Admin::new(store.clone(), service, current, metrics, identity::admin_token(&config.data_dir)?);
+    let admin = Admin::new(Arc::clone(&config), store.clone(), service, current, metrics, identity::admin_token(&config.data_dir)?);
     tasks.spawn(admin::serve(admin, admin_listener, stop.clone()));
 
+    tasks.spawn(watch_room(Arc::clone(&config), stop.clone()));
     store.serve(addresses(&config));
     tracing::info!(node = store.node().0, data_dir = %config.data_dir.display(), "the node runs");
     let why = wait_for_end(&store, watch_stdin).await;
     // Clients are let go first, so that they move while this node can still say where to.
     stop.cancel();
     tasks.close();
-    let drained = tokio::time::timeout(std::time::Duration::from_secs(5), tasks.wait()).await;
+    let drained = tokio::time::timeout(Duration::from_secs(5), tasks.wait()).await;
     if drained.is_err() {
         tracing::warn!("some connections did not end in time");
     }
@@ -81,7 +82,9 @@ pub async fn serve(config: Config, watch_stdin: bool) -> Result<(), Failure> {
 pub fn store_config(config: &Config) -> Result<StoreConfig, Failure> {
     let identity = identity::load(&config.data_dir)?;
     let mut options = StoreConfig::new(identity, records_dir(config), config.listen.raft);
-    options.ca = identity::load_authority(&config.data_dir)?;
+    // Looked at once, so that a damaged file is told now; its key is read when it is needed.
+    identity::load_authority(&config.data_dir)?;
+    options.keeper = Some(Arc::new(identity::Files { data_dir: config.data_dir.clone() }));
     options.name.clone_from(&config.name);
     options.lease = config.lease();
     options.margin = config.lease() / 10;
@@ -123,6 +126,45 @@ fn account(state: &State, user: &str) -> Option<Account> {
     state.user_by_name(user).map(|user| Account { nt_hash: NtHash::from_bytes(user.nt_hash), disabled: user.disabled })
 }
 
+/// Pause between two looks at the disk.
+const ROOM_PAUSE: Duration = Duration::from_secs(20);
+/// Below this, and below a twentieth of the disk, somebody should look.
+const ROOM_LOW_BYTES: u64 = 2 << 30;
+/// How long a removed node waits to hear that it is.
+const FAREWELL_MAX: Duration = Duration::from_secs(30);
+
+/// Warns while the disk of the data directory fills: a node that cannot write stops.
+async fn watch_room(config: Arc<Config>, stop: CancellationToken) {
+    let mut warned = u64::MAX;
+    loop {
+        match identity::room(&config.data_dir) {
+            Ok((free, all)) if free < ROOM_LOW_BYTES && free < all / 20 => {
+                // Again when half of what was left is gone.
+                if free < warned / 2 {
+                    warned = free;
+                    let (dir, free_mib) = (config.data_dir.display(), free >> 20);
+                    tracing::warn!(%dir, free_mib, "the disk of the data directory is nearly full: make room, this node stops when it cannot write");
+                }
+            }
+            Ok(_) => warned = u64::MAX,
+            Err(failure) => tracing::warn!(%failure, "how full the disk is cannot be seen"),
+        }
+        if stop.run_until_cancelled(tokio::time::sleep(ROOM_PAUSE)).await.is_none() {
+            return;
+        }
+    }
+}
+
+/// Waits until this node was removed from the cluster.
+async fn removed(store: &Store) {
+    // The sender lives as long as the store.
+    let _ = store.watch_leaving().wait_for(|leaving| *leaving).await;
+    let deadline = tokio::time::Instant::now() + FAREWELL_MAX;
+    while tokio::time::Instant::now() < deadline && store.status().raft.members.contains_key(&store.node().0) {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
 async fn wait_for_end(store: &Store, watch_stdin: bool) -> Result<(), Failure> {
     let unavailable = |e: std::io::Error| Failure::new(UNAVAILABLE, format!("signals cannot be received: {e}"));
     let mut term = tokio::signal::unix::signal(SignalKind::terminate()).map_err(unavailable)?;
@@ -139,6 +181,10 @@ async fn wait_for_end(store: &Store, watch_stdin: bool) -> Result<(), Failure> {
         _ = term.recv() => Ok(()),
         _ = interrupt.recv() => Ok(()),
         () = stdin_ends => Ok(()),
+        () = removed(store) => {
+            tracing::info!("this node was removed from the cluster: it ends");
+            Ok(())
+        }
         because = store.stopped() => Err(Failure::new(crate::failure::IO, format!("the replication stopped: {because}"))),
     }
 }

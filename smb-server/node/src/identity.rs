@@ -6,13 +6,15 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use persistence::{ClusterCa, NodeIdentity};
+use persistence::{ClusterCa, Keeper, NodeIdentity};
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::failure::{CANNOT_CREATE, DATA, Failure, NO_INPUT};
+use crate::failure::{CANNOT_CREATE, DATA, Failure, IO, NO_INPUT};
 
 const IDENTITY: &str = "identity.toml";
 const AUTHORITY: &str = "authority.toml";
+const NEXT_AUTHORITY: &str = "authority.next.toml";
+const OLD_AUTHORITY: &str = "authority.old.toml";
 const ADMIN_TOKEN: &str = "admin.token";
 
 /// The node's identity.
@@ -58,6 +60,73 @@ pub fn save(data_dir: &Path, identity: &NodeIdentity) -> Result<(), Failure> {
 /// The disk.
 pub fn save_authority(data_dir: &Path, authority: &ClusterCa) -> Result<(), Failure> {
     write(&data_dir.join(AUTHORITY), authority)
+}
+
+/// Keeps a copy of the authority somewhere else, readable by its owner only.
+///
+/// # Errors
+/// The disk, or the file exists.
+pub fn export_authority(to: &Path, authority: &ClusterCa) -> Result<(), Failure> {
+    if to.exists() {
+        return Err(Failure::new(CANNOT_CREATE, format!("{} exists; name another file", to.display())));
+    }
+    write(to, authority)
+}
+
+/// Reads such a copy.
+///
+/// # Errors
+/// The file is missing, or is no authority.
+pub fn import_authority(from: &Path) -> Result<ClusterCa, Failure> {
+    read(from)
+}
+
+/// The files of a node's data directory, for a node that runs.
+pub struct Files {
+    /// The data directory.
+    pub data_dir: PathBuf,
+}
+
+impl Keeper for Files {
+    fn save_identity(&self, identity: &NodeIdentity) -> Result<(), String> {
+        save(&self.data_dir, identity).map_err(|failure| failure.message)
+    }
+
+    fn authority(&self) -> Result<Option<ClusterCa>, String> {
+        load_authority(&self.data_dir).map_err(|failure| failure.message)
+    }
+
+    fn next_authority(&self) -> Result<Option<ClusterCa>, String> {
+        let path = self.data_dir.join(NEXT_AUTHORITY);
+        if path.exists() { read(&path).map(Some).map_err(|failure| failure.message) } else { Ok(None) }
+    }
+
+    fn save_next_authority(&self, next: &ClusterCa) -> Result<(), String> {
+        write(&self.data_dir.join(NEXT_AUTHORITY), next).map_err(|failure| failure.message)
+    }
+
+    fn promote_next_authority(&self) -> Result<(), String> {
+        let path = |name: &str| self.data_dir.join(name);
+        let rename = |from: &str, to: &str| {
+            let renamed = std::fs::rename(path(from), path(to)).and_then(|()| std::fs::File::open(&self.data_dir)?.sync_all());
+            renamed.map_err(|e| Failure::file("write", &path(to), &e).message)
+        };
+        // After a crash in between there is a next one still, and it is promoted again.
+        if path(AUTHORITY).exists() {
+            rename(AUTHORITY, OLD_AUTHORITY)?;
+        }
+        rename(NEXT_AUTHORITY, AUTHORITY)
+    }
+}
+
+/// How much room is left on the disk of the data directory: free and all, in bytes.
+///
+/// # Errors
+/// The disk does not say.
+pub fn room(data_dir: &Path) -> Result<(u64, u64), Failure> {
+    let stat =
+        rustix::fs::statvfs(data_dir).map_err(|e| Failure::new(IO, format!("cannot look at the disk of {}: {e}", data_dir.display())))?;
+    Ok((stat.f_bavail.saturating_mul(stat.f_frsize), stat.f_blocks.saturating_mul(stat.f_frsize)))
 }
 
 /// Makes the data directory, readable by its owner only.
@@ -111,7 +180,8 @@ fn write_private(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&staged).map_err(io)?;
     file.write_all(bytes).and_then(|()| file.sync_all()).map_err(io)?;
     std::fs::rename(&staged, path).map_err(io)?;
-    if let Some(directory) = path.parent() {
+    if let Some(parent) = path.parent() {
+        let directory = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
         std::fs::File::open(directory).and_then(|d| d.sync_all()).map_err(io)?;
     }
     Ok(())
@@ -134,6 +204,26 @@ mod tests {
         assert_eq!(load_authority(dir.path()).unwrap().unwrap().key_pem, authority.key_pem);
         std::fs::write(dir.path().join(IDENTITY), "node_id = ").unwrap();
         assert_eq!(load(dir.path()).unwrap_err().code, DATA);
+    }
+
+    #[test]
+    fn the_next_authority_takes_the_others_place() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = Files { data_dir: dir.path().to_owned() };
+        assert!(files.authority().unwrap().is_none() && files.next_authority().unwrap().is_none());
+        let old = ClusterCa::create().unwrap();
+        let new = old.successor().unwrap();
+        save_authority(dir.path(), &old).unwrap();
+        files.save_next_authority(&new).unwrap();
+        assert_eq!(files.authority().unwrap().unwrap().key_pem, old.key_pem);
+        files.promote_next_authority().unwrap();
+        assert_eq!(files.authority().unwrap().unwrap().key_pem, new.key_pem);
+        assert!(files.next_authority().unwrap().is_none());
+        let copy = dir.path().join("copy");
+        export_authority(&copy, &new).unwrap();
+        assert_eq!(export_authority(&copy, &new).unwrap_err().code, CANNOT_CREATE, "nothing is overwritten");
+        assert_eq!(import_authority(&copy).unwrap().key_pem, new.key_pem);
+        assert!(room(dir.path()).unwrap().1 > 0);
     }
 
     #[test]

@@ -38,13 +38,19 @@ fn run(command: &Command) -> Result<(), Failure> {
         Command::Init(args) => {
             let config = Config::read(&args.at.config)?;
             let beginning = command::init::Beginning { net_name: &args.net_name, users: &args.users, shares: &args.shares };
-            block_on(command::init::run(&config, &beginning))?;
+            let made = block_on(command::init::run(&config, &beginning))?;
+            if args.json {
+                return command::say_json(&made);
+            }
             say(&format!("cluster {} is created; start this node with `holdfast serve`", args.net_name));
             Ok(())
         }
         Command::Join(args) => {
-            let id = block_on(command::join::run(&Config::read(&args.at.config)?, &args.token))?;
-            say(&format!("this is node {id} now; start it with `holdfast serve`"));
+            let member = block_on(command::join::run(&Config::read(&args.at.config)?, &args.token))?;
+            if args.json {
+                return command::say_json(&member);
+            }
+            say(&format!("this is node {} now; start it with `holdfast serve`", member.node));
             Ok(())
         }
         Command::Serve(args) => {
@@ -59,6 +65,10 @@ fn run(command: &Command) -> Result<(), Failure> {
         Command::User(command) => command::user::run(command),
         Command::Share(command) => command::share::run(command),
         Command::Node(command) => command::node::run(command),
+        Command::Backup(args) => command::backup::run(args),
+        Command::Restore(args) => block_on(command::backup::restore(args)),
+        Command::Certificate(command) => command::certificate::run(command),
+        Command::Authority(command) => command::certificate::authority(command),
         Command::Token(args) => command::node::token(args),
     }
 }

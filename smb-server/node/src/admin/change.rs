@@ -54,6 +54,35 @@ pub struct Drain {
     pub on: bool,
 }
 
+/// What became of it.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Drained {
+    /// The node.
+    pub node: u64,
+    /// It is being drained.
+    pub draining: bool,
+    /// Who leads now.
+    pub leader: Option<u64>,
+}
+
+/// A lost node and the token for its successor.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Replace {
+    /// The lost node.
+    pub id: u64,
+    /// The token is good for this long, s.
+    pub seconds: u64,
+}
+
+/// A node and where it is reached.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Moved {
+    /// The node.
+    pub id: u64,
+    /// Where other nodes reach it.
+    pub raft: std::net::SocketAddr,
+}
+
 /// A wish for a join token.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct TokenWish {
@@ -82,6 +111,13 @@ impl From<StoreError> for Problem {
         let status = if matches!(error, StoreError::Refused(_)) { StatusCode::CONFLICT } else { StatusCode::SERVICE_UNAVAILABLE };
         Self::new(status, error.to_string())
     }
+}
+
+fn check_seconds(seconds: u64) -> Result<(), Problem> {
+    if seconds == 0 || seconds > TOKEN_SECONDS_MAX {
+        return Err(Problem::new(StatusCode::BAD_REQUEST, format!("seconds must be 1 to {TOKEN_SECONDS_MAX}")));
+    }
+    Ok(())
 }
 
 async fn carry_out(admin: &Admin, command: Command) -> Answer<Done> {
@@ -142,15 +178,30 @@ pub(super) async fn share_remove(State(admin): State<Arc<Admin>>, Json(share): J
 }
 
 pub(super) async fn token_create(State(admin): State<Arc<Admin>>, Json(wish): Json<TokenWish>) -> Answer<Token> {
-    if wish.seconds == 0 || wish.seconds > TOKEN_SECONDS_MAX {
-        return Err(Problem::new(StatusCode::BAD_REQUEST, format!("seconds must be 1 to {TOKEN_SECONDS_MAX}")));
-    }
+    check_seconds(wish.seconds)?;
     let token = admin.store.create_token(Duration::from_secs(wish.seconds)).await?;
     Ok(Json(Token { token: token.to_string() }))
 }
 
-pub(super) async fn node_drain(State(admin): State<Arc<Admin>>, Json(drain): Json<Drain>) -> Answer<Done> {
-    carry_out(&admin, Command::NodeDrain { node: NodeId(drain.id), on: drain.on }).await
+pub(super) async fn node_drain(State(admin): State<Arc<Admin>>, Json(drain): Json<Drain>) -> Answer<Drained> {
+    let leader = admin.store.drain(NodeId(drain.id), drain.on).await?;
+    Ok(Json(Drained { node: drain.id, draining: drain.on, leader: leader.map(|leader| leader.0) }))
+}
+
+pub(super) async fn node_promote(State(admin): State<Arc<Admin>>, Json(node): Json<NodeWord>) -> Answer<Done> {
+    admin.store.promote(NodeId(node.id)).await?;
+    Ok(Json(Done { done: true }))
+}
+
+pub(super) async fn node_replace(State(admin): State<Arc<Admin>>, Json(wish): Json<Replace>) -> Answer<Token> {
+    check_seconds(wish.seconds)?;
+    let token = admin.store.replace(NodeId(wish.id), Duration::from_secs(wish.seconds)).await?;
+    Ok(Json(Token { token: token.to_string() }))
+}
+
+pub(super) async fn node_address(State(admin): State<Arc<Admin>>, Json(moved): Json<Moved>) -> Answer<Done> {
+    admin.store.change_address(NodeId(moved.id), &moved.raft.to_string()).await?;
+    Ok(Json(Done { done: true }))
 }
 
 pub(super) async fn node_remove(State(admin): State<Arc<Admin>>, Json(node): Json<NodeWord>) -> Answer<Done> {

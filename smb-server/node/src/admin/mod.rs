@@ -1,5 +1,7 @@
 //! The operator's HTTP: health, metrics and status for everybody who reaches the port; changes only with the node's admin token.
 
+pub mod backup;
+pub mod certificate;
 pub mod change;
 pub mod events;
 pub mod view;
@@ -21,13 +23,14 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use witness::WitnessService;
 
-use crate::life;
+use crate::{config::Config, life};
 
 /// What the admin API looks at.
 pub struct Admin {
     pub(crate) store: Store,
     pub(crate) witness: Arc<WitnessService>,
     pub(crate) current: life::Current,
+    pub(crate) config: Arc<Config>,
     metrics: PrometheusHandle,
     token: String,
 }
@@ -35,8 +38,15 @@ pub struct Admin {
 impl Admin {
     /// Over a running node.
     #[must_use]
-    pub fn new(store: Store, witness: Arc<WitnessService>, current: life::Current, metrics: PrometheusHandle, token: String) -> Arc<Self> {
-        Arc::new(Self { store, witness, current, metrics, token })
+    pub fn new(
+        config: Arc<Config>,
+        store: Store,
+        witness: Arc<WitnessService>,
+        current: life::Current,
+        metrics: PrometheusHandle,
+        token: String,
+    ) -> Arc<Self> {
+        Arc::new(Self { store, witness, current, config, metrics, token })
     }
 
     fn is_shown_token(&self, headers: &HeaderMap) -> bool {
@@ -60,6 +70,14 @@ pub async fn serve(admin: Arc<Admin>, listener: TcpListener, stop: CancellationT
         .route("/api/v1/nodes/remove", post(change::node_remove))
         .route("/api/v1/nodes/lead", post(change::node_lead))
         .route("/api/v1/snapshot", post(change::snapshot))
+        .route("/api/v1/nodes/promote", post(change::node_promote))
+        .route("/api/v1/nodes/replace", post(change::node_replace))
+        .route("/api/v1/nodes/address", post(change::node_address))
+        .route("/api/v1/certificates", get(certificate::list))
+        .route("/api/v1/certificates/rotate", post(certificate::rotate))
+        .route("/api/v1/authority/renew", post(certificate::renew_authority))
+        .route("/api/v1/authority/retire", post(certificate::retire_authority))
+        .route("/api/v1/backup", get(backup::stream))
         .route_layer(middleware::from_fn_with_state(Arc::clone(&admin), require_token));
     let app = Router::new()
         .route("/healthz", get(health))

@@ -1,6 +1,6 @@
 //! What operators can see. The shapes here are the JSON of the API and of `--json`.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::SystemTime};
 
 use axum::{Json, extract::State};
 use persistence_model::NodeState;
@@ -41,6 +41,24 @@ pub struct Status {
     pub connections: usize,
     /// Witness registrations at this node.
     pub registrations: usize,
+    /// The format level that the cluster has agreed on.
+    #[serde(default)]
+    pub level: u16,
+    /// The newest level that this node's program knows.
+    #[serde(default)]
+    pub newest_level: u16,
+    /// The version of this node's program.
+    #[serde(default)]
+    pub program: String,
+    /// Days until this node's certificate is over; negative afterwards.
+    #[serde(default)]
+    pub certificate_days: Option<i64>,
+    /// Free bytes on the disk of the data directory.
+    #[serde(default)]
+    pub disk_free_bytes: Option<u64>,
+    /// What somebody should look at.
+    #[serde(default)]
+    pub attention: Vec<String>,
 }
 
 /// One node.
@@ -62,6 +80,12 @@ pub struct NodeView {
     pub opens: usize,
     /// It votes.
     pub voter: bool,
+    /// Where other nodes reach it.
+    #[serde(default)]
+    pub raft: String,
+    /// The newest format level that it was heard to know.
+    #[serde(default)]
+    pub newest_level: Option<u16>,
 }
 
 /// One open handle.
@@ -136,6 +160,10 @@ pub struct RegistrationView {
 
 pub(super) async fn status(State(admin): State<Arc<Admin>>) -> Json<Status> {
     let own = admin.store.status();
+    let certificate = admin.store.certificate().ok();
+    let certificate_days = certificate.map(|report| report.certificate.left_s(SystemTime::now()).div_euclid(24 * 3600));
+    let disk_free_bytes = crate::identity::room(&admin.config.data_dir).ok().map(|(free, _)| free);
+    let attention = attention(&own, certificate_days, disk_free_bytes);
     let connections = admin.current.read().as_ref().map_or(0, |server| server.connections().len());
     Json(admin.store.with_state(|state| {
         Status {
@@ -164,6 +192,8 @@ pub(super) async fn status(State(admin): State<Arc<Admin>>) -> Json<Status> {
                     admin: node.addresses.admin,
                     opens: state.opens_of_node(node.id).count(),
                     voter: own.raft.members.get(&node.id.0).is_some_and(|m| m.voter),
+                    raft: own.raft.members.get(&node.id.0).map(|m| m.address.clone()).unwrap_or_default(),
+                    newest_level: own.raft.members.get(&node.id.0).and_then(|m| m.newest_version),
                 })
                 .collect(),
             sessions: state.sessions().count(),
@@ -171,8 +201,38 @@ pub(super) async fn status(State(admin): State<Arc<Admin>>) -> Json<Status> {
             disconnected_opens: state.opens().filter(|open| open.owner.is_none()).count(),
             connections,
             registrations: admin.witness.registrations().len(),
+            level: own.level,
+            newest_level: own.newest_level,
+            program: env!("CARGO_PKG_VERSION").to_owned(),
+            certificate_days,
+            disk_free_bytes,
+            attention,
         }
     }))
+}
+
+/// Days of a certificate below which somebody should look.
+const CERTIFICATE_DAYS_LOW: i64 = 30;
+/// Room below which somebody should look.
+const DISK_BYTES_LOW: u64 = 512 << 20;
+
+fn attention(own: &persistence::StoreStatus, days: Option<i64>, free: Option<u64>) -> Vec<String> {
+    let mut attention: Vec<String> =
+        own.refusals.iter().map(|(node, because)| format!("node {node} refuses this node: {because}")).collect();
+    if let Some(days) = days.filter(|days| *days < CERTIFICATE_DAYS_LOW) {
+        attention.push(format!("this node's certificate is over in {days} days and could not be renewed: see `holdfast certificate show`"));
+    }
+    if let Some(free) = free.filter(|free| *free < DISK_BYTES_LOW) {
+        attention.push(format!("only {} MiB are free on the disk of the data directory: make room", free >> 20));
+    }
+    if own.level < own.newest_level && own.raft.leader.is_some_and(|leader| leader.node_id == own.raft.node_id) {
+        let behind = own.raft.members.iter().filter(|(_, member)| member.newest_version.is_none_or(|newest| newest <= own.level));
+        let behind: Vec<String> = behind.map(|(id, _)| id.to_string()).collect();
+        if !behind.is_empty() {
+            attention.push(format!("format level {} until these nodes are upgraded or removed: {}", own.level, behind.join(", ")));
+        }
+    }
+    attention
 }
 
 pub(super) async fn handles(State(admin): State<Arc<Admin>>) -> Json<Vec<HandleView>> {

@@ -15,6 +15,17 @@ use crate::{
     words::{ShareWord, UserWord},
 };
 
+/// What `init --json` and `join --json` print.
+#[derive(Debug, serde::Serialize)]
+pub struct Membership {
+    /// The cluster.
+    pub cluster: String,
+    /// This node's id in it.
+    pub node: u64,
+    /// Where it keeps everything.
+    pub data_dir: std::path::PathBuf,
+}
+
 /// What a new cluster begins with.
 pub struct Beginning<'a> {
     /// The name under which clients see all nodes as one server.
@@ -29,25 +40,36 @@ pub struct Beginning<'a> {
 ///
 /// # Errors
 /// The node belongs to a cluster already, a name or directory is not usable, or the disk.
-pub async fn run(config: &Config, beginning: &Beginning<'_>) -> Result<(), Failure> {
-    if identity::exists(&config.data_dir) {
-        let message = format!(
-            "{} belongs to a cluster already; choose another data_dir, or delete it if that cluster is gone",
-            config.data_dir.display()
-        );
-        return Err(Failure::new(CANNOT_CREATE, message));
-    }
+pub async fn run(config: &Config, beginning: &Beginning<'_>) -> Result<Membership, Failure> {
+    check_new(config)?;
     check_net_name(beginning.net_name)?;
     let shares = beginning.shares.iter().map(settings).collect::<Result<Vec<_>, _>>()?;
     identity::make_data_dir(&config.data_dir)?;
     let unusable = |e: persistence::PkiError| Failure::new(DATA, e.to_string());
     let authority = ClusterCa::create().map_err(unusable)?;
     identity::save_authority(&config.data_dir, &authority)?;
-    identity::save(&config.data_dir, &authority.issue(1).map_err(unusable)?)?;
+    let own = authority.issue(1).map_err(unusable)?;
+    identity::save(&config.data_dir, &own)?;
     let store = Store::open(daemon::store_config(config)?).await?;
     let filled = fill(&store, beginning, shares).await;
     store.shutdown().await;
-    filled
+    filled?;
+    Ok(Membership { cluster: own.cluster.to_string(), node: own.node_id, data_dir: config.data_dir.clone() })
+}
+
+/// A node belongs to one cluster for its whole life.
+///
+/// # Errors
+/// It belongs to one already.
+pub fn check_new(config: &Config) -> Result<(), Failure> {
+    if !identity::exists(&config.data_dir) {
+        return Ok(());
+    }
+    let dir = config.data_dir.display();
+    Err(Failure::new(
+        CANNOT_CREATE,
+        format!("{dir} belongs to a cluster already; choose another data_dir, or delete it if that cluster is gone"),
+    ))
 }
 
 async fn fill(store: &Store, beginning: &Beginning<'_>, shares: Vec<(String, ShareSettings)>) -> Result<(), Failure> {
@@ -76,7 +98,9 @@ async fn fill(store: &Store, beginning: &Beginning<'_>, shares: Vec<(String, Sha
     Ok(())
 }
 
-fn check_net_name(name: &str) -> Result<(), Failure> {
+/// # Errors
+/// It is too long, or has a character that clients do not understand.
+pub(super) fn check_net_name(name: &str) -> Result<(), Failure> {
     let is_good = !name.is_empty() && name.len() <= 15 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
     if is_good {
         return Ok(());

@@ -2,24 +2,19 @@
 
 use persistence::{JoinError, JoinToken};
 
+use super::init::{self, Membership};
 use crate::{
     config::Config,
-    failure::{CANNOT_CREATE, DATA, Failure, UNAVAILABLE},
+    failure::{DATA, Failure, UNAVAILABLE},
     identity,
 };
 
-/// Makes this node a member. Returns its id.
+/// Makes this node a member.
 ///
 /// # Errors
 /// The node belongs to a cluster already, the token is no good, or the member cannot be reached.
-pub async fn run(config: &Config, token: &str) -> Result<u64, Failure> {
-    if identity::exists(&config.data_dir) {
-        let message = format!(
-            "{} belongs to a cluster already; choose another data_dir, or delete it if that cluster is gone",
-            config.data_dir.display()
-        );
-        return Err(Failure::new(CANNOT_CREATE, message));
-    }
+pub async fn run(config: &Config, token: &str) -> Result<Membership, Failure> {
+    init::check_new(config)?;
     let token = JoinToken::parse(token).map_err(|e| Failure::new(DATA, format!("{e}; copy it again from `holdfast token`")))?;
     identity::make_data_dir(&config.data_dir)?;
     let grant = persistence::join(&token, None, &config.listen.raft.to_string()).await.map_err(|error| {
@@ -27,5 +22,6 @@ pub async fn run(config: &Config, token: &str) -> Result<u64, Failure> {
         Failure::new(code, error.to_string())
     })?;
     identity::save(&config.data_dir, &grant.identity)?;
-    Ok(grant.identity.node_id)
+    let (cluster, node) = (grant.identity.cluster.to_string(), grant.identity.node_id);
+    Ok(Membership { cluster, node, data_dir: config.data_dir.clone() })
 }

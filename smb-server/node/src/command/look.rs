@@ -19,11 +19,18 @@ pub fn status(args: &LookArgs) -> Result<(), Failure> {
     } else {
         let leader = status.leader.map_or("none".to_owned(), |id| id.to_string());
         say(&format!("cluster {}   node {}   {}", status.net_name, status.node, if status.serving { "serving" } else { "NOT serving" }));
-        say(&format!("leader {leader}   term {}   applied {}", status.term, status.applied));
+        say(&format!("leader {leader}   term {}   applied {}   format level {}", status.term, status.applied, status.level));
+        let days = status.certificate_days.map_or("unknown".to_owned(), |days| format!("{days} days"));
+        let free = status.disk_free_bytes.map_or("unknown".to_owned(), |free| format!("{} MiB", free >> 20));
+        say(&format!("program {}   certificate good for {days}   disk free {free}", status.program));
         say(&format!("sessions {}   opens {} ({} without their client)", status.sessions, status.opens, status.disconnected_opens));
         for node in &status.nodes {
             let smb = node.smb.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
-            say(&format!("  node {} {:<12} {:<9} {smb}   opens {}", node.id, node.name, node.state, node.opens));
+            let votes = if node.voter { "" } else { "   does not vote" };
+            say(&format!("  node {} {:<12} {:<9} {smb}   opens {}{votes}", node.id, node.name, node.state, node.opens));
+        }
+        for line in &status.attention {
+            say(&format!("attention: {line}"));
         }
     }
     if status.serving { Ok(()) } else { Err(Failure::new(UNAVAILABLE, format!("node {} does not serve at the moment", status.node))) }

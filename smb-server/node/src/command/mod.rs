@@ -1,5 +1,7 @@
 //! One file per command.
 
+pub mod backup;
+pub mod certificate;
 pub mod events;
 pub mod init;
 pub mod join;

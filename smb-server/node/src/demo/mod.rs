@@ -147,7 +147,7 @@ async fn create(args: &DemoArgs, dir: &Path, first: &NodePlan, users: &[UserWord
             share.dir = Some(own);
         }
     }
-    command::init::run(&first.config, &Beginning { net_name: &args.net_name, users, shares: &shares }).await
+    command::init::run(&first.config, &Beginning { net_name: &args.net_name, users, shares: &shares }).await.map(drop)
 }
 
 /// Starts all nodes; those without an identity join first, through node 1.
