@@ -68,6 +68,42 @@ impl Entry {
     }
 }
 
+/// Names what a log entry asks for, without what it says: commands hold password hashes.
+#[must_use]
+pub fn describe_entry(bytes: &[u8]) -> String {
+    let name = |command: &Command| {
+        let text = format!("{command:?}");
+        text.split([' ', '(', '{']).next().unwrap_or_default().to_owned()
+    };
+    match Entry::decode(bytes) {
+        _ if bytes.is_empty() => String::new(),
+        Ok(Entry::Plain(command)) => name(&command),
+        Ok(Entry::Guarded { authority, command }) => format!("{} under authority {authority}", name(&command)),
+        Ok(Entry::TakeAuthority { node }) => format!("TakeAuthority by node {node}"),
+        Ok(Entry::Accord(change)) => match change {
+            Change::Level(level) => format!("Accord: level {level}"),
+            Change::Trust { pems } => format!("Accord: trust {} authorities", pems.len()),
+            Change::Activate { .. } => "Accord: another authority issues certificates".to_owned(),
+            Change::Forget { .. } => "Accord: an authority is trusted no longer".to_owned(),
+            Change::Give { node } => format!("Accord: id {node} is given"),
+            Change::Remove { node } => format!("Accord: node {node} is removed"),
+        },
+        Err(error) => format!("not understood: {error}"),
+    }
+}
+
+/// Names what is kept under a key.
+#[must_use]
+pub fn describe_key(key: &[u8]) -> String {
+    let kinds = ["Cluster", "Node", "Session", "Open", "File", "Share", "User", "Token", "PendingDelete"];
+    match key.first().copied() {
+        Some(0xF1) => "Authority".to_owned(),
+        Some(0xF2) => "Accord".to_owned(),
+        Some(kind) => kinds.get(usize::from(kind).wrapping_sub(1)).map_or_else(|| format!("kind {kind}"), |name| (*name).to_owned()),
+        None => "no key".to_owned(),
+    }
+}
+
 /// What an entry came to, as its proposer learns it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum EntryOutcome {
@@ -129,6 +165,9 @@ mod tests {
             assert_eq!(EntryOutcome::decode(&result.encode()), Ok(result));
         }
         assert!(Entry::decode(&[77, 1]).is_err());
+        let secret = Command::UserAdd { name: "Ann".into(), nt_hash: [7; 16], sid: None };
+        assert_eq!(describe_entry(&Entry::Plain(secret).encode()), "UserAdd");
+        assert_eq!((describe_key(&[7, 65]).as_str(), describe_key(&[0xF2]).as_str(), describe_key(&[]).as_str()), ("User", "Accord", "no key"));
     }
 
     #[test]

@@ -51,10 +51,12 @@ mod watch;
 pub use backup::{Backup, restore};
 pub use certificates::{CertificateReport, Keeper, Renewal};
 pub use config::{Fence, StoreConfig};
+pub use entry::{describe_entry, describe_key};
 pub use error::{OpenError, StoreError};
 pub use history::{EventPosition, NoPosition, PlacedEvent, Scope};
 pub use lease::holder::Life;
 pub use raftstore::backup::{BackupError, BackupHead, BackupSize};
+pub use raftstore::offline;
 pub use raftstore::pki::{CertificateFacts, ClusterCa, JoinToken, NodeIdentity, PkiError};
 pub use raftstore::{
     Faults, JoinError, JoinGrant, Leader, Limits, Member, MembershipError, Role, StartError, Status as RaftStatus, Timing, Traffic, Versions,

@@ -30,6 +30,7 @@ pub mod environment;
 mod error;
 mod faults;
 mod machine;
+pub mod offline;
 pub mod pki;
 mod status;
 mod storage;

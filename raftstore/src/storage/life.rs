@@ -49,6 +49,11 @@ pub(crate) struct LastRun {
     pub(crate) doubt: Option<Doubt>,
 }
 
+/// Where the mark is.
+pub(crate) fn path(dir: &Path) -> PathBuf {
+    dir.join(FILE)
+}
+
 /// Reads the mark. `None`: there was no run yet.
 pub(crate) fn read(disk: &dyn Disk, dir: &Path) -> io::Result<Option<Mark>> {
     let path = dir.join(FILE);

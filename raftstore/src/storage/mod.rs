@@ -46,7 +46,7 @@ pub(crate) mod key {
 /// Folder of the database.
 pub(crate) const DATABASE: &str = "db";
 /// File with cluster and node.
-const IDENTITY: &str = "identity";
+pub(crate) const IDENTITY: &str = "identity";
 
 /// Whose directory it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -126,6 +126,25 @@ impl Records {
         Ok(Self::Rocks(DB::open_cf_descriptors(&options(), dir, families)?))
     }
 
+    /// Opens a database that is only looked at. Nothing in it is changed.
+    pub(crate) fn open_to_read(dir: &Path) -> Result<Self, RecordsError> {
+        let cache = Cache::new_lru_cache(BLOCK_CACHE_BYTES);
+        let names = DB::list_cf(&options(), dir)?;
+        for table in [Table::Meta, Table::State] {
+            if !names.iter().any(|name| name == table.family()) {
+                return Err(RecordsError::Failed(format!("it lacks the family {}", table.family())));
+            }
+        }
+        let families = names.into_iter().map(|name| {
+            let options = family_options(&name, &cache);
+            ColumnFamilyDescriptor::new(name, options)
+        });
+        let mut looking = options();
+        looking.create_if_missing(false);
+        looking.create_missing_column_families(false);
+        Ok(Self::Rocks(DB::open_cf_descriptors_read_only(&looking, dir, families, false)?))
+    }
+
     /// Opens the journal of a simulated node, or makes it.
     pub(crate) fn open_journal(disk: &dyn Disk, dir: &Path) -> Result<Self, RecordsError> {
         Ok(Self::Journal(Journal::open(disk, dir)?))

@@ -33,10 +33,10 @@ const BATCH_ENTRIES_MAX: usize = 256;
 
 /// How far the state is.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Progress {
-    pub(super) log_id: Option<LogId>,
-    pub(super) membership: StoredMembership,
-    pub(super) time_ms: u64,
+pub(crate) struct Progress {
+    pub(crate) log_id: Option<LogId>,
+    pub(crate) membership: StoredMembership,
+    pub(crate) time_ms: u64,
 }
 
 /// What others see of the progress.
@@ -208,7 +208,7 @@ impl Inner {
 }
 
 /// Whether the log goes on from a state that was applied up to here.
-fn explained(applied: Option<LogId>, log: &Contents) -> Result<(), String> {
+pub(crate) fn explained(applied: Option<LogId>, log: &Contents) -> Result<(), String> {
     let last = log.last();
     match applied {
         _ if applied < log.purged => Err(format!("it lacks entries that the log no longer has (up to {:?})", log.purged)),

@@ -49,6 +49,9 @@ pub enum Command {
     Backup(BackupArgs),
     /// Creates a new cluster that begins with a backup; this is its first node
     Restore(RestoreArgs),
+    /// Checks, shows and repairs the records of a node that does not run
+    #[command(subcommand)]
+    Store(StoreCommand),
     /// Shows and replaces nodes' certificates
     #[command(subcommand)]
     Certificate(CertificateCommand),
@@ -348,6 +351,80 @@ pub struct AddressArgs {
     /// Where other nodes reach it: its listen.raft
     #[arg(value_name = "ADDRESS:PORT")]
     pub raft: std::net::SocketAddr,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `store`.
+#[derive(Debug, Subcommand)]
+pub enum StoreCommand {
+    /// Reads every byte and says what is damaged; changes nothing. Exit code 65 when something is
+    Check(StoreDir),
+    /// Shows the entries of the log or the keys of the state, without secrets
+    Dump(DumpArgs),
+    /// Does what is safe to make a damaged directory usable; keeps everything that it takes away
+    Repair(RepairArgs),
+    /// Writes a backup of what the state holds: for a cluster that has lost its majority
+    Backup(StoreBackupArgs),
+}
+
+/// `store backup`.
+#[derive(Debug, Args)]
+pub struct StoreBackupArgs {
+    /// The node's data_dir, or the folder `records` in it
+    pub dir: PathBuf,
+    /// The file to make. It holds password hashes: it is made readable by its owner only
+    #[arg(long, value_name = "FILE")]
+    pub to: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A node's records.
+#[derive(Debug, Args)]
+pub struct StoreDir {
+    /// The node's data_dir, or the folder `records` in it
+    pub dir: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What a dump shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum DumpWhat {
+    /// The entries of the log
+    Log,
+    /// The keys of the state
+    State,
+}
+
+/// `store dump`.
+#[derive(Debug, Args)]
+pub struct DumpArgs {
+    /// The node's data_dir, or the folder `records` in it
+    pub dir: PathBuf,
+    /// What to show
+    #[arg(long, value_enum, default_value = "log")]
+    pub what: DumpWhat,
+    /// Print JSON, one line for each
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `store repair`.
+#[derive(Debug, Args)]
+pub struct RepairArgs {
+    /// The node's data_dir, or the folder `records` in it
+    pub dir: PathBuf,
+    /// Say what would be done, and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Allow the node to forget what it holds: only when other nodes hold it too
+    #[arg(long)]
+    pub refill: bool,
     /// Print JSON
     #[arg(long)]
     pub json: bool,

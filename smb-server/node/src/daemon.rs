@@ -182,7 +182,7 @@ async fn wait_for_end(store: &Store, watch_stdin: bool) -> Result<(), Failure> {
         _ = interrupt.recv() => Ok(()),
         () = stdin_ends => Ok(()),
         () = removed(store) => {
-            tracing::info!("this node was removed from the cluster: it ends");
+            tracing::info!("this node was told to leave the cluster: it ends");
             Ok(())
         }
         because = store.stopped() => Err(Failure::new(crate::failure::IO, format!("the replication stopped: {because}"))),

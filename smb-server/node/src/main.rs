@@ -67,6 +67,7 @@ fn run(command: &Command) -> Result<(), Failure> {
         Command::Node(command) => command::node::run(command),
         Command::Backup(args) => command::backup::run(args),
         Command::Restore(args) => block_on(command::backup::restore(args)),
+        Command::Store(command) => command::store::run(command),
         Command::Certificate(command) => command::certificate::run(command),
         Command::Authority(command) => command::certificate::authority(command),
         Command::Token(args) => command::node::token(args),

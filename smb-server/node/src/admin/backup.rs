@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     io::{self, BufWriter, Write},
     sync::Arc,
+    time::{Duration, Instant},
 };
 
 use axum::{
@@ -14,12 +15,16 @@ use axum::{
 };
 use bytes::Bytes;
 use futures::stream;
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, error::TrySendError};
 
 use super::{Admin, Problem};
 
 /// Chunks between the disk and the network.
 const CHUNKS_MAX: usize = 8;
+/// How long a reader may read nothing.
+const SILENCE_MAX: Duration = Duration::from_secs(60);
+/// Pause before a full queue is tried again.
+const PAUSE: Duration = Duration::from_millis(2);
 /// Bytes of a chunk.
 const CHUNK_BYTES: usize = 256 << 10;
 
@@ -28,9 +33,18 @@ struct Chunks(mpsc::Sender<io::Result<Bytes>>);
 
 impl Write for Chunks {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let gone = |_| io::Error::new(io::ErrorKind::BrokenPipe, "nobody reads the backup any more");
-        self.0.blocking_send(Ok(Bytes::copy_from_slice(bytes))).map_err(gone)?;
-        Ok(bytes.len())
+        let mut chunk = Ok(Bytes::copy_from_slice(bytes));
+        let began = Instant::now();
+        // A view of the state is held meanwhile: not for somebody who has stopped reading.
+        while began.elapsed() < SILENCE_MAX {
+            chunk = match self.0.try_send(chunk) {
+                Ok(()) => return Ok(bytes.len()),
+                Err(TrySendError::Full(chunk)) => chunk,
+                Err(TrySendError::Closed(_)) => break,
+            };
+            std::thread::sleep(PAUSE);
+        }
+        Err(io::Error::new(io::ErrorKind::BrokenPipe, "nobody reads the backup any more"))
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -212,8 +212,16 @@ fn read_file(path: &Path, is_json: bool) -> Result<Backup, Failure> {
 }
 
 fn verify(args: &VerifyArgs) -> Result<(), Failure> {
-    let view = BackupView::of(&args.file, &read_file(&args.file, args.json)?);
-    if args.json {
+    verify_file(&args.file, args.json)
+}
+
+/// Reads a backup to its end and says what it holds.
+///
+/// # Errors
+/// It is none, or damaged.
+pub(super) fn verify_file(file: &Path, is_json: bool) -> Result<(), Failure> {
+    let view = BackupView::of(file, &read_file(file, is_json)?);
+    if is_json {
         return say_json(&view);
     }
     view.tell();

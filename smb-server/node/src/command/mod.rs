@@ -8,6 +8,7 @@ pub mod join;
 pub mod look;
 pub mod node;
 pub mod share;
+pub mod store;
 pub mod user;
 
 use crate::failure::Failure;
