@@ -77,7 +77,9 @@ pub async fn restore(config: &StoreConfig, records: &Path, backup: Backup, rebir
     let mut raft = raftstore::Config::new(config.identity.clone(), records, config.listen);
     raft.advertise.clone_from(&config.advertise);
     raft.limits = config.limits;
-    let engine = Arc::new(Engine::new(NodeId(config.identity.node_id), Arc::new(Holder::new())));
+    raft.environment = config.environment.clone();
+    let clock = config.environment.clock.clone();
+    let engine = Arc::new(Engine::new(NodeId(config.identity.node_id), clock.clone(), Arc::new(Holder::new(clock))));
     let store = RaftStore::start(raft, engine.clone()).await?;
     let origin = Origin { index: backup.head.index, time_ms: backup.head.time_ms };
     let begun = store.begin_from(origin, state.all_records()).await;

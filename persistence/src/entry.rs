@@ -167,7 +167,10 @@ mod tests {
         assert!(Entry::decode(&[77, 1]).is_err());
         let secret = Command::UserAdd { name: "Ann".into(), nt_hash: [7; 16], sid: None };
         assert_eq!(describe_entry(&Entry::Plain(secret).encode()), "UserAdd");
-        assert_eq!((describe_key(&[7, 65]).as_str(), describe_key(&[0xF2]).as_str(), describe_key(&[]).as_str()), ("User", "Accord", "no key"));
+        assert_eq!(
+            (describe_key(&[7, 65]).as_str(), describe_key(&[0xF2]).as_str(), describe_key(&[]).as_str()),
+            ("User", "Accord", "no key")
+        );
     }
 
     #[test]

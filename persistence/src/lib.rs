@@ -59,8 +59,8 @@ pub use raftstore::backup::{BackupError, BackupHead, BackupSize};
 pub use raftstore::offline;
 pub use raftstore::pki::{CertificateFacts, ClusterCa, JoinToken, NodeIdentity, PkiError};
 pub use raftstore::{
-    Faults, JoinError, JoinGrant, Leader, Limits, Member, MembershipError, Role, StartError, Status as RaftStatus, Timing, Traffic, Versions,
-    join,
+    Faults, JoinError, JoinGrant, Leader, Limits, Member, MembershipError, Role, StartError, Status as RaftStatus, Timing, Traffic,
+    Versions, join,
 };
 pub use store::{Store, StoreStatus};
 pub use watch::{EventStream, WatchError};

@@ -217,7 +217,9 @@ fn examine(place: &Place, progress: &mut dyn FnMut(&FileReport)) -> Result<(Repo
             (report.cluster, report.node) = (Some(Uuid::from_u128(identity.cluster)), Some(identity.node_id));
             add(&mut report, FileReport { path, kind: FileKind::Identity, bytes: *bytes, records: 1, problems: Vec::new() });
         }
-        Ok(None) => report.problems.push("the file identity is missing: a node that starts here makes a new one, or reads it from an old database".to_owned()),
+        Ok(None) => report
+            .problems
+            .push("the file identity is missing: a node that starts here makes a new one, or reads it from an old database".to_owned()),
         Err(because) => {
             let (bytes, problems) = (length(&path), vec![because.clone()]);
             add(&mut report, FileReport { path, kind: FileKind::Identity, bytes, records: 0, problems });
@@ -363,7 +365,9 @@ fn read_state(database: &Records, records: &mut u64, problems: &mut Vec<String>)
     for item in database.scan(Table::State) {
         *records += 1;
         let bad = match item {
-            Ok((key, value)) => codec::unwrap(Kind::Value, &value).err().map(|err| format!("the value of key {} is {err}", key.escape_ascii())),
+            Ok((key, value)) => {
+                codec::unwrap(Kind::Value, &value).err().map(|err| format!("the value of key {} is {err}", key.escape_ascii()))
+            }
             // Nothing can be read after this.
             Err(err) => {
                 problems.push(words(&err));
@@ -580,7 +584,8 @@ fn plan_for(report: &Report, contents: Option<&Contents>, place: &Place) -> Plan
     steps.extend(bad_snapshots.map(|file| Step::SetAside { path: file.path.clone() }));
     let log_is_bad = contents.is_none();
     // Only if the log goes on where a good snapshot, or nothing, ends.
-    let makeable = contents.is_some_and(|contents| contents.purged.is_none_or(|purged| report.snapshot.is_some_and(|snapshot| snapshot >= purged.index)));
+    let makeable = contents
+        .is_some_and(|contents| contents.purged.is_none_or(|purged| report.snapshot.is_some_and(|snapshot| snapshot >= purged.index)));
     let state_is_bad = report.is_bad(FileKind::State) || !report.problems.is_empty() && !log_is_bad && report.cluster.is_some();
     if log_is_bad || state_is_bad && !makeable {
         steps.push(Step::Refill);

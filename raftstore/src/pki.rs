@@ -308,10 +308,7 @@ fn facts(certificate: &CertificateDer<'_>) -> Result<CertificateFacts, PkiError>
     let parsed = x509_parser::parse_x509_certificate(certificate);
     let (_, parsed) = parsed.map_err(|err| PkiError::Read { what: "a certificate", because: err.to_string() })?;
     let validity = parsed.validity();
-    Ok(CertificateFacts {
-        fingerprint: fingerprint(certificate),
-        until_unix_s: validity.not_after.timestamp(),
-    })
+    Ok(CertificateFacts { fingerprint: fingerprint(certificate), until_unix_s: validity.not_after.timestamp() })
 }
 
 /// Makes the TLS name of a node. The name is always a valid DNS name.

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use common::{Cluster, Map, SOON, start_patiently};
-use raftstore::environment::{Disk, DiskFile, Environment, OpenFile, SystemDisk};
+use raftstore::environment::{Disk, DiskFile, OpenFile, SystemDisk};
 use raftstore::{Class, RaftStore, StartError};
 use tokio::time::timeout;
 
@@ -88,7 +88,7 @@ async fn a_node_with_a_full_disk_stops_by_name_and_comes_back() {
         let full = Arc::new(AtomicBool::new(false));
         let address = cluster.stop(id).await;
         let mut config = cluster.config(id, Some(address));
-        config.environment = Environment { disk: Arc::new(Filling { full: full.clone() }), ..Environment::default() };
+        config.environment.disk = Arc::new(Filling { full: full.clone() });
         let map = Arc::new(Map::default());
         let store = start_patiently(config, map.clone()).await;
         cluster.nodes.insert(id, common::Node { store, map, address });
@@ -110,7 +110,7 @@ async fn a_node_with_a_full_disk_stops_by_name_and_comes_back() {
         // It cannot start while there is no room, and says so; with room it catches up.
         cluster.nodes.remove(&id).unwrap().store.shutdown().await;
         let mut config = cluster.config(id, Some(address));
-        config.environment = Environment { disk: Arc::new(Filling { full: full.clone() }), ..Environment::default() };
+        config.environment.disk = Arc::new(Filling { full: full.clone() });
         let refused = loop {
             match RaftStore::start(config.clone(), Arc::new(Map::default())).await.err().unwrap() {
                 StartError::DataDirInUse { .. } | StartError::AddressInUse { .. } => tokio::time::sleep(Duration::from_millis(5)).await,

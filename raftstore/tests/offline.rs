@@ -111,7 +111,9 @@ async fn a_damaged_state_is_made_anew_from_what_is_there() {
     let (mut cluster, id, dir, address) = stopped().await;
     for path in files(&dir, "db") {
         let length = std::fs::metadata(&path).unwrap().len();
-        if path.extension().is_some_and(|ending| ending == "sst") || path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("MANIFEST")) {
+        if path.extension().is_some_and(|ending| ending == "sst")
+            || path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("MANIFEST"))
+        {
             (0..length).step_by(64).for_each(|at| flip(&path, at));
         }
     }

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::io;
 
-use super::state::Progress;
 use super::records::{Item, Table};
+use super::state::Progress;
 use super::{Database, key};
 use crate::backup::BackupError;
 use crate::codec::{self, Kind};

@@ -177,7 +177,8 @@ impl RaftStore {
         tokio::spawn(core.clone().resolve_doubt());
         tokio::spawn(core.clone().sync_now_and_then());
         let counters = core.peers.counters.clone();
-        let server = Server { own_id: node_id, cluster, security: credentials, gate, limits, faults, counters, service: core.clone(), stop };
+        let server =
+            Server { own_id: node_id, cluster, security: credentials, gate, limits, faults, counters, service: core.clone(), stop };
         tokio::spawn(server.run(listener));
         Ok(Self { core })
     }

@@ -73,7 +73,10 @@ fn check(args: &StoreDir) -> Result<(), Failure> {
     if report.is_sound() {
         return Ok(());
     }
-    Err(Failure::new(DATA, format!("{} is damaged; `holdfast store repair {} --dry-run` says what can be done", dir.display(), args.dir.display())))
+    Err(Failure::new(
+        DATA,
+        format!("{} is damaged; `holdfast store repair {} --dry-run` says what can be done", dir.display(), args.dir.display()),
+    ))
 }
 
 fn tell(report: &Report) {
@@ -81,10 +84,19 @@ fn tell(report: &Report) {
     let cluster = report.cluster.map_or("unknown".to_owned(), |cluster| cluster.to_string());
     say(&format!("{}: node {} of cluster {cluster}", report.dir.display(), number(report.node)));
     say(&format!("  vote: term {} for node {}", number(report.term), number(report.voted_for)));
-    say(&format!("  log {} to {}, purged up to {}, committed {}", number(report.first), number(report.last), number(report.purged), number(report.committed)));
+    say(&format!(
+        "  log {} to {}, purged up to {}, committed {}",
+        number(report.first),
+        number(report.last),
+        number(report.purged),
+        number(report.committed)
+    ));
     say(&format!("  state at entry {}, snapshot at {}", number(report.applied), number(report.snapshot)));
     let end = if report.clean_stop { "stopped cleanly" } else { "did not stop cleanly" };
-    say(&format!("  the last run {end}{}", report.doubt.as_ref().map_or(String::new(), |doubt| format!("; it does not vote at first: {doubt}"))));
+    say(&format!(
+        "  the last run {end}{}",
+        report.doubt.as_ref().map_or(String::new(), |doubt| format!("; it does not vote at first: {doubt}"))
+    ));
     for FileReport { path, kind, bytes, records, problems } in &report.files {
         say(&format!("  {:<20} {bytes:>12} bytes {records:>10} records  {}", word(*kind), path.display()));
         problems.iter().for_each(|problem| say(&format!("      DAMAGED: {problem}")));
@@ -168,11 +180,7 @@ fn backup(args: &StoreBackupArgs) -> Result<(), Failure> {
 
 fn repair(args: &RepairArgs) -> Result<(), Failure> {
     let dir = records(&args.dir);
-    let plan = if args.dry_run {
-        offline::plan(&dir).map_err(failure)?.1
-    } else {
-        offline::repair(&dir, args.refill).map_err(failure)?
-    };
+    let plan = if args.dry_run { offline::plan(&dir).map_err(failure)?.1 } else { offline::repair(&dir, args.refill).map_err(failure)? };
     if args.json {
         return say_json(&Repaired { is_done: !args.dry_run, plan: &plan });
     }
@@ -187,8 +195,12 @@ fn repair(args: &RepairArgs) -> Result<(), Failure> {
             Step::MakeStateAnew { path } => {
                 format!("{} {did} set aside: the node makes its state anew from snapshot and log when it starts", path.display())
             }
-            Step::Refill if would => "with --refill, the node would forget what it holds, and get everything from the others; its vote stays".to_owned(),
-            Step::Refill => "the node has forgotten what it holds, except its vote: start it, and it gets everything from the others".to_owned(),
+            Step::Refill if would => {
+                "with --refill, the node would forget what it holds, and get everything from the others; its vote stays".to_owned()
+            }
+            Step::Refill => {
+                "the node has forgotten what it holds, except its vote: start it, and it gets everything from the others".to_owned()
+            }
             Step::Distrust => format!("the mark of the last run {did} written anew: the node does not vote before it has caught up"),
             Step::WriteIdentity => format!("the file identity {did} written anew, as the log has it"),
         });
