@@ -23,7 +23,12 @@ fn a_hundred_seeds_keep_every_promise() {
     for (run, broken) in &totals.failed {
         println!("again with: {}\n  {}", run.command(), broken.join("\n  "));
     }
-    assert!(totals.failed.is_empty(), "{} of {} seeds broke a promise; see above for the command that shows it", totals.failed.len(), totals.runs);
+    assert!(
+        totals.failed.is_empty(),
+        "{} of {} seeds broke a promise; see above for the command that shows it",
+        totals.failed.len(),
+        totals.runs
+    );
     // Runs in which nothing happened prove nothing.
     assert_eq!(totals.counted, totals.runs);
     assert!(totals.faults.values().sum::<u64>() > 5 * totals.runs, "{:?}", totals.faults);
