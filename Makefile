@@ -20,8 +20,8 @@ failover: ## kill nodes under writing clients and compare every acknowledged blo
 conformance: ## smbtorture against one node and three, compared with the pass list in the tree
 	@$(BUILD)/chaos conformance $(ARGS)
 
-chaos: ## longer runs of faults on real clusters
-	@$(BUILD)/chaos storm $(ARGS)
+chaos: ## 2,000 simulated clusters, then longer runs of faults on a real one
+	@$(ENV) && cargo build -p holdfast -p chaos && $$CARGO_TARGET_DIR/debug/chaos simulate --seeds 2000 && exec $$CARGO_TARGET_DIR/debug/chaos storm $(ARGS)
 
 bench: ## throughput and latency beside a flush of the disk and beside peers, printed
 	@$(ENV) && chaos/scripts/bench.sh $(ARGS)

@@ -3,11 +3,12 @@
 //! | class | an acknowledged operation survives |
 //! |---|---|
 //! | persistent | always |
-//! | volatile, durable | unless, after it was acknowledged, a majority of the voters was in doubt at once |
+//! | volatile, durable | unless, after it was asked for, a majority of the voters was in doubt at once |
 //!
 //! A node is *in doubt* from a loss of its power until it is known again to hold everything that the cluster had committed when it came
-//! back. The end of a process alone puts nobody in doubt: what it wrote is in the page cache. An operation that was refused is never
-//! there, and nothing is there that nobody asked for. Knows nothing of how operations were made or faults injected.
+//! back. What counts is when an operation was asked for, because it may be done some time before its client hears of it. The end of a
+//! process alone puts nobody in doubt: what it wrote is in the page cache. An operation that was refused is never there, and nothing is
+//! there that nobody asked for. Knows nothing of how operations were made or faults injected.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -48,6 +49,8 @@ pub enum Fate {
 pub struct Issued {
     /// What it must survive.
     pub class: Class,
+    /// When it was asked for.
+    pub called: u64,
     /// What became of it, for its client.
     pub fate: Fate,
 }
@@ -134,10 +137,10 @@ impl Faults {
 pub fn compare(issued: &BTreeMap<u64, Issued>, faults: &Faults, survived: &BTreeSet<u64>) -> Comparison {
     let last_loss = faults.losses().last().copied();
     let mut found = Comparison::default();
-    for (&operation, &Issued { class, fate }) in issued {
+    for (&operation, &Issued { class, called, fate }) in issued {
         let there = survived.contains(&operation);
         match fate {
-            Fate::Acknowledged(at) if class != Class::Persistent && last_loss.is_some_and(|loss| at <= loss) => {
+            Fate::Acknowledged(_) if class != Class::Persistent && last_loss.is_some_and(|loss| called <= loss) => {
                 *found.excused.entry(class).or_default() += 1;
                 found.excused_and_gone += usize::from(!there);
             }
@@ -176,7 +179,7 @@ mod tests {
 
     /// One operation of each class acknowledged at 10, and who of them is missed when all are gone.
     fn missed(events: &[(u64, Happened)]) -> Vec<Class> {
-        let issued = CLASSES.iter().zip(1..).map(|(&class, id)| (id, Issued { class, fate: Fate::Acknowledged(10) })).collect();
+        let issued = CLASSES.iter().zip(1..).map(|(&class, id)| (id, Issued { class, called: 9, fate: Fate::Acknowledged(10) })).collect();
         let found = compare(&issued, &faults(events), &BTreeSet::new());
         assert_eq!(compare(&issued, &faults(events), &BTreeSet::from([1, 2, 3])).broken, []);
         let gone = found.broken.into_iter().map(|broken| match broken {
@@ -226,7 +229,7 @@ mod tests {
 
     #[test]
     fn refused_and_invented_operations_are_found() {
-        let issue = |fate| Issued { class: Class::Durable, fate };
+        let issue = |fate| Issued { class: Class::Durable, called: 1, fate };
         let issued = BTreeMap::from([(1, issue(Fate::Refused)), (2, issue(Fate::Unknown)), (3, issue(Fate::Refused))]);
         let found = compare(&issued, &faults(&[]), &BTreeSet::from([1, 2, 9]));
         assert_eq!(found.broken, [Broken::Refused { operation: 1 }, Broken::Invented { operation: 9 }]);
@@ -235,7 +238,7 @@ mod tests {
 
     #[test]
     fn excuses_are_counted() {
-        let issued = CLASSES.iter().zip(1..).map(|(&class, id)| (id, Issued { class, fate: Fate::Acknowledged(10) })).collect();
+        let issued = CLASSES.iter().zip(1..).map(|(&class, id)| (id, Issued { class, called: 9, fate: Fate::Acknowledged(10) })).collect();
         let found = compare(&issued, &faults(&[(20, power(&[1, 2]))]), &BTreeSet::from([1, 3]));
         assert_eq!(found.excused, BTreeMap::from([(Class::Volatile, 1), (Class::Durable, 1)]));
         assert_eq!(found.bound, BTreeMap::from([(Class::Persistent, 1)]));

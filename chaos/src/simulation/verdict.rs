@@ -69,12 +69,13 @@ fn histories_are_linearizable(world: &World, verdict: &mut Verdict) {
     }
 }
 
-/// The operations between two moments. What ended after has not ended; of what began before nobody knows whether it happened before.
+/// The operations between two moments. One that reaches over the first or the second is unknown on both sides: it may have been done
+/// before, and be gone after.
 fn window(operations: &[Operation<Input, Record>], begin: u64, end: u64) -> Vec<Operation<Input, Record>> {
     let inside = operations.iter().filter(|op| op.called <= end && op.returned.is_none_or(|(when, _)| when > begin));
     let clip = |op: &Operation<Input, Record>| Operation {
         called: op.called.max(begin),
-        returned: op.returned.filter(|(when, _)| *when <= end && op.called >= begin),
+        returned: op.returned.filter(|(when, _)| op.called > begin && *when <= end),
         ..op.clone()
     };
     inside.map(clip).collect()

@@ -236,10 +236,10 @@ impl World {
     pub(super) fn call(&mut self, client: u64, key: u8, class: Class, input: Input) -> (u64, Open<u8>) {
         self.next_operation += 1;
         let operation = self.next_operation;
-        if !matches!(input, Input::Read | Input::Nothing) {
-            self.issued.insert(operation, Issued { class, fate: Fate::Unknown });
-        }
         let open = self.history.call(client, key, input);
+        if !matches!(input, Input::Read | Input::Nothing) {
+            self.issued.insert(operation, Issued { class, called: self.history.now(), fate: Fate::Unknown });
+        }
         self.say(format!("client {client} #{operation} asks {key} {input:?}"));
         (operation, open)
     }

@@ -249,8 +249,8 @@ impl Database {
     }
 
     pub(crate) fn open_segments(&self, contents: &Contents, fresh: bool, checkpoint: &Checkpoint) -> io::Result<Segments> {
-        let (disk, folder) = (self.environment.disk.clone(), self.dir.join(log::FOLDER));
-        Segments::open(disk, &folder, self.owner(), self.segment_bytes, !self.environment.simulated, contents, fresh, checkpoint)
+        let folder = self.dir.join(log::FOLDER);
+        Segments::open(&self.environment, &folder, self.owner(), self.segment_bytes, contents, fresh, checkpoint)
     }
 
     /// Ends the database's own threads. Reading still works; nothing is lost.

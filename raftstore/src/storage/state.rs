@@ -24,6 +24,7 @@ use super::{Database, key};
 use crate::clock::LogClock;
 use crate::codec::{self, Kind};
 use crate::error::StartError;
+use crate::faults::Point;
 use crate::machine::{Applied, Machine};
 use crate::store::waiters::Waiters;
 use crate::types::{LogId, Snapshot, SnapshotMeta, StoredMembership, TypeConfig};
@@ -134,6 +135,7 @@ impl StateStore {
 impl Inner {
     /// Applies a batch of entries, writes what changed, and tells who waits.
     fn apply_batch(&self, entries: Vec<EntryResponder<TypeConfig>>) -> io::Result<()> {
+        self.database.environment().pass(Point::ApplyBefore)?;
         let mut progress = self.progress.lock().clone();
         let mut outcomes = Vec::new();
         let mut responders = Vec::new();
@@ -164,6 +166,7 @@ impl Inner {
         let mark = codec::encode(Kind::Applied, &progress).map_err(io::Error::other)?;
         batch.put(Table::Meta, key::APPLIED, mark);
         self.database.write(batch, false)?;
+        self.database.environment().pass(Point::ApplyAfter)?;
         self.clock.observe(progress.time_ms);
         let applied = AppliedMark { log_id: progress.log_id, time_ms: progress.time_ms };
         *self.progress.lock() = progress;
@@ -189,6 +192,7 @@ impl Inner {
         let mut batch = Batch::default();
         batch.put(Table::Meta, key::INSTALLING, codec::encode(Kind::Installing, &name).map_err(io::Error::other)?);
         self.database.write(batch, true)?;
+        self.database.environment().pass(Point::SnapshotInstall)?;
         let progress = fill(&self.database, &file.path)?;
         load(&self.database, self.machine.as_ref()).map_err(|err| match err {
             LoadError::Damaged(err) => err,
@@ -304,6 +308,7 @@ fn write_snapshot(inner: &Inner, head: &Head, ready: oneshot::Sender<()>) -> io:
     let entries = database.scan(Table::State);
     // The caller waits for it; if it does not, nobody minds.
     let _ = ready.send(());
+    database.environment().pass(Point::SnapshotBuild)?;
     let mut writer = SnapshotWriter::create(database, head)?;
     for item in entries {
         let (key, value) = item?;

@@ -31,6 +31,7 @@ use super::Database;
 use crate::clock::LogClock;
 use crate::codec;
 use crate::error::StartError;
+use crate::faults::Point;
 use crate::machine::Class;
 use crate::types::{Entry, LogId, TypeConfig, Vote};
 
@@ -112,6 +113,11 @@ impl LogStore {
             }
         }
         Ok(())
+    }
+
+    /// Passes a named point on the way of a command.
+    fn pass(&self, point: Point) -> io::Result<()> {
+        self.inner.database.environment().pass(point)
     }
 
     fn write(&self, kind: Kind, payload: &[u8]) -> io::Result<()> {
@@ -316,10 +322,12 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 
     async fn save_vote(&mut self, vote: &Vote) -> Result<(), io::Error> {
+        self.pass(Point::VoteBeforeSave)?;
         self.write(Kind::Vote, &encoded(codec::Kind::Vote, vote)?)?;
         // A file that begins from now on must begin with it.
         self.inner.memory.lock().vote = Some(*vote);
-        self.sync().await
+        self.sync().await?;
+        self.pass(Point::VoteAfterSave)
     }
 
     async fn save_committed(&mut self, committed: Option<LogId>) -> Result<(), io::Error> {
@@ -369,6 +377,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
                 memory.last = Some(log_id);
                 memory.keep(entry);
             }
+            segments.pass(Point::LogBeforeWrite)?;
             segments.flush()?;
         }
         if stable && !led_here && inner.syncer.is_idle() && self.flushes_quickly() {
@@ -387,6 +396,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
 
     async fn truncate_after(&mut self, last_log_id: Option<LogId>) -> Result<(), io::Error> {
         let next = last_log_id.map_or(0, |log_id| log_id.index + 1);
+        self.pass(Point::LogTruncate)?;
         self.write(Kind::Truncate, &next.to_le_bytes())?;
         let mut memory = self.inner.memory.lock();
         memory.tail.split_off(&next);
@@ -399,6 +409,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 
     async fn purge(&mut self, log_id: LogId) -> Result<(), io::Error> {
+        self.pass(Point::LogPurge)?;
         {
             let mut memory = self.inner.memory.lock();
             memory.purged = memory.purged.max(Some(log_id));

@@ -13,7 +13,8 @@ use parking_lot::Mutex;
 
 use super::record::{self, HEAD_BYTES, Head, Kind, Place, RECORD_BYTES};
 use super::scan::{Contents, UNFINISHED, file_name};
-use crate::environment::{Disk, DiskFile, OpenFile};
+use crate::environment::{Disk, DiskFile, Environment, OpenFile};
+use crate::faults::Point;
 
 /// Zeros written with one call.
 const ZEROS_BYTES: usize = 1 << 20;
@@ -39,6 +40,7 @@ pub(crate) struct Segments {
     buffer: Vec<u8>,
     /// Everything before this place is on stable storage.
     stable: Place,
+    environment: Environment,
     /// How long the last flush took.
     last_flush: Duration,
     /// A file that could not be written or synced: nothing may be written any more.
@@ -74,15 +76,15 @@ pub(crate) type Checkpoint = Vec<(Kind, Vec<u8>)>;
 impl Segments {
     /// Goes on where the contents end. With `fresh` the log goes on in a new file, because behind its end something may stand that was lost.
     pub(crate) fn open(
-        disk: Arc<dyn Disk>,
+        environment: &Environment,
         dir: &Path,
         owner: (u128, u64),
         bytes: u64,
-        threads: bool,
         contents: &Contents,
         fresh: bool,
         checkpoint: &Checkpoint,
     ) -> io::Result<Self> {
+        let (disk, threads) = (environment.disk.clone(), !environment.simulated);
         disk.create_dir_all(dir)?;
         let mut next = Next { spare: contents.spare.iter().cloned().collect(), ..Next::default() };
         let (mut closed, mut active) = (BTreeMap::new(), None);
@@ -108,6 +110,7 @@ impl Segments {
             closed,
             buffer: Vec::new(),
             stable: contents.end,
+            environment: environment.clone(),
             last_flush: Duration::ZERO,
             broken: None,
         };
@@ -212,6 +215,11 @@ impl Segments {
         result.map_err(|err| io::Error::new(err.kind(), self.shared.describe(&err)))
     }
 
+    /// Passes a named point on the way of a command.
+    pub(crate) fn pass(&self, point: Point) -> io::Result<()> {
+        self.environment.pass(point)
+    }
+
     pub(crate) fn last_flush(&self) -> Duration {
         self.last_flush
     }
@@ -240,6 +248,7 @@ impl Segments {
 
     /// Closes the active file and goes on in the next one.
     fn rotate(&mut self, checkpoint: &Checkpoint) -> io::Result<()> {
+        self.environment.pass(Point::LogNewSegment)?;
         let number = self.active.number + 1;
         // The next file is there, with its name, before this one says that the log goes on in it.
         let next = self.shared.take_next(number);

@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::segments::Segments;
 use crate::error::StartError;
+use crate::faults::Point;
 use crate::types::TypeConfig;
 
 /// Requests that one sync serves at most.
@@ -132,9 +133,11 @@ pub(crate) fn sync(segments: &Mutex<Segments>) -> io::Result<()> {
         segments.check()?;
         segments.to_sync()
     };
+    let ready = segments.lock().pass(Point::LogAfterWriteBeforeSync);
     let from = Instant::now();
-    let result = file.sync();
+    let result = ready.and_then(|()| file.sync());
     let mut segments = segments.lock();
     segments.note_flush(from.elapsed());
-    segments.synced(upto, result)
+    segments.synced(upto, result)?;
+    segments.pass(Point::LogAfterSyncBeforeAck)
 }
