@@ -30,9 +30,12 @@ const DYING_SESSIONS: u64 = 10;
 const DYING_OPENS: u64 = 10_000;
 /// The small state that the big one is compared with.
 const FEW: u64 = 1000;
-/// Opens and closes of one round, and rounds of each state, taken in turns.
-const ROUND: u64 = 1000;
-const ROUNDS: usize = 60;
+/// Opens and closes of one round. Rounds are short, so that many of them pass between two interruptions by others on the machine.
+const ROUND: u64 = 50;
+/// The states take turns of so many rounds; the first ones of a turn only bring the state's upper levels back into the caches.
+const TURN: usize = 12;
+const TURN_WARM: usize = 4;
+const TURNS: usize = 100;
 
 /// The goals, as a person would read them beside the figure.
 const MEMORY_MAX_BYTES: f64 = 1024.0;
@@ -106,10 +109,11 @@ fn measure(opens: u64) -> Result<Vec<Row>, Failed> {
     let stored = write_records(&world.state, &file);
     let loaded = stored.and_then(|bytes| Ok((bytes, run_load(&file)?)));
     fs::remove_file(&file)?;
-    let (stored_bytes, (load_s, loaded_bytes)) = loaded?;
+    let (stored_bytes, Loaded { wall_s, busy_s, resident }) = loaded?;
     row("records of an open, stored", per_open(stored_bytes), "bytes", None);
-    row("restart: decoding the records and building the indexes", load_s, "s", Some(RESTART_MAX_S));
-    row("memory of an open after a restart", loaded_bytes as f64 / opens as f64, "bytes", Some(MEMORY_MAX_BYTES));
+    row("restart: decoding the records and building the indexes", wall_s, "s", Some(RESTART_MAX_S));
+    row("of it, processor time", busy_s, "s", None);
+    row("memory of an open after a restart", per_open(resident), "bytes", Some(MEMORY_MAX_BYTES));
 
     let mut few = World::new();
     few.open_many(FEW);
@@ -282,24 +286,26 @@ impl World {
     }
 }
 
-/// Opens and closes in both states, in turns; the round at the lower quartile of each, which others on the machine disturb least.
+/// Opens and closes in both states, in turns; of each the round below which a tenth of all are, for others on the machine disturb the rest.
 fn compare(few: &mut World, many: &mut World) -> (Cost, Cost) {
     let (mut at_few, mut at_many) = (Vec::new(), Vec::new());
-    for round in 0..ROUNDS {
-        at_few.push(open_and_close(few));
-        at_many.push(open_and_close(many));
-        if round.is_multiple_of(50) {
-            eprint!("\rround {round} of {ROUNDS}");
-        }
+    let turn = |world: &mut World, rounds: &mut Vec<(Duration, Duration)>| {
+        (0..TURN_WARM).for_each(|_| _ = open_and_close(world));
+        rounds.extend((TURN_WARM..TURN).map(|_| open_and_close(world)));
+    };
+    for done in 0..TURNS {
+        turn(few, &mut at_few);
+        turn(many, &mut at_many);
+        eprint!("\rturn {done} of {TURNS}");
     }
     eprint!("\r{:40}\r", "");
-    let quartile = |rounds: Vec<(Duration, Duration)>| {
+    let tenth = |rounds: Vec<(Duration, Duration)>| {
         let (mut whole, mut apply): (Vec<Duration>, Vec<Duration>) = rounds.into_iter().unzip();
         whole.sort_unstable();
         apply.sort_unstable();
-        Cost { whole: micros(whole[ROUNDS / 4], ROUND), apply: micros(apply[ROUNDS / 4], ROUND) }
+        Cost { whole: micros(whole[whole.len() / 10], ROUND), apply: micros(apply[apply.len() / 10], ROUND) }
     };
-    (quartile(at_few), quartile(at_many))
+    (tenth(at_few), tenth(at_many))
 }
 
 /// A round of opens, then their closes: once as entries of the log, once as commands only.
@@ -426,12 +432,22 @@ fn write_records(state: &State, path: &Path) -> Result<u64, Failed> {
     Ok(total)
 }
 
-/// Loads the records in a process of its own; seconds, and bytes of memory.
-fn run_load(file: &Path) -> Result<(f64, u64), Failed> {
+/// What loading came to.
+struct Loaded {
+    wall_s: f64,
+    /// Processor time: what is left of it on a machine of one's own.
+    busy_s: f64,
+    /// Bytes.
+    resident: u64,
+}
+
+/// Loads the records in a process of its own.
+fn run_load(file: &Path) -> Result<Loaded, Failed> {
     let out = Process::new(env::current_exe()?).arg("--load").arg(file).stderr(Stdio::inherit()).output()?;
     let text = String::from_utf8(out.stdout)?;
-    let (seconds, bytes) = text.trim().split_once(' ').ok_or("the loading process came to grief")?;
-    Ok((seconds.parse()?, bytes.parse()?))
+    let mut words = text.split_whitespace();
+    let mut next = || words.next().ok_or("the loading process came to grief");
+    Ok(Loaded { wall_s: next()?.parse()?, busy_s: next()?.parse()?, resident: next()?.parse()? })
 }
 
 fn load_alone(path: &Path) -> Result<(), Failed> {
@@ -446,10 +462,18 @@ fn load_alone(path: &Path) -> Result<(), Failed> {
         Some(bytes)
     };
     let state = State::load(std::iter::from_fn(|| Some((next()?, next()?))))?;
-    let took = started.elapsed();
+    let (took, busy) = (started.elapsed(), busy_s()?);
     assert!(state.cluster().is_some(), "nothing was loaded");
-    println!("{} {}", took.as_secs_f64(), resident_bytes()? - before);
+    println!("{} {busy} {}", took.as_secs_f64(), resident_bytes()? - before);
     Ok(())
+}
+
+/// Processor time that this process has had, in seconds: utime and stime, which count hundredths.
+fn busy_s() -> Result<f64, Failed> {
+    let stat = fs::read_to_string("/proc/self/stat")?;
+    let fields: Vec<&str> = stat.rsplit_once(')').ok_or("no name in stat")?.1.split_whitespace().collect();
+    let ticks = |i: usize| -> Result<f64, Failed> { Ok(fields.get(i).ok_or("stat is short")?.parse()?) };
+    Ok((ticks(11)? + ticks(12)?) / 100.0)
 }
 
 /// VmRSS of this process.

@@ -84,10 +84,12 @@ pub struct LeaseId {
 #[must_use]
 pub fn fold_path(path: &str) -> String {
     let trimmed = path.trim_matches(['/', '\\']);
-    if trimmed.is_ascii() {
-        return trimmed.chars().map(|c| if c == '/' { '\\' } else { c.to_ascii_uppercase() }).collect();
+    let mut folded = if trimmed.contains('/') { trimmed.replace('/', "\\") } else { trimmed.to_owned() };
+    if folded.is_ascii() {
+        folded.make_ascii_uppercase();
+        return folded;
     }
-    trimmed.replace('/', "\\").to_uppercase()
+    folded.to_uppercase()
 }
 
 #[cfg(test)]

@@ -94,9 +94,7 @@ fn check_locks(state: &State, f: &FileState) -> Result<(), String> {
 }
 
 fn check_indexes(state: &State) -> Result<(), String> {
-    let mut fresh = state.clone();
-    fresh.rebuild_indexes();
-    ensure(fresh.index == state.index, "an index differs from the records")?;
+    ensure(state.fresh_indexes() == state.index, "an index differs from the records")?;
     // A CreateGuid names one open of its client, as long as its CREATE may be repeated.
     let mut seen = std::collections::BTreeSet::new();
     let replayable = state.opens().filter(|o| o.state == OpenState::Reserved || o.replay_eligible);

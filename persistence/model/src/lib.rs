@@ -18,6 +18,8 @@ mod rebirth;
 pub mod record;
 pub mod shard;
 pub mod state;
+#[cfg(test)]
+mod steps;
 
 pub use class::Class;
 pub use command::{

@@ -135,8 +135,8 @@ fn taken(
     let Some(f) = state.file(&file) else { return Class::Volatile };
     // What is closed on the way because its client cannot be asked may mark the file for deletion.
     let may_mark = f.opens.iter().filter_map(|id| state.open(*id)).any(|o| o.is_detached() && marks_at_close(o));
-    let limit = if may_mark { limit & LeaseState::RW } else { limit };
-    let leases = f.leases.values().filter(|l| Some(l.id) != own_lease && exceeds(l, limit)).map(|l| of_lease(state, l));
+    let shrinks = |l: &&Lease| (Some(l.id) != own_lease && exceeds(l, limit)) || (may_mark && exceeds(l, LeaseState::RW));
+    let leases = f.leases.values().filter(shrinks).map(|l| of_lease(state, l));
     let plain = f.opens.iter().filter(|id| Some(**id) != own).filter_map(|id| state.open(*id));
     let plain = plain.filter(|o| o.oplock.level > oplock_limit(o.oplock.level)).map(|o| o.class);
     leases.chain(plain).max().unwrap_or_default()

@@ -25,7 +25,7 @@ fn expire_leases(state: &mut State, fx: &mut Effects) -> u32 {
     let now = fx.now;
     let due =
         state.index.breaking_files.range(..=(now, FileKey { volume: u64::MAX, inode: u64::MAX, generation: u64::MAX, stream: u64::MAX }));
-    let files: BTreeSet<FileKey> = due.map(|(_, file)| *file).collect();
+    let files: BTreeSet<FileKey> = due.inspect(|_| state.visit()).map(|(_, file)| *file).collect();
     let mut count = 0;
     for file in files {
         let due = |id: &LeaseId| state.lease(&file, *id).and_then(|l| l.break_deadline).is_some_and(|t| t <= now);
@@ -45,7 +45,7 @@ fn expire_leases(state: &mut State, fx: &mut Effects) -> u32 {
 }
 
 fn expire_oplocks(state: &mut State, fx: &mut Effects) -> u32 {
-    let late = due(&state.index.breaking_opens, fx.now);
+    let late = due(state, &state.index.breaking_opens, fx.now);
     for id in &late {
         state.edit_open(*id, |o| o.oplock = Oplock { level: OplockLevel::None, ..Oplock::default() });
         state.open(*id).and_then(|o| o.file).into_iter().for_each(|f| fx.changed(f));
@@ -56,7 +56,7 @@ fn expire_oplocks(state: &mut State, fx: &mut Effects) -> u32 {
 // MS-SMB2 3.3.6.2, 3.3.6.3
 // The client did not come back. Its delete-on-close is carried out all the same.
 fn expire_opens(state: &mut State, fx: &mut Effects) -> Vec<OpenId> {
-    let late = due(&state.index.detached, fx.now);
+    let late = due(state, &state.index.detached, fx.now);
     for id in &late {
         close::take(state, fx, *id);
     }
@@ -67,8 +67,8 @@ fn expire_opens(state: &mut State, fx: &mut Effects) -> Vec<OpenId> {
 }
 
 /// The opens whose time is up, ascending by id.
-fn due(by_time: &BTreeSet<(LogTime, OpenId)>, now: LogTime) -> Vec<OpenId> {
-    let mut late: Vec<OpenId> = by_time.range(..=(now, OpenId(u64::MAX))).map(|(_, id)| *id).collect();
+fn due(state: &State, by_time: &BTreeSet<(LogTime, OpenId)>, now: LogTime) -> Vec<OpenId> {
+    let mut late: Vec<OpenId> = by_time.range(..=(now, OpenId(u64::MAX))).inspect(|_| state.visit()).map(|(_, id)| *id).collect();
     late.sort_unstable();
     late
 }

@@ -11,14 +11,15 @@ use std::sync::Arc;
 use smb_types::{CreateGuid, Guid};
 
 use super::State;
+use super::hash::Table;
 use crate::id::{FileKey, LeaseId, LogTime, NodeId, OpenId, SessionId, ShareId, fold_path};
-use crate::record::{Few, FileState, Open, Session};
+use crate::record::{Few, FileState, Open, OpenSet, Session};
 
 /// Ways to find opens and leases other than by their id.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Indexes {
     /// Digest of the CreateGuid.
-    pub(crate) by_create_guid: BTreeSet<(u64, OpenId)>,
+    pub(crate) by_create_guid: Table<u64, OpenSet>,
     pub(crate) by_session: BTreeSet<(SessionId, OpenId)>,
     pub(crate) sessions_of_node: BTreeSet<(NodeId, SessionId)>,
     pub(crate) by_app_instance: BTreeSet<(Guid, OpenId)>,
@@ -29,7 +30,9 @@ pub(crate) struct Indexes {
     /// The same by share and name.
     pub(crate) directories_by_name: BTreeMap<ShareId, BTreeSet<Arc<str>>>,
     /// Digest of the lease, and the lowest of its opens.
-    pub(crate) by_lease: BTreeSet<(u64, OpenId)>,
+    pub(crate) by_lease: Table<u64, OpenSet>,
+    /// Files that are named streams.
+    pub(crate) streams: BTreeSet<FileKey>,
     /// Opens whose client is away, by the end of its time.
     pub(crate) detached: BTreeSet<(LogTime, OpenId)>,
     /// Opens with an oplock break, by its deadline.
@@ -142,6 +145,18 @@ fn digest(name: &impl Hash) -> u64 {
     hasher.finish()
 }
 
+fn note(table: &mut Table<u64, OpenSet>, digest: u64, open: OpenId) {
+    table.get_or_default(digest).insert(open);
+}
+
+fn forget(table: &mut Table<u64, OpenSet>, digest: u64, open: OpenId) {
+    let opens = table.get_mut(&digest).expect("what is indexed is found");
+    opens.remove(&open);
+    if opens.is_empty() {
+        table.remove(&digest);
+    }
+}
+
 fn swap<T: Ord>(set: &mut BTreeSet<T>, old: Option<T>, new: Option<T>) {
     if old != new {
         old.map(|old| set.remove(&old));
@@ -152,7 +167,11 @@ fn swap<T: Ord>(set: &mut BTreeSet<T>, old: Option<T>, new: Option<T>) {
 impl Indexes {
     /// Takes note of an open that came (no old keys), changed or went (no new ones).
     pub(crate) fn open_changed(&mut self, id: OpenId, old: Option<&OpenKeys>, new: Option<&OpenKeys>) {
-        swap(&mut self.by_create_guid, old.and_then(|k| Some((k.create_guid?, id))), new.and_then(|k| Some((k.create_guid?, id))));
+        let (had, has) = (old.and_then(|k| k.create_guid), new.and_then(|k| k.create_guid));
+        if had != has {
+            had.into_iter().for_each(|digest| forget(&mut self.by_create_guid, digest, id));
+            has.into_iter().for_each(|digest| note(&mut self.by_create_guid, digest, id));
+        }
         swap(&mut self.by_session, old.and_then(|k| Some((k.session?, id))), new.and_then(|k| Some((k.session?, id))));
         swap(&mut self.by_app_instance, old.and_then(|k| Some((k.app_instance?, id))), new.and_then(|k| Some((k.app_instance?, id))));
         swap(&mut self.detached, old.and_then(|k| Some((k.expires?, id))), new.and_then(|k| Some((k.expires?, id))));
@@ -221,50 +240,69 @@ impl Indexes {
             return;
         }
         for lease in old {
-            lease.first.map(|open| self.by_lease.remove(&(lease.digest, open)));
+            lease.first.into_iter().for_each(|open| forget(&mut self.by_lease, lease.digest, open));
             lease.break_deadline.map(|deadline| self.breaking_files.remove(&(deadline, file)));
         }
         for lease in new {
-            self.by_lease.extend(lease.first.map(|open| (lease.digest, open)));
+            lease.first.into_iter().for_each(|open| note(&mut self.by_lease, lease.digest, open));
             self.breaking_files.extend(lease.break_deadline.map(|deadline| (deadline, file)));
         }
     }
 }
 
+/// Indexes in the making: gathered record by record, then sorted all at once, which makes dense trees in a fraction of the time.
+#[derive(Default)]
+pub(crate) struct Builder {
+    index: Indexes,
+    sessions: Vec<(SessionId, OpenId)>,
+    places: Vec<(Place, OpenId)>,
+    apps: Vec<(Guid, OpenId)>,
+    away: Vec<(LogTime, OpenId)>,
+    breaking: Vec<(LogTime, OpenId)>,
+}
+
+impl Builder {
+    pub(crate) fn open(&mut self, o: &Open) {
+        let (keys, id) = (OpenKeys::of(o), o.id);
+        keys.create_guid.into_iter().for_each(|digest| note(&mut self.index.by_create_guid, digest, id));
+        self.sessions.extend(keys.session.map(|k| (k, id)));
+        self.apps.extend(keys.app_instance.map(|k| (k, id)));
+        self.away.extend(keys.expires.map(|k| (k, id)));
+        self.breaking.extend(keys.break_deadline.map(|k| (k, id)));
+        keys.names.each(|name| {
+            self.places.push((Place::of(o.share, &name), id));
+            self.index.note_directory(o.share, &name);
+        });
+    }
+
+    pub(crate) fn file(&mut self, f: &FileState) {
+        self.index.file_changed(f.key, &[], &lease_keys(f));
+        if f.key.stream != 0 {
+            self.index.streams.insert(f.key);
+        }
+    }
+
+    pub(crate) fn session(&mut self, s: &Session) {
+        self.index.sessions_of_node.insert((s.node, s.id));
+    }
+
+    pub(crate) fn finish(mut self) -> Indexes {
+        self.index.by_session = self.sessions.into_iter().collect();
+        self.index.by_place = self.places.into_iter().collect();
+        self.index.by_app_instance = self.apps.into_iter().collect();
+        self.index.detached = self.away.into_iter().collect();
+        self.index.breaking_opens = self.breaking.into_iter().collect();
+        self.index
+    }
+}
+
 impl State {
-    /// All at once: sorted lists make dense trees, in a fraction of the time that one entry after the other takes.
-    pub(crate) fn rebuild_indexes(&mut self) {
-        let mut index = Indexes::default();
-        let (mut guids, mut sessions, mut apps, mut away, mut breaking) = (vec![], vec![], vec![], vec![], vec![]);
-        let mut places = vec![];
-        for o in self.opens.values() {
-            let keys = OpenKeys::of(o);
-            guids.extend(keys.create_guid.map(|k| (k, o.id)));
-            sessions.extend(keys.session.map(|k| (k, o.id)));
-            apps.extend(keys.app_instance.map(|k| (k, o.id)));
-            away.extend(keys.expires.map(|k| (k, o.id)));
-            breaking.extend(keys.break_deadline.map(|k| (k, o.id)));
-            keys.names.each(|name| {
-                places.push((Place::of(o.share, &name), o.id));
-                index.note_directory(o.share, &name);
-            });
-        }
-        let (mut leases, mut breaking_files) = (vec![], vec![]);
-        for f in self.files.values() {
-            for lease in lease_keys(f) {
-                leases.extend(lease.first.map(|open| (lease.digest, open)));
-                breaking_files.extend(lease.break_deadline.map(|deadline| (deadline, f.key)));
-            }
-        }
-        index.by_create_guid = guids.into_iter().collect();
-        index.by_session = sessions.into_iter().collect();
-        index.sessions_of_node = self.sessions.values().map(|s: &Session| (s.node, s.id)).collect();
-        index.by_app_instance = apps.into_iter().collect();
-        index.by_place = places.into_iter().collect();
-        index.by_lease = leases.into_iter().collect();
-        index.detached = away.into_iter().collect();
-        index.breaking_opens = breaking.into_iter().collect();
-        index.breaking_files = breaking_files.into_iter().collect();
-        self.index = index;
+    /// The indexes as the records make them.
+    pub(crate) fn fresh_indexes(&self) -> Indexes {
+        let mut builder = Builder::default();
+        self.sessions.values().for_each(|s| builder.session(s));
+        self.opens.values().for_each(|o| builder.open(o));
+        self.files.values().for_each(|f| builder.file(f));
+        builder.finish()
     }
 }

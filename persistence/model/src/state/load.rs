@@ -1,22 +1,20 @@
-//! From stored bytes to a state: decodes, gathers, and builds the tables from sorted lists, which is faster than one insertion after the other and leaves
-//! no room in the trees.
+//! From stored bytes to a state. Each record is looked at once, while it is at hand, for all indexes.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use smb_types::Sid;
 
+use super::index::Builder;
 use super::{RecordKey, State};
 use crate::codec::{self, DecodeError, Kind};
-use crate::id::{FileKey, OpenId};
 use crate::record::{FileState, JoinToken, Node, Open, PendingDelete, Session, Share, User};
 
 /// A state half loaded.
 #[derive(Default)]
 pub(super) struct Loading {
     state: State,
-    opens: Vec<(OpenId, Box<Open>)>,
-    files: Vec<(FileKey, Box<FileState>)>,
+    index: Builder,
     users: BTreeSet<Arc<Sid>>,
 }
 
@@ -37,18 +35,22 @@ impl Loading {
             let mut r: Session = codec::decode(Kind::Session, value)?;
             r.user = self.one_sid(r.user);
             let k = r.id;
-            self.state.sessions.insert(k, r);
+            self.index.session(&r);
+            once(self.state.sessions.insert(k, r))?;
             RecordKey::Session(k)
         } else if kind == Kind::Open as u8 {
             let mut r: Box<Open> = codec::decode(Kind::Open, value)?;
             r.user = self.one_sid(r.user);
             let k = r.id;
-            self.opens.push((k, r));
+            self.index.open(&r);
+            once(self.state.opens.insert(k, r))?;
             RecordKey::Open(k)
         } else if kind == Kind::File as u8 {
-            let r: Box<FileState> = codec::decode(Kind::File, value)?;
+            let mut r: Box<FileState> = codec::decode(Kind::File, value)?;
+            share_paths(state, &mut r);
             let k = r.key;
-            self.files.push((k, r));
+            self.index.file(&r);
+            once(self.state.files.insert(k, r))?;
             RecordKey::File(k)
         } else if kind == Kind::Share as u8 {
             let r: Share = codec::decode(Kind::Share, value)?;
@@ -87,21 +89,25 @@ impl Loading {
         }
     }
 
-    /// Builds the tables and the indexes.
-    pub(super) fn finish(mut self) -> State {
-        let state = &mut self.state;
-        state.opens = self.opens.into_iter().collect();
-        for (_, file) in &mut self.files {
-            for lease in file.leases.values_mut() {
-                // As when it was granted: one path for a lease and its opens.
-                let open = lease.opens.first().and_then(|id| state.opens.get(&id));
-                if let Some(open) = open.filter(|o| o.path == lease.path) {
-                    lease.path = Arc::clone(&open.path);
-                }
-            }
+    /// Builds the indexes.
+    pub(super) fn finish(self) -> State {
+        let mut state = self.state;
+        state.index = self.index.finish();
+        state
+    }
+}
+
+/// A record comes once: what is gathered for the indexes could not be taken back.
+fn once<T>(before: Option<T>) -> Result<(), DecodeError> {
+    before.map_or(Ok(()), |_| Err(DecodeError::Key))
+}
+
+/// As when it was granted: one path for a lease and its opens. (Opens come first in the order of keys.)
+fn share_paths(state: &State, file: &mut FileState) {
+    for lease in file.leases.values_mut() {
+        let open = lease.opens.first().and_then(|id| state.opens.get(&id));
+        if let Some(open) = open.filter(|o| o.path == lease.path) {
+            lease.path = Arc::clone(&open.path);
         }
-        state.files = self.files.into_iter().collect();
-        state.rebuild_indexes();
-        self.state
     }
 }

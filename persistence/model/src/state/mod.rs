@@ -1,5 +1,6 @@
 //! The state: all records, the indexes derived from them, and what has changed since the last look.
 
+mod hash;
 mod index;
 mod load;
 mod read;
@@ -10,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::codec::{self, DecodeError, Kind};
 use crate::id::{FileKey, NodeId, OpenId, SessionId, ShareId};
 use crate::record::{Cluster, FileState, JoinToken, Node, Open, PendingDelete, Session, Share, User};
+use hash::Table;
 use index::Indexes;
 
 /// A record's place in the tables.
@@ -32,8 +34,8 @@ pub struct State {
     pub(crate) cluster: Option<Cluster>,
     pub(crate) nodes: BTreeMap<NodeId, Node>,
     pub(crate) sessions: BTreeMap<SessionId, Session>,
-    pub(crate) opens: BTreeMap<OpenId, Box<Open>>,
-    pub(crate) files: BTreeMap<FileKey, Box<FileState>>,
+    pub(crate) opens: Table<OpenId, Box<Open>>,
+    pub(crate) files: Table<FileKey, Box<FileState>>,
     pub(crate) shares: BTreeMap<ShareId, Share>,
     /// By folded name.
     pub(crate) users: BTreeMap<String, User>,
@@ -79,8 +81,8 @@ impl State {
         let keys = (self.cluster.iter().map(|_| RecordKey::Cluster))
             .chain(self.nodes.keys().map(|k| RecordKey::Node(*k)))
             .chain(self.sessions.keys().map(|k| RecordKey::Session(*k)))
-            .chain(self.opens.keys().map(|k| RecordKey::Open(*k)))
-            .chain(self.files.keys().map(|k| RecordKey::File(*k)))
+            .chain(self.opens.values().map(|o| RecordKey::Open(o.id)))
+            .chain(self.files.values().map(|f| RecordKey::File(f.key)))
             .chain(self.shares.keys().map(|k| RecordKey::Share(*k)))
             .chain(self.users.keys().map(|k| RecordKey::User(k.clone())))
             .chain(self.tokens.keys().map(|k| RecordKey::Token(*k)))
@@ -88,7 +90,7 @@ impl State {
         keys.filter_map(|k| self.encode_record(&k).map(|v| (k.to_bytes(), v))).collect()
     }
 
-    /// Rebuilds the state from the records that `take_changes` or `all_records` gave, in any order (ascending by key is fastest).
+    /// Rebuilds the state from the records that `take_changes` or `all_records` gave, each once, in any order (ascending by key costs least).
     pub fn load(records: impl IntoIterator<Item = (Vec<u8>, Vec<u8>)>) -> Result<Self, DecodeError> {
         let mut loading = load::Loading::default();
         for (key, value) in records {

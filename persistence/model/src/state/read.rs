@@ -48,7 +48,19 @@ impl State {
         self.opens.get(&id).map(|o| &**o)
     }
 
-    /// All opens and reservations, ascending by id.
+    /// How many opens and reservations there are.
+    #[must_use]
+    pub fn open_count(&self) -> usize {
+        self.opens.len()
+    }
+
+    /// How many of them have no client at present.
+    #[must_use]
+    pub fn detached_count(&self) -> usize {
+        self.index.detached.len()
+    }
+
+    /// All opens and reservations, ascending by id. Sorts them all.
     pub fn opens(&self) -> impl Iterator<Item = &Open> {
         self.opens.values().map(|o| &**o).inspect(|_| self.visit())
     }
@@ -63,10 +75,10 @@ impl State {
     /// The named streams of a file that are open somewhere.
     pub fn named_streams(&self, file: &FileKey) -> impl Iterator<Item = &FileState> {
         let (first, last) = (FileKey { stream: 1, ..*file }, FileKey { stream: u64::MAX, ..*file });
-        self.files.range(first..=last).map(|(_, stream)| &**stream).inspect(|_| self.visit())
+        self.index.streams.range(first..=last).filter_map(|key| self.file(key))
     }
 
-    /// All files that are open somewhere, ascending by key.
+    /// All files that are open somewhere, ascending by key. Sorts them all.
     pub fn files(&self) -> impl Iterator<Item = &FileState> {
         self.files.values().map(|f| &**f).inspect(|_| self.visit())
     }
@@ -82,6 +94,12 @@ impl State {
         self.index.by_session.range((session, OpenId(0))..=(session, OpenId(u64::MAX))).filter_map(|(_, id)| self.open(*id))
     }
 
+    /// How many opens are attached to a node.
+    #[must_use]
+    pub fn open_count_of_node(&self, node: NodeId) -> usize {
+        self.sessions_of_node(node).map(|s| self.opens_of_session(s.id).count()).sum()
+    }
+
     /// The opens attached to a node, ascending by id.
     pub fn opens_of_node(&self, node: NodeId) -> impl Iterator<Item = &Open> {
         let mut opens: Vec<&Open> = self.sessions_of_node(node).flat_map(|s| self.opens_of_session(s.id)).collect();
@@ -92,8 +110,8 @@ impl State {
     /// The opens with this CreateGuid, whoever's; ascending by id.
     pub fn opens_by_create_guid(&self, guid: CreateGuid) -> impl Iterator<Item = &Open> {
         let digest = digest_of_guid(guid);
-        let known = self.index.by_create_guid.range((digest, OpenId(0))..=(digest, OpenId(u64::MAX)));
-        known.filter_map(|(_, id)| self.open(*id)).filter(move |o| o.create_guid == Some(guid))
+        let known = self.index.by_create_guid.get(&digest).into_iter().flatten();
+        known.filter_map(|id| self.open(*id)).filter(move |o| o.create_guid == Some(guid))
     }
 
     /// The open with this CreateGuid of this client.
@@ -164,9 +182,9 @@ impl State {
     /// The files on which a client holds a lease of this key, ascending by key: one, or two when the first is being deleted.
     pub fn files_of_lease(&self, lease: LeaseId) -> impl Iterator<Item = &FileState> {
         let digest = digest_of_lease(lease);
-        let opens = self.index.by_lease.range((digest, OpenId(0))..=(digest, OpenId(u64::MAX)));
+        let opens = self.index.by_lease.get(&digest).into_iter().flatten();
         let file = |id: OpenId| self.file(&self.open(id)?.file?).filter(|f| f.leases.get(&lease).is_some());
-        let mut files: Vec<&FileState> = opens.filter_map(|(_, id)| file(*id)).collect();
+        let mut files: Vec<&FileState> = opens.filter_map(|id| file(*id)).collect();
         files.sort_unstable_by_key(|f| f.key);
         files.into_iter()
     }

@@ -42,6 +42,9 @@ impl State {
         let key = file.key;
         self.index.file_changed(key, &[], &lease_keys(&file));
         self.touch(RecordKey::File(key));
+        if key.stream != 0 {
+            self.index.streams.insert(key);
+        }
         assert!(self.files.insert(key, Box::new(file)).is_none(), "a file has one record");
     }
 
@@ -61,6 +64,9 @@ impl State {
         self.visit();
         let file = *self.files.remove(&key)?;
         self.index.file_changed(key, &lease_keys(&file), &[]);
+        if key.stream != 0 {
+            self.index.streams.remove(&key);
+        }
         self.touch(RecordKey::File(key));
         Some(file)
     }

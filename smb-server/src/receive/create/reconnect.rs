@@ -159,7 +159,7 @@ fn grant_of(state: &State, record: &Record) -> Option<Grant> {
         open: record.id,
         file,
         path: record.path.to_string(),
-        pending_path: record.pending_path.as_deref().map(str::to_owned),
+        pending_path: record.pending_path.as_ref().map(ToString::to_string),
         is_directory: record.is_directory,
         create_action: CreateAction::Opened,
         oplock: record.oplock.level,
