@@ -180,7 +180,7 @@ impl Database {
     fn start_over(&mut self) -> Result<(), StartError> {
         tracing::warn!(dir = %self.dir.display(), "what this node holds is void: it starts over and gets everything from its peers");
         let dir = self.dir.clone();
-        let start = |err: io::Error| StartError::Damaged { path: dir.clone(), what: "the log".to_owned(), because: err.to_string() };
+        let start = |source: io::Error| StartError::DataDir { path: dir.clone(), source };
         let folder = self.dir.join(log::FOLDER);
         let lenient = LastRun { pages_kept: false, end: None, doubt: self.last_run.doubt };
         let vote = match scan::scan(self.environment.disk.as_ref(), &folder, self.owner(), lenient) {
@@ -290,7 +290,9 @@ impl Database {
     pub(crate) fn start_error(&self, what: &str, err: &io::Error) -> StartError {
         match err.kind() {
             io::ErrorKind::StorageFull => StartError::DiskFull { path: self.dir.clone() },
-            _ => StartError::Damaged { path: self.dir.clone(), what: what.to_owned(), because: err.to_string() },
+            io::ErrorKind::InvalidData => StartError::Damaged { path: self.dir.clone(), what: what.to_owned(), because: err.to_string() },
+            // The files may be whole: the disk did not do what was asked.
+            kind => StartError::DataDir { path: self.dir.clone(), source: io::Error::new(kind, format!("{what}: {err}")) },
         }
     }
 
@@ -306,7 +308,10 @@ impl Database {
                 io::Error::new(io::ErrorKind::StorageFull, format!("no space is left on the disk of {dir}; free some and restart the node"))
             }
             RecordsError::InUse => io::Error::other(format!("{doing} the database in {dir} failed: it is in use")),
-            RecordsError::Failed(text) => io::Error::other(format!("{doing} the database in {dir} failed: {text}")),
+            RecordsError::Failed(text) => {
+                let kind = if text.contains("Corruption") { io::ErrorKind::InvalidData } else { io::ErrorKind::Other };
+                io::Error::new(kind, format!("{doing} the database in {dir} failed: {text}"))
+            }
         }
     }
 }

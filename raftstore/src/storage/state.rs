@@ -86,12 +86,21 @@ impl StateStore {
         }
         let mut progress: Progress = database.read_start(Kind::Applied, key::APPLIED, "the applied mark")?.unwrap_or_default();
         let snapshot = snapshot::newest(&database).map_err(start)?;
-        if let Err(because) = explained(progress.log_id, log) {
+        let from_snapshot = snapshot.as_ref().map(|(_, head)| head.meta.last_log_id);
+        // A snapshot of another node is stable before the log says that it covers it; and a log that lost its end may end before one's own.
+        let beyond_log = from_snapshot.is_some_and(|last| last > log.last());
+        let explained = match explained(progress.log_id, log) {
+            Err(_) if beyond_log && from_snapshot == Some(progress.log_id) => Ok(()),
+            explained => explained,
+        };
+        if let Err(because) = explained {
             tracing::warn!(because, applied = ?progress.log_id, "the state is made anew from the snapshot and the log");
             progress = match &snapshot {
                 Some((file, head)) => {
-                    explained(head.meta.last_log_id, log)
-                        .map_err(|because| start(database.damaged("the state", &format!("{because}, and so is the snapshot"))))?;
+                    if !beyond_log {
+                        self::explained(head.meta.last_log_id, log)
+                            .map_err(|because| start(database.damaged("the state", &format!("{because}, and so is the snapshot"))))?;
+                    }
                     fill(&database, &file.path).map_err(start)?
                 }
                 None if log.purged.is_none() => {

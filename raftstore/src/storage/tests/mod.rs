@@ -156,3 +156,31 @@ fn a_cut_off_snapshot_is_noticed() {
     std::fs::write(&file.path, &flipped).unwrap();
     assert!(snapshot::verify(&disk, &file.path).is_err());
 }
+
+/// The power goes after a snapshot of another node was installed, and before the log says that it covers it.
+#[tokio::test(start_paused = true)]
+async fn a_snapshot_beyond_the_log_is_where_the_node_goes_on() {
+    use openraft::storage::RaftStateMachine;
+    for lost in [false, true] {
+        let disk = SimulatedDisk::new(3);
+        let dir = Path::new("/node");
+        {
+            let (mut log, state) = open_with(opening(dir, simulated(&disk))).unwrap();
+            log.blocking_append((1..20).map(entry)).await.unwrap();
+            let database = state.database();
+            let head = snapshot::Head { meta: state::tests_meta(entry(300).log_id), time_ms: 5 };
+            let mut writer = snapshot::SnapshotWriter::create(database, &head).unwrap();
+            writer.put(b"key", b"value").unwrap();
+            writer.finish().unwrap();
+            // What was applied after it is not in the log either.
+            let applied = if lost { 310 } else { 300 };
+            let mut batch = records::Batch::default();
+            let mark = codec::encode(Kind::Applied, &state::tests_progress(entry(applied).log_id)).unwrap();
+            batch.put(Table::Meta, key::APPLIED, mark);
+            database.write(batch, true).unwrap();
+        }
+        disk.power_loss();
+        let (_log, mut state) = open_with(Opening { boot_id: "another".to_owned(), ..opening(dir, simulated(&disk)) }).unwrap();
+        assert_eq!(state.applied_state().await.unwrap().0, Some(entry(300).log_id), "lost: {lost}");
+    }
+}
