@@ -290,8 +290,13 @@ impl Driver {
                 return self.shared.with(|world| world.end(&running, End::Killed));
             }
             Fault::PowerLoss(nodes) => return self.shared.with(|world| world.end(nodes, End::PowerLost)),
-            Fault::ClockRate { node, ppm } => self.turn_clock(*node, |clock| clock.set_rate(*ppm)),
-            Fault::ClockJump { node, ahead } => return self.turn_clock(*node, |clock| clock.jump(*ahead)),
+            Fault::ClockRate { node, ppm } => {
+                self.order(*node, Order::ClockRate(*ppm));
+            }
+            Fault::ClockJump { node, ahead } => {
+                self.order(*node, Order::ClockJump(*ahead));
+                return;
+            }
             Fault::Transfer(node) => {
                 if let Some(leader) = self.leader() {
                     self.order(leader, Order::Transfer(*node));
@@ -327,12 +332,6 @@ impl Driver {
         self.shared.with(|world| nodes.iter().copied().filter(|node| world.host(*node).life.is_some()).collect())
     }
 
-    fn turn_clock(&self, node: u64, turn: impl FnOnce(&raftstore::environment::Clock)) {
-        if let Some(clock) = self.shared.with(|world| world.host(node).clock.clone()) {
-            turn(&clock);
-        }
-    }
-
     fn set_latency(&mut self, node: u64, longest: Duration) {
         for other in self.nodes() {
             if other != node {
@@ -354,7 +353,9 @@ impl Driver {
         match fault {
             Fault::Partition { .. } | Fault::OneWay { .. } => self.cut_again(),
             Fault::Slow { node, .. } => self.set_latency(*node, LATENCY.1),
-            Fault::ClockRate { node, .. } => self.turn_clock(*node, |clock| clock.set_rate(0)),
+            Fault::ClockRate { node, .. } => {
+                self.order(*node, Order::ClockRate(0));
+            }
             Fault::DiskFull(node) => self.shared.with(|world| world.host(*node).disk.set_capacity(None)),
             Fault::SlowDisk { node, .. } => {
                 self.shared.with(|world| world.host(*node).disk.set_sync_time(Duration::ZERO, Duration::ZERO));

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use raftstore::environment::Clock;
 use raftstore::{MembershipError, RaftStore, ReadError};
 
 use super::ledger::KEYS;
@@ -33,10 +34,14 @@ pub(super) enum Order {
     Snapshot,
     /// Read every record, linearizably.
     ReadAll,
+    /// The machine's clock runs so many millionths faster from now on.
+    ClockRate(i64),
+    /// The machine's clock jumps ahead.
+    ClockJump(Duration),
 }
 
 /// Carries an order out.
-pub(super) async fn carry_out(shared: &Shared, node: u64, store: &RaftStore, order: Order) -> Result<(), String> {
+pub(super) async fn carry_out(shared: &Shared, node: u64, clock: &Clock, store: &RaftStore, order: Order) -> Result<(), String> {
     let text = |err: MembershipError| err.to_string();
     match order {
         Order::Bootstrap => store.bootstrap().await.map_err(text),
@@ -46,6 +51,14 @@ pub(super) async fn carry_out(shared: &Shared, node: u64, store: &RaftStore, ord
         Order::Transfer(id) => store.transfer_leader(id).await.map_err(text),
         Order::Snapshot => store.snapshot().await.map_err(|err| err.to_string()),
         Order::ReadAll => read_all(shared, node, store).await.map_err(|err| err.to_string()),
+        Order::ClockRate(ppm) => {
+            clock.set_rate(ppm);
+            Ok(())
+        }
+        Order::ClockJump(ahead) => {
+            clock.jump(ahead);
+            Ok(())
+        }
     }
 }
 

@@ -33,7 +33,7 @@ pub(super) async fn run(shared: Shared, node: u64) -> turmoil::Result {
         (host.life, host.end, host.clock, host.orders) = (Some(life.clone()), None, Some(clock.clone()), Some(orders));
         let seed = digest(shared.seed, &[node.to_le_bytes(), host.lives.to_le_bytes()].concat());
         let network = SimulatedNetwork { shared: shared.clone(), node, life: life.clone() };
-        let environment = Environment::simulated(host.disk.boot(), Arc::new(network), clock, Random::new(seed));
+        let environment = Environment::simulated(host.disk.boot(), Arc::new(network), clock.clone(), Random::new(seed));
         let (boot, lives) = (host.boots, host.lives);
         world.say(format!("node {node} begins life {lives}, boot {boot}"));
         (configure(&shared, node, boot, environment), seed)
@@ -60,9 +60,9 @@ pub(super) async fn run(shared: Shared, node: u64) -> turmoil::Result {
         tokio::select! {
             order = taken.recv() => {
                 let Some((number, order)) = order else { return end(&shared, node, &life).await };
-                let (shared, store) = (shared.clone(), store.clone());
+                let (shared, store, clock) = (shared.clone(), store.clone(), clock.clone());
                 tokio::spawn(async move {
-                    let answer = carry_out(&shared, node, &store, order).await;
+                    let answer = carry_out(&shared, node, &clock, &store, order).await;
                     shared.with(|world| {
                         world.say(format!("node {node} answers {order:?}: {answer:?}"));
                         world.answers.insert(number, answer);
