@@ -25,6 +25,10 @@ use crate::wire::{Opening, OpeningReply, Request, Response};
 
 /// A connection is given up when requests wait and nothing has arrived for so long.
 const SILENCE_MAX: Duration = Duration::from_secs(3);
+/// While requests wait, a sign of life is asked for after so much silence: a host that lost power closes no connection.
+const ASK_PAUSE: Duration = Duration::from_secs(1);
+/// Number of a question whose answer is only a sign of life.
+const ASK_ID: u64 = u64::MAX;
 /// Pause before a failed connection is tried again.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(10);
 /// Longest wait for a connection, whatever the request allows.
@@ -255,8 +259,15 @@ impl Connection {
         });
         let (input, output) = tokio::io::split(stream);
         let (serving, counters, bytes_max) = (shared.clone(), peers.counters.clone(), peers.frame_bytes_max);
+        // Older peers do not know the question.
+        let asks = if version >= Request::Standing.since() { Some(frames.clone()) } else { None };
         tokio::spawn(async move {
-            run(&serving, input, framing::write_all(output, queue, counters.of(lane)), bytes_max).await;
+            tokio::select! {
+                () = run(&serving, input, framing::write_all(output, queue, counters.of(lane)), bytes_max) => {}
+                () = keep_awake(&serving, asks) => {}
+            }
+            serving.closed.cancel();
+            serving.waiting.lock().clear();
         });
         Ok(Self { address, version, frames, shared })
     }
@@ -335,6 +346,30 @@ impl Drop for Connection {
     }
 }
 
+/// Returns when requests wait and the peer has given no sign of life for too long.
+async fn keep_awake(shared: &Shared, asks: Option<mpsc::Sender<Vec<u8>>>) {
+    let Some(frames) = asks else { return std::future::pending().await };
+    let mut waiting_since = None;
+    loop {
+        tokio::time::sleep(ASK_PAUSE).await;
+        if shared.waiting.lock().is_empty() {
+            waiting_since = None;
+            continue;
+        }
+        let since = *waiting_since.get_or_insert_with(Instant::now);
+        let silent = shared.received.lock().max(since).elapsed();
+        if silent > SILENCE_MAX {
+            return;
+        }
+        if silent >= ASK_PAUSE / 2
+            && let Ok(frame) = framing::frame(ASK_ID, &Request::Standing, OPENING_BYTES_MAX)
+        {
+            // A full queue is being written, or its peer is silent: that shows.
+            drop(frames.try_send(frame));
+        }
+    }
+}
+
 /// Serves a connection until either side ends it.
 async fn run(shared: &Shared, mut input: impl tokio::io::AsyncRead + Unpin, write: impl Future<Output = io::Result<()>>, bytes_max: usize) {
     let read = async {
@@ -356,6 +391,4 @@ async fn run(shared: &Shared, mut input: impl tokio::io::AsyncRead + Unpin, writ
     if let Err(err) = ended {
         tracing::debug!(%err, "a connection to a peer ended");
     }
-    shared.closed.cancel();
-    shared.waiting.lock().clear();
 }
