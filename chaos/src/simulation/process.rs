@@ -44,7 +44,7 @@ pub(super) async fn run(shared: Shared, node: u64) -> turmoil::Result {
         Err(error) => {
             shared.with(|world| {
                 world.say(format!("node {node} does not start: {error}"));
-                if matches!(error, StartError::Damaged { .. } | StartError::Load(_)) {
+                if matches!(error, StartError::Damaged { .. } | StartError::Load(_)) && !is_on_purpose(&error) {
                     world.broke(format!("node {node} does not start: {error}"));
                 }
             });
@@ -76,6 +76,12 @@ pub(super) async fn run(shared: Shared, node: u64) -> turmoil::Result {
             }
         }
     }
+}
+
+/// An error of this very moment that a fault made is no damage.
+fn is_on_purpose(error: &StartError) -> bool {
+    let text = error.to_string();
+    ["(simulated)", "on purpose", "process was ended", "process has ended"].iter().any(|mark| text.contains(mark))
 }
 
 /// The process ends by itself. Its host clears it away at the end of the tick.
