@@ -123,8 +123,7 @@ impl Peers {
         let (node, deadline) = (answer.node, answer.deadline);
         let response = answer.wait().await?;
         if self.faults.is_cut(node, self.own_id) {
-            tokio::time::sleep_until(deadline).await;
-            return Err(CallError::Timeout { node });
+            return Err(silence(node, deadline).await);
         }
         Ok(response)
     }
@@ -138,8 +137,7 @@ impl Peers {
             return Err(CallError::Unreachable { node, because: "a fault on purpose".to_owned() });
         }
         if passed == Passed::Lost || self.faults.is_cut(self.own_id, node) {
-            tokio::time::sleep_until(deadline).await;
-            return Err(CallError::Timeout { node });
+            return Err(silence(node, deadline).await);
         }
         let address = self.addresses.read().get(&node).cloned().ok_or(CallError::UnknownNode { node })?;
         let link = self.links.lock().entry((node, lane)).or_default().clone();
@@ -344,6 +342,13 @@ impl Drop for Connection {
     fn drop(&mut self) {
         self.shared.closed.cancel();
     }
+}
+
+/// What becomes of a request that nobody hears: its time is over, or its connection is given up.
+async fn silence(node: u64, deadline: Instant) -> CallError {
+    let given_up = Instant::now() + SILENCE_MAX + ASK_PAUSE;
+    tokio::time::sleep_until(deadline.min(given_up)).await;
+    if deadline <= given_up { CallError::Timeout { node } } else { CallError::Lost { node } }
 }
 
 /// Returns when requests wait and the peer has given no sign of life for too long.

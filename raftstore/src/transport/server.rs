@@ -109,6 +109,7 @@ impl<S: Service> Server<S> {
         let (mut input, output) = tokio::io::split(stream);
         let (answers, queue) = mpsc::channel(self.limits.requests_per_connection_max);
         let places = Arc::new(Semaphore::new(self.limits.requests_per_connection_max));
+        let broken = CancellationToken::new();
         let read = async {
             loop {
                 let (id, envelope) = framing::read(&mut input, self.limits.frame_bytes_max).await?;
@@ -118,7 +119,7 @@ impl<S: Service> Server<S> {
                 }
                 let place = places.clone().acquire_owned().await.map_err(io::Error::other)?;
                 let (answers, bytes_max) = (answers.clone(), self.limits.frame_bytes_max);
-                let (faults, own_id) = (self.faults.clone(), self.own_id);
+                let (faults, own_id, broken) = (self.faults.clone(), self.own_id, broken.clone());
                 let mut serving = self.service.clone().serve(from, request);
                 // Begun here and not in the task: appends are sent one after the other and must reach the log in this order.
                 let begun = futures::poll!(&mut serving);
@@ -128,6 +129,8 @@ impl<S: Service> Server<S> {
                         Poll::Pending => serving.await,
                     };
                     if matches!(faults.reach(own_id, Point::ReplyBeforeSend).await, Passed::Lost | Passed::Failed) {
+                        // What a connection has taken is not lost unless it ends.
+                        broken.cancel();
                         return;
                     }
                     let frame = framing::frame(id, &response, bytes_max)
@@ -143,6 +146,7 @@ impl<S: Service> Server<S> {
         tokio::select! {
             ended = read => ended,
             ended = framing::write_all(output, queue, &self.counters.answers) => ended,
+            () = broken.cancelled() => Err(io::ErrorKind::BrokenPipe.into()),
         }
     }
 
