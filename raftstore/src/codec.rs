@@ -86,10 +86,22 @@ pub(crate) fn wrap(kind: Kind, bytes: &[u8]) -> Vec<u8> {
     out
 }
 
+/// As [`wrap`], in a version that programs of the first one do not know: they say so and leave everything as it is.
+pub(crate) fn wrap_for_newer(kind: Kind, bytes: &[u8]) -> Vec<u8> {
+    let mut out = vec![0; HEADER_BYTES];
+    out.extend_from_slice(bytes);
+    seal_as(kind, VERSION + 1, &mut out);
+    out
+}
+
 fn seal(kind: Kind, out: &mut [u8]) {
-    let crc = checksum(kind as u8, VERSION, &out[HEADER_BYTES..]);
+    seal_as(kind, VERSION, out);
+}
+
+fn seal_as(kind: Kind, version: u8, out: &mut [u8]) {
+    let crc = checksum(kind as u8, version, &out[HEADER_BYTES..]);
     out[0] = kind as u8;
-    out[1] = VERSION;
+    out[1] = version;
     out[2..HEADER_BYTES].copy_from_slice(&crc.to_le_bytes());
 }
 

@@ -1,17 +1,18 @@
 //! From the first format of the data directory, which kept the log in RocksDB, to the present one.
 //!
-//! The log is written to its files and synced before it goes from the database: a start that is cut short begins again.
+//! The log is written to its files and synced before it goes from the database: a start that is cut short begins again. A bar in the database
+//! then keeps programs of the first format out: they would find an empty log, forget what the node voted for, and have it voted again.
 
 use std::io;
 
 use openraft::EntryPayload;
 use rocksdb::IteratorMode;
 
-use super::Database;
 use super::log::record::{self, HEAD_BYTES, Kind, Place};
 use super::log::scan::Contents;
 use super::log::segments::Checkpoint;
-use super::records::Records;
+use super::records::{Batch, Records, Table};
+use super::{Database, IDENTITY};
 use crate::codec;
 use crate::error::StartError;
 use crate::types::{Entry, LogId, Vote};
@@ -25,11 +26,42 @@ const COMMITTED: &[u8] = b"committed";
 /// Moves the log out of the database, if it is still there.
 pub(crate) fn from_version_1(database: &mut Database) -> Result<(), StartError> {
     let Records::Rocks(db) = &database.records else { return Ok(()) };
+    let barred = is_barred(database).map_err(|err| database.start_error("the database", &err))?;
     if db.cf_handle(LOG).is_none() {
-        return Ok(());
+        return if barred { Ok(()) } else { bar(database) };
+    }
+    if barred {
+        // A program of the first format was started here afterwards: it made the family before it met the bar.
+        return drop_family(database);
     }
     tracing::info!(dir = %database.dir.display(), "the log is moved to files of its own");
     move_log(database).map_err(|err| database.start_error("the log of format version 1", &err))?;
+    bar(database)?;
+    drop_family(database)
+}
+
+/// What a program of the first format finds where it looks for the identity.
+fn bar_value() -> Vec<u8> {
+    codec::wrap_for_newer(codec::Kind::Identity, b"in files")
+}
+
+fn is_barred(database: &Database) -> io::Result<bool> {
+    let found = database.records.get(Table::Meta, IDENTITY.as_bytes()).map_err(|err| database.io_error("reading", &err))?;
+    Ok(found == Some(bar_value()))
+}
+
+/// Keeps programs of the first format out. The identity stands in its file before it goes from the database.
+fn bar(database: &Database) -> Result<(), StartError> {
+    let write = || {
+        database.write_identity()?;
+        let mut batch = Batch::default();
+        batch.put(Table::Meta, IDENTITY.as_bytes(), bar_value());
+        database.write(batch, true)
+    };
+    write().map_err(|err| database.start_error("the database", &err))
+}
+
+fn drop_family(database: &mut Database) -> Result<(), StartError> {
     let Records::Rocks(db) = &mut database.records else { return Ok(()) };
     db.drop_cf(LOG).map_err(|err| StartError::Database { path: database.dir.clone(), because: err.into_string() })
 }

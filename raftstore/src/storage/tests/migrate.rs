@@ -39,6 +39,18 @@ async fn a_log_in_the_database_moves_to_its_files() {
         use openraft::storage::RaftStateMachine;
         assert_eq!(state.applied_state().await.unwrap().0, Some(entry(40).log_id));
     }
+    // A program of the first format meets the bar, and what it made before is not taken for the log.
+    for _ in 0..2 {
+        let mut options = Options::default();
+        options.create_missing_column_families(true);
+        let db = DB::open_cf(&options, dir.path().join(DATABASE), ["log", "meta", "state"]).unwrap();
+        let identity = db.get_cf(db.cf_handle("meta").unwrap(), b"identity").unwrap().unwrap();
+        assert_eq!(codec::decode::<DirectoryIdentity>(Kind::Identity, &identity), Err(codec::DecodeError::Version(2)));
+        drop(db);
+        let (mut log, _) = reopen(dir.path()).unwrap();
+        assert_eq!(log.try_get_log_entries(..).await.unwrap().len(), 49);
+        assert_eq!(log.read_vote().await.unwrap().unwrap().leader_id.term, 4);
+    }
     let mut other = opening(dir.path(), Environment::default());
     other.node_id = 2;
     assert!(matches!(Database::open(other), Err(StartError::WrongNode { found: 1, .. })));
