@@ -32,7 +32,9 @@ pub enum StartError {
         path: PathBuf,
     },
     /// The database cannot be opened.
-    #[error("cannot open the database in {path}: {because}; if a file is damaged, move the directory away and let the node join again")]
+    #[error(
+        "cannot open the database in {path}: {because}; if a file is damaged, `holdfast store repair` on this directory says what can be done"
+    )]
     Database {
         /// The directory.
         path: PathBuf,
@@ -60,7 +62,7 @@ pub enum StartError {
         found: u64,
     },
     /// A stored value cannot be read.
-    #[error("{what} in {path} is damaged: {because}; move the directory away and let the node join again")]
+    #[error("{what} in {path} is damaged: {because}; `holdfast store repair` on this directory says what can be done")]
     Damaged {
         /// The directory.
         path: PathBuf,

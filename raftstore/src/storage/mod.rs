@@ -183,9 +183,10 @@ impl Database {
         let start = |source: io::Error| StartError::DataDir { path: dir.clone(), source };
         let folder = self.dir.join(log::FOLDER);
         let lenient = LastRun { pages_kept: false, end: None, doubt: self.last_run.doubt };
-        let vote = match scan::scan(self.environment.disk.as_ref(), &folder, self.owner(), lenient) {
-            Ok(contents) => contents.vote,
-            Err(ScanError::Damage(damage)) => damage.before.vote,
+        let (vote, is_last) = match scan::scan(self.environment.disk.as_ref(), &folder, self.owner(), lenient) {
+            Ok(contents) => (contents.vote, contents.vote.is_some()),
+            // A later vote may stand in the part that cannot be read.
+            Err(ScanError::Damage(damage)) => (damage.before.vote, false),
             Err(ScanError::Io(err)) => return Err(start(err)),
         };
         let mut batch = records::Batch::default();
@@ -214,7 +215,7 @@ impl Database {
             disk.remove(path).map_err(start)?;
         }
         disk.sync_dir(&folder).map_err(start)?;
-        let because = if vote.is_some() { Doubt::PowerLost } else { Doubt::Repaired };
+        let because = if is_last { Doubt::PowerLost } else { Doubt::Repaired };
         self.mark(&Mark::InDoubt { boot_id: self.boot_id.clone(), because }).map_err(start)?;
         self.last_run.doubt = Some(because);
         Ok(())
