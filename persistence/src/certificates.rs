@@ -31,7 +31,7 @@ const FOLLOW_PAUSE: Duration = Duration::from_millis(100);
 /// Pause between two looks at one's own certificate.
 const LOOK_PAUSE: Duration = Duration::from_secs(3600);
 /// Pause before a renewal that failed is tried again.
-const RETRY_PAUSE: Duration = Duration::from_secs(5);
+const RETRY_PAUSE: Duration = Duration::from_secs(2);
 /// From this many seconds before its end on, a certificate is warned about.
 const WARN_S: i64 = 30 * 24 * 3600;
 
@@ -293,7 +293,8 @@ impl Inner {
             loop {
                 accord.mark_unchanged();
                 let pause = match self.look_at_certificate().await {
-                    Ok(()) => LOOK_PAUSE,
+                    Ok(true) => LOOK_PAUSE,
+                    Ok(false) => RETRY_PAUSE,
                     Err(error) => {
                         tracing::warn!(%error, "this node's certificate could not be renewed; trying again");
                         RETRY_PAUSE
@@ -308,7 +309,8 @@ impl Inner {
         .await;
     }
 
-    async fn look_at_certificate(&self) -> Result<(), StoreError> {
+    /// Does what is due. Says whether everything was done: before this node is a member, nobody would answer it.
+    async fn look_at_certificate(&self) -> Result<bool, StoreError> {
         let accord = self.engine.accord();
         if !accord.authorities.is_empty() {
             let _turn = self.certificate_turn.lock().await;
@@ -342,13 +344,14 @@ impl Inner {
                 );
             }
         }
-        if facts.is_old(now) || accord.active.is_some_and(|active| active != issuer) {
-            // Before it is a member, nobody would answer.
-            if self.raft().status().members.contains_key(&self.node.0) || left_s < WARN_S {
-                return self.renew_own().await;
-            }
+        if !facts.is_old(now) && accord.active.is_none_or(|active| active == issuer) {
+            return Ok(true);
         }
-        Ok(())
+        if !self.raft().status().members.contains_key(&self.node.0) {
+            return Ok(false);
+        }
+        self.renew_own().await?;
+        Ok(true)
     }
 
     /// A renewal that was interrupted between the agreement and the file.

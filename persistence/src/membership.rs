@@ -191,14 +191,14 @@ pub(crate) async fn redeem(inner: &Arc<Inner>, request: JoinRequest) -> Result<u
     // Ids given away a moment ago are in no membership yet.
     let mut given = inner.door.turn.lock().await;
     inner.raft().read_barrier(REDEEM_MAX).await.map_err(|error| error.to_string())?;
-    let mut taken: Vec<u64> = inner.raft().status().members.keys().copied().collect();
-    taken.extend(inner.engine.with_state(|state| state.nodes().map(|node| node.id.0).collect::<Vec<_>>()));
-    taken.extend(given.iter());
-    let free = taken.iter().max().map_or(1, |max| max + 1).max(inner.engine.accord().next_node);
+    let mut known: BTreeSet<u64> = inner.raft().status().members.keys().copied().collect();
+    known.extend(inner.engine.with_state(|state| state.nodes().map(|node| node.id.0).collect::<Vec<_>>()));
+    let next = inner.engine.accord().next_node;
+    let free = known.iter().chain(given.iter()).max().map_or(1, |max| max + 1).max(next);
     let node_id = match request.node_id {
         Some(0) => return Err("node ids begin with 1".to_owned()),
-        Some(wish) if taken.contains(&wish) => return Err(format!("node {wish} exists already; choose another id or remove it first")),
-        Some(wish) if wish < inner.engine.accord().next_node => {
+        Some(wish) if known.contains(&wish) => return Err(format!("node {wish} exists already; choose another id or remove it first")),
+        Some(wish) if wish < next || given.contains(&wish) => {
             return Err(format!("the id {wish} was given before; ids are not used twice, {free} is free"));
         }
         Some(wish) => wish,
