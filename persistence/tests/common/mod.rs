@@ -106,6 +106,8 @@ impl Cluster {
         config.margin = self.wish.lease / 10;
         config.fence = self.wish.fence.clone();
         config.limits = self.wish.limits;
+        // A machine that is busy with other things is slow, and that is not what the tests are about.
+        config.proposal_timeout = 4 * SOON;
         config
     }
 

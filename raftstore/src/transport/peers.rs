@@ -224,7 +224,12 @@ impl Connection {
             _ => unreachable(format!("{address}: {err}")),
         })?;
         let mut stream = peers.security.connect(pki::server_name(peers.cluster, node), stream).await.map_err(|err| {
-            unreachable(format!("{address} is not node {node} of cluster {}, or the connection broke: {err}", peers.cluster))
+            let because = format!("{address} is not node {node} of cluster {}, or the connection broke: {err}", peers.cluster);
+            // Its certificate, or ours, is not what it should be: that does not go away by itself.
+            if err.kind() == io::ErrorKind::InvalidData && peers.gate.turned_away_by(node, &because) {
+                tracing::warn!(node, because, "somebody else answers at a member's address");
+            }
+            unreachable(because)
         })?;
         let (oldest, newest) = peers.gate.offer();
         let hello = Opening::Hello { oldest, newest, cluster: peers.cluster.as_u128(), from: peers.own_id, to: node };
