@@ -14,6 +14,8 @@ use serde::de::DeserializeOwned;
 pub(crate) const VERSION: u8 = 1;
 /// Bytes of an envelope before its payload.
 pub(crate) const HEADER_BYTES: usize = 6;
+/// Most values are smaller when they are encoded.
+const USUAL_BYTES: usize = 512;
 /// Longest value that is decoded; frames have their own, lower limits.
 const DECODE_BYTES_MAX: usize = 128 << 20;
 
@@ -72,9 +74,16 @@ pub(crate) enum DecodeError {
 
 /// Encodes a value in an envelope.
 pub(crate) fn encode<T: Serialize>(kind: Kind, value: &T) -> Result<Vec<u8>, String> {
-    let mut out = vec![0; HEADER_BYTES];
+    encode_behind(0, kind, value)
+}
+
+/// Encodes a value in an envelope that begins after `room` zero bytes, for whoever has to put something before it.
+pub(crate) fn encode_behind<T: Serialize>(room: usize, kind: Kind, value: &T) -> Result<Vec<u8>, String> {
+    // Grown by single fields it would be moved half a dozen times.
+    let mut out = Vec::with_capacity(USUAL_BYTES);
+    out.resize(room + HEADER_BYTES, 0);
     bincode::serde::encode_into_std_write(value, &mut out, bincode::config::standard()).map_err(|err| err.to_string())?;
-    seal(kind, &mut out);
+    seal(kind, &mut out[room..]);
     Ok(out)
 }
 

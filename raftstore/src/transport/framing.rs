@@ -10,8 +10,9 @@ use tokio::sync::mpsc;
 use super::traffic::Counter;
 use crate::codec::{self, Kind};
 
-/// Bytes of a frame before its envelope.
-const HEAD_BYTES: usize = 12;
+/// Bytes of a frame before its envelope: its length and its request id.
+const HEAD_BYTES: usize = LENGTH_BYTES + size_of::<u64>();
+const LENGTH_BYTES: usize = size_of::<u32>();
 /// Frames written with one system call at most.
 const WRITE_FRAMES_MAX: usize = 256;
 /// A gathered write is closed when it holds this much.
@@ -21,15 +22,13 @@ pub(crate) const OPENING_BYTES_MAX: usize = 64 << 10;
 
 /// Makes a frame.
 pub(crate) fn frame<T: Serialize>(id: u64, value: &T, bytes_max: usize) -> Result<Vec<u8>, FrameTooLong> {
-    let envelope = codec::encode(Kind::Frame, value).map_err(|_| FrameTooLong { bytes: usize::MAX })?;
-    let length = envelope.len() + 8;
+    let mut out = codec::encode_behind(HEAD_BYTES, Kind::Frame, value).map_err(|_| FrameTooLong { bytes: usize::MAX })?;
+    let length = out.len() - LENGTH_BYTES;
     if length > bytes_max {
         return Err(FrameTooLong { bytes: length });
     }
-    let mut out = Vec::with_capacity(HEAD_BYTES + envelope.len());
-    out.extend_from_slice(&u32::try_from(length).map_err(|_| FrameTooLong { bytes: length })?.to_le_bytes());
-    out.extend_from_slice(&id.to_le_bytes());
-    out.extend_from_slice(&envelope);
+    out[..LENGTH_BYTES].copy_from_slice(&u32::try_from(length).map_err(|_| FrameTooLong { bytes: length })?.to_le_bytes());
+    out[LENGTH_BYTES..HEAD_BYTES].copy_from_slice(&id.to_le_bytes());
     Ok(out)
 }
 
@@ -46,11 +45,13 @@ pub(crate) async fn read(input: &mut (impl AsyncRead + Unpin), bytes_max: usize)
         return Err(io::Error::new(io::ErrorKind::InvalidData, format!("a frame of {length} bytes where at most {bytes_max} are allowed")));
     }
     let id = input.read_u64_le().await?;
-    // The buffer grows with what arrives, not with what is announced.
-    let mut envelope = Vec::with_capacity((length - 8).min(WRITE_BYTES));
-    let wanted = (length - 8) as u64;
-    if input.take(wanted).read_to_end(&mut envelope).await? as u64 != wanted {
-        return Err(io::ErrorKind::UnexpectedEof.into());
+    let wanted = length - (HEAD_BYTES - LENGTH_BYTES);
+    let mut envelope = Vec::new();
+    while envelope.len() < wanted {
+        // The buffer grows with what arrives, not with what is announced.
+        let there = envelope.len();
+        envelope.resize(wanted.min(there + WRITE_BYTES), 0);
+        input.read_exact(&mut envelope[there..]).await?;
     }
     Ok((id, envelope))
 }
