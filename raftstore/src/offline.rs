@@ -243,14 +243,13 @@ fn examine(place: &Place, progress: &mut dyn FnMut(&FileReport)) -> Result<(Repo
     let heads = examine_snapshots(place, &mut report, &mut add)?;
     report.snapshot = heads.iter().flatten().map(|log_id| log_id.index).max();
     let applied = examine_state(place, &mut report, &mut add);
-    if let (Some(contents), Some(applied)) = (&contents, applied) {
-        if let Err(because) = explained(applied, contents) {
-            let makeable = contents.purged.is_none() || heads.iter().any(|head| explained(*head, contents).is_ok());
-            let remedy = if makeable { "the node makes it anew when it starts" } else { "there is no snapshot to make it anew from" };
-            // The node's own start sees to the first case.
-            if !makeable {
-                report.problems.push(format!("the state does not fit the log: {because}; {remedy}"));
-            }
+    // A state that does not fit is made anew by the node itself, if it can be.
+    if let (Some(contents), Some(applied)) = (&contents, applied)
+        && let Err(because) = explained(applied, contents)
+    {
+        let can_begin = |head: &Option<LogId>| explained(*head, contents).is_ok() || *head > contents.last();
+        if contents.purged.is_some() && !heads.iter().any(can_begin) {
+            report.problems.push(format!("the state does not fit the log, and there is no snapshot to make it anew from: {because}"));
         }
     }
     Ok((report, contents))
