@@ -29,7 +29,7 @@ pub trait Machine: Send + Sync + 'static {
     fn applied(&self, index: u64);
 }
 
-/// How much a command must survive. Carried in every entry; at present every class is synced.
+/// How much a command must survive: what its commit waits for. Carried in every entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Class {
     /// Survives the loss of a minority of nodes.

@@ -90,7 +90,7 @@ impl RaftStore {
     /// Proposes a command and returns its outcome when it is committed and this node has applied it.
     ///
     /// Works on every node: it is forwarded to the leader, and survives changes of the leader as long as the time lasts. It is applied
-    /// at most once. Class is carried in the entry; every class is synced at a majority before the outcome is known.
+    /// at most once. A persistent command is on the disks of a majority before its outcome is known, any other in their page caches.
     pub async fn propose(&self, command: Vec<u8>, class: Class, timeout: Duration) -> Result<Applied, ProposeError> {
         let max = self.core.config.limits.command_bytes_max;
         if command.len() > max {
