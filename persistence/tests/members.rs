@@ -138,7 +138,7 @@ async fn a_lost_node_is_replaced_and_stays_out() {
     let nobody = cluster.store(2).remove(NodeId(8)).await;
     assert!(matches!(&nobody, Err(StoreError::Refused(because)) if because.contains("there is no node 8")), "{nobody:?}");
 
-    let mut events = cluster.store(1).subscribe();
+    let mut events = cluster.store(2).subscribe();
     cluster.kill(3).await;
     death(&mut events, NodeId(3)).await;
     let token = cluster.store(2).replace(NodeId(3), SOON).await.unwrap();

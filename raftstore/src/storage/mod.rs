@@ -127,10 +127,10 @@ impl Database {
                 return Err(StartError::Damaged { path: path(), what: "the log".to_owned(), because: damage.text() });
             }
         };
-        if let Some(because) = last_run.doubt {
+        if let Some(because) = database.last_run.doubt {
             tracing::warn!(?because, "this node may have lost what it acknowledged: it does not vote before it has caught up");
         }
-        let mark = match last_run.doubt {
+        let mark = match database.last_run.doubt {
             Some(because) => Mark::InDoubt { boot_id: database.boot_id.clone(), because },
             None => Mark::Running { boot_id: database.boot_id.clone() },
         };
