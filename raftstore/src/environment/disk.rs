@@ -48,6 +48,7 @@ pub trait Disk: Debug + Send + Sync + 'static {
 }
 
 /// An open file.
+#[allow(clippy::len_without_is_empty, reason = "a length in bytes, not a collection")]
 pub trait DiskFile: Debug + Send + Sync + 'static {
     /// Writes all of `bytes` at `offset`.
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;

@@ -91,7 +91,8 @@ async fn story(disk: &SimulatedDisk, told: &Mutex<Told>) -> Result<(), String> {
         let batch: Vec<Entry> = (next..next + 1 + round % 5 * 3).map(|index| entry_of(index, 1, class)).collect();
         next += batch.len() as u64;
         append(&mut log, told, batch).await.map_err(|err| text(&err))?;
-        log.save_committed(told.lock().written).await.map_err(|err| text(&err))?;
+        let written = told.lock().written;
+        log.save_committed(written).await.map_err(|err| text(&err))?;
         if round % 6 == 5 {
             let upto = entry_of(next - 8, 1, class).log_id;
             // Only what was applied is purged, and what is purged is stable: in the product a snapshot sees to that.
