@@ -153,7 +153,7 @@ async fn a_damaged_log_is_refilled_by_the_others_when_allowed() {
     let (mut cluster, id, dir, address) = stopped().await;
     let before = offline::check(&dir, |_| {}).unwrap();
     // In the middle of what is needed.
-    let log = before.files.iter().filter(|file| file.kind == FileKind::Log && file.records > 20).next_back().unwrap().path.clone();
+    let log = before.files.iter().rfind(|file| file.kind == FileKind::Log && file.records > 20).unwrap().path.clone();
     flip(&log, 64 + 24 + 40);
     let report = offline::check(&dir, |_| {}).unwrap();
     let bad: Vec<_> = report.files.iter().filter(|file| !file.problems.is_empty()).collect();

@@ -54,7 +54,7 @@ async fn snapshots(printer: Printer, scale: &Scale, cluster: &Cluster) -> anyhow
     let leader = cluster.leader().await.context("no leader")?;
     let target = target(cluster, leader);
     let holders = hold(&target, scale.held).await?;
-    let normal = openers(&[target.clone()], SNAPSHOT_CONNECTIONS, Duration::from_secs_f64(scale.seconds * 2.0)).await?;
+    let normal = openers(std::slice::from_ref(&target), SNAPSHOT_CONNECTIONS, Duration::from_secs_f64(scale.seconds * 2.0)).await?;
     let taking = Arc::new(AtomicBool::new(true));
     let snapshots = tokio::spawn(take_snapshots(cluster_doors(cluster)?, taking.clone()));
     let busy = openers(&[target], SNAPSHOT_CONNECTIONS, Duration::from_secs_f64(scale.seconds * 2.0)).await?;

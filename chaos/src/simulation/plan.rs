@@ -122,7 +122,7 @@ impl Scenario {
         let fault = match (self, number) {
             (Self::AllLosePower, 0..2) => Fault::PowerLoss(all),
             (Self::MajorityLosesPower, 0..2) => Fault::PowerLoss(majority),
-            (Self::OneAfterTheOther, 0..4) => Fault::PowerLoss([if number % 2 == 0 { leader } else { next }].into()),
+            (Self::OneAfterTheOther, 0..4) => Fault::PowerLoss([if number.is_multiple_of(2) { leader } else { next }].into()),
             (Self::AllKilled, 0..2) => Fault::Kill(all),
             (Self::LeaderCutOff, 0) => Fault::Partition { side: [leader].into(), how: Cut::Held },
             (Self::LeaderCutOff, 1) => Fault::Partition { side: [leader].into(), how: Cut::Dropped },
