@@ -182,8 +182,9 @@ impl Database {
         let dir = self.dir.clone();
         let start = |source: io::Error| StartError::DataDir { path: dir.clone(), source };
         let folder = self.dir.join(log::FOLDER);
-        let lenient = LastRun { pages_kept: false, end: None, doubt: self.last_run.doubt };
-        let (vote, is_last) = match scan::scan(self.environment.disk.as_ref(), &folder, self.owner(), lenient) {
+        // Whatever is missing in front of something else may have been a vote.
+        let strict = LastRun { pages_kept: true, end: None, doubt: self.last_run.doubt };
+        let (vote, is_last) = match scan::scan(self.environment.disk.as_ref(), &folder, self.owner(), strict) {
             Ok(contents) => (contents.vote, contents.vote.is_some()),
             // A later vote may stand in the part that cannot be read.
             Err(ScanError::Damage(damage)) => (damage.before.vote, false),
