@@ -163,8 +163,8 @@ impl Reader {
                 return Err(self.damage(&path, 12, format!("it says that it is file {:08x}", head.number)));
             }
             Ok(head) => head,
-            // The head may have been half written when the power went; whether its entries are missed shows in the next file.
-            Err(BadHead::Damaged) if !self.started && !last && !self.last_run.pages_kept => {
+            // The head may have been half written when the process ended; whether its entries are missed shows in the next file.
+            Err(BadHead::Damaged) if !self.started && !last => {
                 self.contents.spare.push(path);
                 return Ok(());
             }
