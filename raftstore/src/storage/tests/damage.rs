@@ -119,7 +119,8 @@ fn damage_every_file(seed: u64, tries: u64, change: impl Fn(&mut Random, &mut Ve
             let mut random = Random::new(seed ^ attempt << 32 ^ u64::from(crc32fast::hash(name.as_os_str().as_encoded_bytes())));
             let copied = TempDir::new().unwrap();
             copy(original.path(), copied.path());
-            let mut bytes = std::fs::read(copied.path().join(&name)).unwrap();
+            // A file that was being prepared in the background has another name by now.
+            let Ok(mut bytes) = std::fs::read(copied.path().join(&name)) else { continue };
             change(&mut random, &mut bytes);
             std::fs::write(copied.path().join(&name), &bytes).unwrap();
             match read(copied.path()) {
