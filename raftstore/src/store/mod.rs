@@ -1,7 +1,7 @@
 //! A running store: starts everything, and answers what callers ask.
 //!
 //! [`propose`] carries commands to the leader and brings their outcomes home, [`service`] answers other nodes, [`members`] changes the
-//! membership, [`failover`] notices a dead leader, [`waiters`] connects proposals with their apply.
+//! membership, [`failover`] notices a dead leader, [`snapshots`] decides when one is made, [`waiters`] connects proposals with their apply.
 
 mod backup;
 mod doubt;
@@ -9,6 +9,7 @@ mod failover;
 mod members;
 mod propose;
 mod service;
+mod snapshots;
 pub(crate) mod waiters;
 
 pub use backup::Origin;
@@ -176,6 +177,7 @@ impl RaftStore {
         tokio::spawn(core.clone().announce_address());
         tokio::spawn(core.clone().resolve_doubt());
         tokio::spawn(core.clone().sync_now_and_then());
+        tokio::spawn(core.clone().make_snapshots());
         let counters = core.peers.counters.clone();
         let server =
             Server { own_id: node_id, cluster, security: credentials, gate, limits, faults, counters, service: core.clone(), stop };
@@ -340,6 +342,9 @@ impl RaftStore {
         let mut log_ended = self.core.log_ended.lock().await;
         if !log_ended.is_terminated() && tokio::time::timeout(LOG_END_MAX, &mut *log_ended).await.is_err() {
             tracing::warn!("the log's thread did not end in time");
+        }
+        if let Err(err) = self.core.state.settle().await {
+            tracing::warn!(%err, "the state was not written to the end: the log brings it back");
         }
         let database = self.core.state.database().clone();
         self.core.config.environment.block(move || database.rest()).await;
@@ -558,7 +563,7 @@ fn raft_config(config: &Config) -> Result<openraft::Config, StartError> {
         install_snapshot_timeout: 600_000,
         max_payload_entries: 256,
         replication_lag_threshold: limits.snapshot_entries.saturating_mul(2),
-        snapshot_policy: SnapshotPolicy::LogsSinceLast(limits.snapshot_entries),
+        snapshot_policy: SnapshotPolicy::Never,
         max_in_snapshot_log_to_keep: limits.log_entries_kept,
         purge_batch_size: 256,
         enable_pre_vote: Some(true),
