@@ -23,7 +23,7 @@ async fn a_command_that_was_proposed_too_weak_is_synced_before_its_answer() {
 
     // The node of B hears nothing; a client gets something persistent elsewhere.
     cluster.faults.cut(leader, behind);
-    let lease = RequestedLease { key: Guid([7; 16]), state: LeaseState::R, parent_key: None, epoch: 0, version: 2 };
+    let lease = RequestedLease { key: Guid([7; 16]), state: LeaseState::READ, parent_key: None, epoch: 0, version: 2 };
     let kept = OpenRequest { share_access: all, oplock: RequestedOplock::Lease(lease), ..persistent(a, 60_000) };
     let before = cluster.store(leader).events_end();
     let mut told = cluster.store(leader).watch(before, persistence::Scope::All);

@@ -153,7 +153,8 @@ pub(crate) fn decode<T: DeserializeOwned>(kind: Kind, bytes: &[u8]) -> Result<T,
 /// How many elements the list in an envelope has; the checksum says that they are there, nothing is decoded.
 pub(crate) fn elements(kind: Kind, bytes: &[u8]) -> Result<u64, DecodeError> {
     let payload = unwrap(kind, bytes)?;
-    let (count, _) = bincode::decode_from_slice(payload, bincode::config::standard()).map_err(|err| DecodeError::Content(err.to_string()))?;
+    let (count, _) =
+        bincode::decode_from_slice(payload, bincode::config::standard()).map_err(|err| DecodeError::Content(err.to_string()))?;
     Ok(count)
 }
 
@@ -192,7 +193,10 @@ mod tests {
             let list = vec![(vec![7_u8; 3], 5_u32); count];
             assert_eq!(elements(Kind::SnapshotPiece, &encode(Kind::SnapshotPiece, &list).unwrap()), Ok(count as u64));
         }
-        assert_eq!(elements(Kind::Vote, &encode(Kind::SnapshotPiece, &vec![1_u8]).unwrap()), Err(DecodeError::Kind { expected: 2, found: 8 }));
+        assert_eq!(
+            elements(Kind::Vote, &encode(Kind::SnapshotPiece, &vec![1_u8]).unwrap()),
+            Err(DecodeError::Kind { expected: 2, found: 8 })
+        );
     }
 
     #[test]
