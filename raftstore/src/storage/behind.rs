@@ -1,7 +1,7 @@
 //! Writes what was applied, behind the answers: a thread, or a task of the simulation.
 //!
-//! The log holds every entry that the database lacks, so nobody has to wait for the database. What waits together is written together, in
-//! order. After a failed write nothing more is written, and whoever comes next is told why.
+//! The log holds every entry that the database lacks, so nobody has to wait for the database, and it need not hurry: what comes within a
+//! few milliseconds is written together, in order. After a failed write nothing more is written, and whoever comes next is told why.
 
 use std::io;
 use std::sync::{Arc, OnceLock};
@@ -16,14 +16,20 @@ use crate::error::StartError;
 use crate::faults::Point;
 
 /// Batches that may wait; whoever applies more waits with them.
-const QUEUE_BATCHES_MAX: usize = 256;
-/// How long the simulation's disk takes to begin.
-const SIMULATED_PAUSE: Duration = Duration::from_micros(300);
+const QUEUE_BATCHES_MAX: usize = 1024;
+/// How long more is waited for, unless somebody asks. Waking a thread for each command would cost more than its write.
+const GATHER_PAUSE: Duration = Duration::from_millis(5);
 
 enum Job {
     Write(Batch),
     /// Somebody wants to know when everything before it is written.
     Tell(oneshot::Sender<()>),
+}
+
+impl Job {
+    fn is_awaited(&self) -> bool {
+        matches!(self, Self::Tell(_))
+    }
 }
 
 /// The door to whoever writes.
@@ -44,7 +50,12 @@ impl WriteBehind {
             tokio::spawn(async move {
                 let mut waiting = Vec::new();
                 while requests.recv_many(&mut waiting, QUEUE_BATCHES_MAX).await > 0 {
-                    tokio::time::sleep(SIMULATED_PAUSE).await;
+                    if !waiting.iter().any(Job::is_awaited) {
+                        tokio::time::sleep(GATHER_PAUSE).await;
+                    }
+                    while let Ok(more) = requests.try_recv() {
+                        waiting.push(more);
+                    }
                     worker.serve(&mut waiting);
                 }
             });
@@ -53,6 +64,12 @@ impl WriteBehind {
             let run = move || {
                 let mut waiting = Vec::new();
                 while requests.blocking_recv_many(&mut waiting, QUEUE_BATCHES_MAX) > 0 {
+                    if !waiting.iter().any(Job::is_awaited) {
+                        std::thread::sleep(GATHER_PAUSE);
+                    }
+                    while let Ok(more) = requests.try_recv() {
+                        waiting.push(more);
+                    }
                     worker.serve(&mut waiting);
                 }
             };

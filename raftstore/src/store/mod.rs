@@ -45,6 +45,7 @@ use crate::storage::state::{AppliedMark, StateStore};
 use crate::storage::{Database, Opening};
 use crate::transport::gate::Gate;
 use crate::transport::network::{DeadLeader, Network};
+use crate::transport::news::Urged;
 use crate::transport::peers::{Lane, Peers};
 use crate::transport::server::Server;
 use crate::transport::tls::Credentials;
@@ -89,6 +90,8 @@ pub(crate) struct Core {
     /// The leadership of the newest entry that this node has applied.
     applied_leader: watch::Sender<Option<LeaderId>>,
     dead_leader: Arc<DeadLeader>,
+    /// Up to where others wait for the news of commits.
+    urged: Arc<Urged>,
     seen: propose::Seen,
     places: Semaphore,
     incoming: Mutex<BTreeMap<(u64, u64), Incoming>>,
@@ -130,10 +133,12 @@ impl RaftStore {
         };
         refuse_twin(&config, &state, &peers, &config.advertise.clone().unwrap_or_else(|| local_addr.to_string())).await?;
         let dead_leader = Arc::new(DeadLeader::default());
+        let urged = Arc::new(Urged::default());
         let network = Network {
             own_id: node_id,
             peers: peers.clone(),
             dead_leader: dead_leader.clone(),
+            urged: urged.clone(),
             snapshot_ids: Arc::new(AtomicU64::new(snapshot_id(&environment))),
             environment,
         };
@@ -155,6 +160,7 @@ impl RaftStore {
             public_leader: watch::Sender::new(None),
             applied_leader: watch::Sender::new(None),
             dead_leader,
+            urged,
             seen: propose::Seen::default(),
             places: Semaphore::new(limits.proposals_max),
             incoming: Mutex::default(),
@@ -206,6 +212,7 @@ impl RaftStore {
         if node == self.core.node_id {
             return self.wait_applied(index, timeout).await.map_err(|_| CallError::Timeout { node });
         }
+        self.core.urged.urge(index);
         let request = Request::WaitApplied { index, timeout };
         match self.core.peers.request(node, Lane::Requests, &request, timeout + ANSWER_GRACE).await? {
             Response::Done => Ok(()),
