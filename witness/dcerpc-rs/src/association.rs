@@ -9,6 +9,7 @@ use std::sync::{Arc, Weak};
 use parking_lot::Mutex;
 use uuid::Uuid;
 
+use crate::budget::Budget;
 use crate::fault::Fault;
 
 /// A context handle as it travels.
@@ -88,10 +89,11 @@ impl Association {
     }
 }
 
-/// All association groups of one server (a listener, or a kind of pipe).
+/// All association groups of one server (a listener, or a kind of pipe), and the memory that its connections share.
 #[derive(Default)]
 pub struct AssociationGroups {
     groups: Mutex<Groups>,
+    pub(crate) stub_bytes: Arc<Budget>,
 }
 
 #[derive(Default)]

@@ -14,11 +14,13 @@ use bytes::BytesMut;
 use uuid::Uuid;
 
 use crate::association::{Association, AssociationGroups, Membership};
+use crate::budget::Reservation;
 use crate::fault::Fault;
 use crate::interface::{Interface, InterfaceSet};
 use crate::limits::{FRAGMENT_BYTES_MIN, Limits};
-use crate::pdu::{Frame, FrameError, HEADER_BYTES, PacketType, frame_length};
+use crate::pdu::{Frame, FrameError, HEADER_BYTES, PacketType, encode, flags, frame_length};
 use crate::security::{AuthLevel, Identity, Protection, SecurityProvider};
+use crate::syntax::TransferSyntax;
 
 /// What a connection is made with.
 #[derive(Clone)]
@@ -49,6 +51,8 @@ pub struct IncomingCall {
     pub interface: Arc<dyn Interface>,
     /// Which operation.
     pub opnum: u16,
+    /// In which syntax its stub is, and its answer's.
+    pub transfer: TransferSyntax,
     /// The stub, decrypted, whole.
     pub stub: Vec<u8>,
     /// The object it names.
@@ -59,6 +63,8 @@ pub struct IncomingCall {
     pub identity: Option<Arc<Identity>>,
     /// The association group.
     pub association: Arc<Association>,
+    /// Its part of the server's memory, as long as it is under way.
+    pub(crate) reservation: Reservation,
 }
 
 /// What the driver has to do, in order.
@@ -86,18 +92,35 @@ struct Security {
     state: SecurityState,
 }
 
+/// An interface that was bound, and how its stubs travel.
+struct Presentation {
+    interface: Arc<dyn Interface>,
+    transfer: TransferSyntax,
+}
+
+/// What an unanswered call's answer is made with.
+struct Unanswered {
+    context_id: u16,
+    /// The security context that its request came with.
+    security: Option<u32>,
+}
+
 /// The server's side of one connection.
 pub struct Connection {
     config: ConnectionConfig,
     input: BytesMut,
     membership: Option<Membership>,
-    contexts: BTreeMap<u16, Arc<dyn Interface>>,
-    security: Option<Security>,
+    contexts: BTreeMap<u16, Presentation>,
+    /// By the number that their trailers carry.
+    security: BTreeMap<u32, Security>,
+    /// The first one: what PDUs without a trailer are judged by.
+    security_default: Option<u32>,
+    security_multiplexing: bool,
     header_signing: bool,
     concurrent: bool,
     fragment_bytes_max: usize,
     partial: Option<request::Partial>,
-    active: BTreeMap<u32, u16>,
+    active: BTreeMap<u32, Unanswered>,
     closed: bool,
 }
 
@@ -110,7 +133,9 @@ impl Connection {
             input: BytesMut::new(),
             membership: None,
             contexts: BTreeMap::new(),
-            security: None,
+            security: BTreeMap::new(),
+            security_default: None,
+            security_multiplexing: false,
             header_signing: false,
             concurrent: false,
             fragment_bytes_max,
@@ -127,8 +152,30 @@ impl Connection {
 
     /// True once bound and, if it authenticates, authenticated.
     pub fn is_established(&self) -> bool {
-        let negotiating = self.security.as_ref().is_some_and(|security| matches!(security.state, SecurityState::Negotiating));
+        let default = self.security_default.and_then(|id| self.security.get(&id));
+        let negotiating = default.is_some_and(|security| matches!(security.state, SecurityState::Negotiating));
         self.membership.is_some() && !negotiating
+    }
+
+    /// True while a request is there in part. Who reads the clock closes a connection that stays so for too long
+    /// ([`Limits::request_timeout`]).
+    pub fn is_assembling(&self) -> bool {
+        self.partial.is_some()
+    }
+
+    /// The numbers of the calls that are unanswered.
+    pub fn unanswered(&self) -> impl Iterator<Item = u32> {
+        self.active.keys().copied()
+    }
+
+    /// Says the last word of a server that goes away; nothing is received or answered afterwards. Empty if the
+    /// connection is not bound, or closed already.
+    pub fn shutdown(&mut self) -> Vec<u8> {
+        let said = self.membership.is_some() && !self.closed;
+        self.closed = true;
+        self.input.clear();
+        self.partial = None;
+        if said { encode(PacketType::Shutdown, flags::WHOLE, 0, &[], None).expect("a shutdown has 16 bytes") } else { Vec::new() }
     }
 
     /// Takes bytes from the transport, in any portions.
@@ -190,11 +237,11 @@ impl Connection {
     fn handle_abandon(&mut self, mut frame: Frame, actions: &mut Vec<Action>) {
         // A signed cancel takes a sequence number, so it has to be checked; an unsigned one can do no more than a
         // closed connection can.
-        if let (Some(security), Some(_)) = (&mut self.security, frame.auth)
-            && security.protection.unprotect(&mut frame).is_err()
-        {
-            self.disconnect("signature of a cancel does not verify", actions);
-            return;
+        if let Some(trailer) = frame.auth {
+            let security = self.security.get_mut(&trailer.context_id);
+            if security.is_none_or(|security| security.protection.unprotect(&mut frame).is_err()) {
+                return self.disconnect("signature of a cancel does not verify", actions);
+            }
         }
         let call_id = frame.header.call_id;
         if self.partial.as_ref().is_some_and(|partial| partial.call_id == call_id) {

@@ -2,21 +2,26 @@
 
 use std::sync::Arc;
 
-use super::{Action, Connection, Security, SecurityState, respond};
+use super::{Action, Connection, Presentation, Security, SecurityState, respond};
 use crate::fault::Fault;
 use crate::limits::FRAGMENT_BYTES_MIN;
 use crate::pdu::{AuthTrailer, Bind, BindAck, BindNak, ContextElement, ContextResult, Frame, NakReason, PacketType, Reason, encode, flags};
 use crate::security::{AuthLevel, Protection, Step};
-use crate::syntax::NDR20;
+use crate::syntax::TransferSyntax;
 
-/// Bind-time features that we have: none. Several security contexts on one connection are not served.
-const FEATURES: u16 = 0;
+/// Bind-time feature: several security contexts on one connection.
+// MS-RPCE 2.2.2.14
+const SECURITY_CONTEXT_MULTIPLEXING: u16 = 1;
+/// Bind-time feature: an orphaned call does not end its connection.
+const KEEP_CONNECTION_ON_ORPHAN: u16 = 2;
+/// The features that we have.
+const FEATURES: u16 = SECURITY_CONTEXT_MULTIPLEXING | KEEP_CONNECTION_ON_ORPHAN;
 
 enum Leg {
     /// Nothing about security in this PDU.
     None,
-    /// Answer with this token.
-    Reply(Vec<u8>),
+    /// Answer with this trailer and token.
+    Reply(AuthTrailer, Vec<u8>),
 }
 
 impl Connection {
@@ -35,6 +40,7 @@ impl Connection {
         let Some(membership) = self.config.groups.join(bind.assoc_group_id, peer, &self.config.limits) else {
             return self.bind_nak(call_id, NakReason::NOT_SPECIFIED, "association group cannot be joined", actions);
         };
+        self.note_features(&bind.contexts);
         let leg = match self.security_leg(frame) {
             Ok(leg) => leg,
             Err(reason) => return self.bind_nak(call_id, reason, "authentication failed", actions),
@@ -81,13 +87,14 @@ impl Connection {
 
     // MS-RPCE 3.3.1.5.2.1: auth3 is never answered; a failure shows at the first request.
     pub(super) fn handle_auth3(&mut self, frame: &Frame, actions: &mut Vec<Action>) {
-        let Some(security) = &mut self.security else {
+        let trailer = frame.auth;
+        let Some(security) = trailer.and_then(|trailer| self.security.get_mut(&trailer.context_id)) else {
             return self.disconnect("auth3 without a bind that authenticates", actions);
         };
         if !matches!(security.state, SecurityState::Negotiating) {
             return self.disconnect("auth3 after the authentication", actions);
         }
-        let matches = frame.auth.is_some_and(|trailer| security.protection.matches(&trailer));
+        let matches = trailer.is_some_and(|trailer| security.protection.matches(&trailer));
         security.state = match security.protection.context.step(frame.token()) {
             Ok(Step::Done { identity, .. }) if matches => SecurityState::Established(Arc::new(identity)),
             Ok(_) => SecurityState::Failed(Fault::SECURITY_PACKAGE),
@@ -108,28 +115,43 @@ impl Connection {
 
     // MS-RPCE 3.3.1.5.6: one result per element, in order; one transfer syntax of each is chosen.
     fn negotiate_contexts(&mut self, elements: &[ContextElement]) -> Vec<ContextResult> {
-        elements.iter().map(|element| self.negotiate_context(element)).collect()
+        elements.iter().map(|element| self.negotiate_context(element, elements)).collect()
     }
 
-    fn negotiate_context(&mut self, element: &ContextElement) -> ContextResult {
-        if element.transfer_syntaxes.iter().any(|syntax| syntax.bind_time_features().is_some()) {
-            return ContextResult::features(FEATURES);
+    fn negotiate_context(&mut self, element: &ContextElement, all: &[ContextElement]) -> ContextResult {
+        if let Some(features) = features_of(element) {
+            return ContextResult::features(features & FEATURES);
         }
         let Some(interface) = self.config.interfaces.find(&element.abstract_syntax) else {
             return ContextResult::refused(Reason::ABSTRACT_SYNTAX);
         };
-        if !element.transfer_syntaxes.contains(&NDR20) {
+        let preferred = Some(self.config.interfaces.preferred()).filter(|preferred| interface.speaks(*preferred));
+        let offers = |element: &ContextElement, transfer: TransferSyntax| element.transfer_syntaxes.contains(&transfer.id());
+        let spoken = TransferSyntax::ALL.into_iter().filter(|transfer| interface.speaks(*transfer) && offers(element, *transfer));
+        let chosen = spoken.max_by_key(|transfer| Some(*transfer) == preferred);
+        // Windows offers the syntaxes of one interface as several contexts and wants one of them accepted.
+        let is_offered_elsewhere =
+            |transfer: TransferSyntax| all.iter().any(|other| other.abstract_syntax == element.abstract_syntax && offers(other, transfer));
+        let Some(transfer) =
+            chosen.filter(|chosen| preferred.is_none_or(|preferred| *chosen == preferred || !is_offered_elsewhere(preferred)))
+        else {
             return ContextResult::refused(Reason::TRANSFER_SYNTAXES);
-        }
+        };
         if let Some(known) = self.contexts.get(&element.context_id) {
-            let same = known.syntax() == interface.syntax();
-            return if same { ContextResult::accepted(NDR20) } else { ContextResult::refused(Reason::NONE) };
+            let same = known.interface.syntax() == interface.syntax() && offers(element, known.transfer);
+            return if same { ContextResult::accepted(known.transfer.id()) } else { ContextResult::refused(Reason::NONE) };
         }
         if self.contexts.len() >= self.config.limits.contexts_max {
             return ContextResult::refused(Reason::LOCAL_LIMIT);
         }
-        self.contexts.insert(element.context_id, interface);
-        ContextResult::accepted(NDR20)
+        self.contexts.insert(element.context_id, Presentation { interface, transfer });
+        ContextResult::accepted(transfer.id())
+    }
+
+    /// Must come before the security leg: whether a second security context is allowed is said in the bind.
+    fn note_features(&mut self, elements: &[ContextElement]) {
+        let features = elements.iter().filter_map(features_of).fold(0, |all, features| all | features);
+        self.security_multiplexing = features & SECURITY_CONTEXT_MULTIPLEXING != 0;
     }
 
     fn security_leg(&mut self, frame: &Frame) -> Result<Leg, NakReason> {
@@ -138,10 +160,18 @@ impl Connection {
         if level == AuthLevel::None {
             return Ok(Leg::None);
         }
-        if self.security.is_none() {
+        let id = trailer.context_id;
+        if !self.security.contains_key(&id) {
+            let count = self.security.len();
+            if count > 0 && (!self.security_multiplexing || count >= self.config.limits.security_contexts_max) {
+                return Err(NakReason::LOCAL_LIMIT);
+            }
             let context = self.new_acceptor(&trailer).ok_or(NakReason::AUTHENTICATION_TYPE)?;
-            // Header signing is on if the first authenticated PDU asks for it; our answer then says so too.
-            self.header_signing = frame.header.flags & flags::SUPPORT_HEADER_SIGN != 0;
+            if count == 0 {
+                // Header signing is on if the first authenticated PDU asks for it; our answer then says so too.
+                self.header_signing = frame.header.flags & flags::SUPPORT_HEADER_SIGN != 0;
+                self.security_default = Some(id);
+            }
             let protection = Protection {
                 auth_type: trailer.auth_type,
                 level,
@@ -150,18 +180,18 @@ impl Connection {
                 header_signing: self.header_signing,
                 context,
             };
-            self.security = Some(Security { protection, state: SecurityState::Negotiating });
+            self.security.insert(id, Security { protection, state: SecurityState::Negotiating });
         }
         let peer = self.config.peer;
-        let security = self.security.as_mut().expect("made above");
+        let security = self.security.get_mut(&id).expect("made above");
         if !security.protection.matches(&trailer) || !matches!(security.state, SecurityState::Negotiating) {
             return Err(NakReason::INVALID_CHECKSUM);
         }
         match security.protection.context.step(frame.token()) {
-            Ok(Step::Continue(token)) => Ok(Leg::Reply(token)),
+            Ok(Step::Continue(token)) => Ok(Leg::Reply(security.protection.trailer(), token)),
             Ok(Step::Done { token, identity }) => {
                 security.state = SecurityState::Established(Arc::new(identity));
-                Ok(Leg::Reply(token))
+                Ok(Leg::Reply(security.protection.trailer(), token))
             }
             Err(error) => {
                 tracing::debug!(%error, ?peer, "authentication refused");
@@ -180,12 +210,12 @@ impl Connection {
         if self.concurrent {
             pfc_flags |= flags::CONC_MPX;
         }
-        if frame.header.flags & flags::SUPPORT_HEADER_SIGN != 0 && (self.header_signing || self.security.is_none()) {
+        if frame.header.flags & flags::SUPPORT_HEADER_SIGN != 0 && (self.header_signing || self.security.is_empty()) {
             pfc_flags |= flags::SUPPORT_HEADER_SIGN;
         }
-        let auth = match (&leg, &self.security) {
-            (Leg::Reply(token), Some(security)) if !token.is_empty() => Some((security.protection.trailer(), token.as_slice())),
-            _ => None,
+        let auth = match &leg {
+            Leg::Reply(trailer, token) if !token.is_empty() => Some((*trailer, token.as_slice())),
+            Leg::Reply(..) | Leg::None => None,
         };
         match encode(packet_type, pfc_flags, frame.header.call_id, &ack.encode(), auth) {
             Ok(pdu) => actions.push(Action::Send(pdu)),
@@ -198,4 +228,11 @@ impl Connection {
         actions.push(Action::Send(pdu));
         self.disconnect(because, actions);
     }
+}
+
+/// The bind-time features that this element asks for, if it is not about an interface.
+// MS-RPCE 3.3.1.5.3
+fn features_of(element: &ContextElement) -> Option<u16> {
+    let bits = element.transfer_syntaxes.iter().find_map(|syntax| syntax.bind_time_features())?;
+    Some(u16::try_from(bits & u64::from(u16::MAX)).expect("masked to 16 bits"))
 }

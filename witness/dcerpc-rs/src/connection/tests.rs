@@ -97,7 +97,7 @@ fn every_context_gets_its_result() {
         [
             (ResultCode::Acceptance, Reason::NONE),
             (ResultCode::ProviderRejection, Reason::TRANSFER_SYNTAXES),
-            (ResultCode::NegotiateAck, Reason::NONE),
+            (ResultCode::NegotiateAck, Reason(3)),
             (ResultCode::ProviderRejection, Reason::ABSTRACT_SYNTAX),
         ]
     );
