@@ -66,6 +66,10 @@ impl SecurityContext for NtlmAcceptor {
         SIGNATURE_LENGTH
     }
 
+    fn always_signs_headers(&self) -> bool {
+        true
+    }
+
     fn sign(&mut self, message: &[u8]) -> Result<Vec<u8>, SecurityError> {
         sign(&mut self.context, message)
     }
@@ -143,6 +147,10 @@ impl SecurityContext for NtlmInitiator {
 
     fn signature_bytes(&self) -> usize {
         SIGNATURE_LENGTH
+    }
+
+    fn always_signs_headers(&self) -> bool {
+        true
     }
 
     fn sign(&mut self, message: &[u8]) -> Result<Vec<u8>, SecurityError> {

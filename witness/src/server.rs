@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use dcerpc_rs::epm::{Endpoint, EndpointMapper};
+use dcerpc_rs::interface::mgmt::managed;
 use dcerpc_rs::ndr::NoParameters;
 use dcerpc_rs::{AuthLevel, CallContext, ContextHandle, EndpointMap, Fault, InterfaceSet, Limits, SecurityProvider, Uuid};
 use tokio::net::TcpListener;
@@ -32,9 +33,9 @@ pub async fn serve(
     served
 }
 
-/// Serves the endpoint mapper on a listener until cancelled.
+/// Serves the endpoint mapper and its management interface on a listener until cancelled.
 pub async fn serve_mapper(listener: TcpListener, map: Arc<EndpointMap>, limits: Limits, cancel: CancellationToken) -> io::Result<()> {
-    dcerpc_rs::serve(listener, EndpointMapper::new(map).into(), None, limits, cancel).await
+    dcerpc_rs::serve(listener, managed(EndpointMapper::new(map).into()), None, limits, cancel).await
 }
 
 /// Tells the endpoint mapper on which port the witness interface is.

@@ -1,6 +1,7 @@
 //! The server's side of one connection as a sans-io state machine: bytes in, [`Action`]s out. It decides about binds,
 //! security legs, reassembly and faults. It runs no call, owns no socket and reads no clock.
 
+mod contexts;
 mod negotiate;
 mod request;
 mod respond;
@@ -113,13 +114,15 @@ pub struct Connection {
     contexts: BTreeMap<u16, Presentation>,
     /// By the number that their trailers carry.
     security: BTreeMap<u32, Security>,
-    /// The first one: what PDUs without a trailer are judged by.
+    /// The one of the bind: what PDUs without a trailer are judged by.
     security_default: Option<u32>,
-    security_multiplexing: bool,
     header_signing: bool,
     concurrent: bool,
+    /// What we send at most; we take what the limits allow.
     fragment_bytes_max: usize,
     partial: Option<request::Partial>,
+    /// A call that was refused before its last fragment: its rest is dropped.
+    discarded: Option<u32>,
     active: BTreeMap<u32, Unanswered>,
     closed: bool,
 }
@@ -135,11 +138,11 @@ impl Connection {
             contexts: BTreeMap::new(),
             security: BTreeMap::new(),
             security_default: None,
-            security_multiplexing: false,
             header_signing: false,
             concurrent: false,
             fragment_bytes_max,
             partial: None,
+            discarded: None,
             active: BTreeMap::new(),
             closed: false,
         }
@@ -195,7 +198,7 @@ impl Connection {
                 self.disconnect("frag_length is shorter than the header", &mut actions);
                 break;
             }
-            if length > self.fragment_bytes_max && !self.may_be_long() {
+            if length > usize::from(self.config.limits.fragment_bytes.max(FRAGMENT_BYTES_MIN)) && !self.may_be_long() {
                 let call_id = u32::from_le_bytes(self.input[12..16].try_into().expect("the header is complete"));
                 self.protocol_error(call_id, 0, "fragment is longer than agreed", &mut actions);
                 break;
@@ -243,10 +246,8 @@ impl Connection {
                 return self.disconnect("signature of a cancel does not verify", actions);
             }
         }
+        // windows: a request that is still being received is received to its end, and answered.
         let call_id = frame.header.call_id;
-        if self.partial.as_ref().is_some_and(|partial| partial.call_id == call_id) {
-            self.partial = None;
-        }
         if !self.active.contains_key(&call_id) {
             return;
         }
@@ -261,11 +262,10 @@ impl Connection {
     fn refuse_frame(&mut self, error: FrameError, actions: &mut Vec<Action>) {
         tracing::debug!(%error, peer = ?self.config.peer, "PDU refused");
         if self.membership.is_none() {
+            // windows: bytes that make no sense are a version that is not served.
             let reason = match error {
-                FrameError::Version => crate::pdu::NakReason::PROTOCOL_VERSION,
-                FrameError::DataRepresentation | FrameError::PacketType(_) | FrameError::Malformed(_) => {
-                    crate::pdu::NakReason::NOT_SPECIFIED
-                }
+                FrameError::Version | FrameError::Malformed(_) => crate::pdu::NakReason::PROTOCOL_VERSION,
+                FrameError::DataRepresentation | FrameError::PacketType(_) => crate::pdu::NakReason::NOT_SPECIFIED,
             };
             self.bind_nak(0, reason, "the first PDU is malformed", actions);
         } else {
@@ -282,7 +282,12 @@ impl Connection {
 
     /// A fault that says that the peer broke the protocol, then the end.
     fn protocol_error(&mut self, call_id: u32, context_id: u16, because: &'static str, actions: &mut Vec<Action>) {
-        actions.push(Action::Send(respond::fault(call_id, context_id, Fault::PROTOCOL_ERROR, false)));
+        self.fatal(respond::fault(call_id, context_id, Fault::PROTOCOL_ERROR, false), because, actions);
+    }
+
+    /// The last PDU of a connection.
+    fn fatal(&mut self, pdu: Vec<u8>, because: &'static str, actions: &mut Vec<Action>) {
+        actions.push(Action::Send(pdu));
         self.disconnect(because, actions);
     }
 
@@ -291,5 +296,7 @@ impl Connection {
     }
 }
 
+#[cfg(test)]
+mod security_tests;
 #[cfg(test)]
 mod tests;

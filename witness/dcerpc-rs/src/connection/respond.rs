@@ -26,7 +26,7 @@ impl Connection {
                 Ok(bytes) => bytes,
                 Err(status) => fault(call_id, context_id, status, false),
             },
-            Err(status) => fault(call_id, context_id, status, false),
+            Err(status) => fault(call_id, context_id, status, status == Fault::OPNUM_OUT_OF_RANGE),
         }
     }
 
@@ -57,7 +57,8 @@ impl Connection {
                 position_flags |= flags::LAST;
             }
             let alloc_hint = u32::try_from(rest.len()).map_err(|_| Fault::OUT_OF_RESOURCES)?;
-            let body = Response { alloc_hint, context_id, stub: chunk }.encode();
+            // windows: only the lower byte comes back, which every client ignores.
+            let body = Response { alloc_hint, context_id: context_id & 0xFF, stub: chunk }.encode();
             let pdu = match &mut protection {
                 None => encode(PacketType::Response, position_flags, call_id, &body, None).map_err(|_| Fault::OUT_OF_RESOURCES)?,
                 Some(protection) => protection

@@ -2,6 +2,7 @@
 //! its connection as [`CallContext`]. The sub-modules are interfaces that file servers have besides their own.
 
 mod declare;
+pub mod mgmt;
 pub mod srvsvc;
 pub mod wkssvc;
 
