@@ -66,19 +66,22 @@ impl InterruptionWatch {
     }
 }
 
-/// The runtime's end: one per call that is under way.
+/// The driver's end: one per call that is under way.
 #[derive(Debug)]
-pub(crate) struct Interrupter {
+pub struct Interrupter {
     sender: watch::Sender<Option<Interruption>>,
 }
 
 impl Interrupter {
-    pub(crate) fn new() -> (Self, InterruptionWatch) {
+    /// Both ends for a call that begins.
+    #[allow(clippy::new_ret_no_self, reason = "one end is of no use without the other")]
+    pub fn new() -> (Self, InterruptionWatch) {
         let (sender, receiver) = watch::channel(None);
         (Self { sender }, InterruptionWatch { receiver, is_own_matter: Arc::default() })
     }
 
-    pub(crate) fn interrupt(&self, interruption: Interruption) {
+    /// Tells the call, unless it was told something before.
+    pub fn interrupt(&self, interruption: Interruption) {
         self.sender.send_if_modified(|state| {
             let is_first = state.is_none();
             if is_first {

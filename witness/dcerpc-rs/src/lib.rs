@@ -36,7 +36,7 @@ pub use client::{Client, ClientConfig, ClientError, ClientSecurity};
 pub use epm::EndpointMap;
 pub use fault::Fault;
 pub use interface::{CallContext, CallFuture, Interface, InterfaceSet};
-pub use interruption::{Interruption, InterruptionWatch};
+pub use interruption::{Interrupter, Interruption, InterruptionWatch};
 pub use limits::Limits;
 pub use pipe::{PipeAssociation, PipeRead};
 pub use security::{AuthLevel, Identity, SecurityContext, SecurityError, SecurityProvider, Step};

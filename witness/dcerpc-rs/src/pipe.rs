@@ -10,13 +10,12 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use crate::association::AssociationGroups;
-use crate::connection::{Action, Connection, ConnectionConfig};
+use crate::connection::{Action, Connection, ConnectionConfig, run};
 use crate::interface::InterfaceSet;
 use crate::interruption::{Interrupter, Interruption};
 use crate::limits::Limits;
 use crate::pdu::frame_length;
 use crate::security::{Identity, SecurityProvider};
-use crate::server::run_call;
 
 /// What a pipe is made with.
 #[derive(Clone)]
@@ -199,7 +198,7 @@ impl PipeAssociation {
                 let config = state.connection.config().clone();
                 let shared = Arc::downgrade(&self.shared);
                 state.tasks.spawn(async move {
-                    let (call_id, result) = run_call(call, config, watch).await;
+                    let (call_id, result) = run(call, config, watch).await;
                     let Some(shared) = shared.upgrade() else { return };
                     {
                         let mut state = shared.state.lock();

@@ -5,6 +5,7 @@ mod contexts;
 mod negotiate;
 mod request;
 mod respond;
+mod run;
 mod verification;
 
 use std::collections::BTreeMap;
@@ -22,6 +23,8 @@ use crate::limits::{FRAGMENT_BYTES_MIN, Limits};
 use crate::pdu::{Frame, FrameError, HEADER_BYTES, PacketType, encode, flags, frame_length};
 use crate::security::{AuthLevel, Identity, Protection, SecurityProvider};
 use crate::syntax::TransferSyntax;
+
+pub use run::{CallResult, run};
 
 /// What a connection is made with.
 #[derive(Clone)]
@@ -72,7 +75,7 @@ pub struct IncomingCall {
 pub enum Action {
     /// Send these bytes.
     Send(Vec<u8>),
-    /// Execute this call and answer through [`Connection::respond`].
+    /// Execute this call (with [`run`]) and answer through [`Connection::respond`].
     Call(IncomingCall),
     /// The client wants this call cancelled: answer it with [`Fault::CANCELLED`] unless it is finished already.
     Cancel(u32),

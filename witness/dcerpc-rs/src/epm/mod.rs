@@ -167,10 +167,12 @@ impl EndpointMapper {
             (!by_interface || fits) && (!by_object || object.is_nil())
         });
         entries.drain(..start.min(entries.len()));
+        let is_last = entries.len() < room;
         entries.truncate(room);
         let mut out = NdrWriter::new(TransferSyntax::Ndr20);
-        // Clients ask on with the handle until nothing is left; it then comes back null.
-        out.context_handle(if entries.is_empty() { ContextHandle::NULL } else { handle_at(start + entries.len()) });
+        // Clients ask on with the handle until it comes back null: with fewer entries than they asked for. One that got
+        // as many as it asked for asks once more and is told that there are none.
+        out.context_handle(if is_last { ContextHandle::NULL } else { handle_at(start + entries.len()) });
         out.length(entries.len());
         out.u32(max_entries);
         out.u32(0);
@@ -294,6 +296,44 @@ fn read_map_answer(stub: &[u8]) -> Result<Option<u16>, NdrError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_lookup_goes_on_until_its_handle_is_null() {
+        let map = EndpointMap::new();
+        for number in 1..=3 {
+            let interface = SyntaxId::new(Uuid::from_u128(number), 1, 0);
+            map.insert(Endpoint { interface, port: 135, annotation: format!("number {number}") });
+        }
+        let mapper = EndpointMapper::new(map);
+        let ask = |handle, max_entries| {
+            let mut out = NdrWriter::new(TransferSyntax::Ndr20);
+            out.u32(0);
+            out.pointer(false);
+            out.pointer(false);
+            out.u32(1);
+            out.context_handle(handle);
+            out.u32(max_entries);
+            let answer = mapper.dispatch(OPNUM_LOOKUP, &out.finish(), None).unwrap();
+            let mut reader = NdrReader::new(&answer, TransferSyntax::Ndr20);
+            (reader.context_handle().unwrap(), reader.u32().unwrap(), answer[answer.len() - 4..].to_vec())
+        };
+        let (handle, count, status) = ask(ContextHandle::NULL, 2);
+        assert!(!handle.is_null() && count == 2 && status == STATUS_OK.to_le_bytes());
+        let (handle, count, status) = ask(handle, 2);
+        assert!(handle.is_null() && count == 1 && status == STATUS_OK.to_le_bytes());
+        let (handle, count, _) = ask(ContextHandle::NULL, 3);
+        assert!(!handle.is_null() && count == 3);
+        let (handle, count, status) = ask(handle, 3);
+        assert!(handle.is_null() && count == 0 && status == STATUS_NOT_REGISTERED.to_le_bytes());
+        assert_eq!(ask(ContextHandle::NULL, 500).1, 3);
+        let stranger = ContextHandle { attributes: 0, uuid: Uuid::from_u128(9) };
+        let mut stub = vec![0; 16];
+        stub.extend_from_slice(&stranger.uuid.to_bytes_le());
+        assert_eq!(
+            mapper.dispatch(OPNUM_LOOKUP, &[vec![0; 16], vec![0; 4], stub[16..].to_vec(), vec![1, 0, 0, 0]].concat(), None),
+            Err(Fault::CONTEXT_MISMATCH)
+        );
+    }
 
     #[test]
     fn map_answers_with_our_port_and_address() {

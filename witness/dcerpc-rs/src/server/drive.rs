@@ -9,35 +9,10 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use super::HalfOpenPlace;
-use crate::connection::{Action, Connection, ConnectionConfig, IncomingCall};
-use crate::fault::Fault;
-use crate::interface::CallContext;
-use crate::interruption::{Interrupter, Interruption, InterruptionWatch};
+use crate::connection::{Action, CallResult, Connection, ConnectionConfig, run};
+use crate::interruption::{Interrupter, Interruption};
 
 const READ_BYTES: usize = 8 * 1024;
-
-type CallResult = (u32, Result<Vec<u8>, Fault>);
-
-/// Runs one call until it ends or is interrupted. A call that is ready wins over its interruption.
-pub(crate) async fn run_call(call: IncomingCall, config: ConnectionConfig, mut interruption: InterruptionWatch) -> CallResult {
-    let _reservation = call.reservation;
-    let context = CallContext {
-        identity: call.identity,
-        auth_level: call.auth_level,
-        association: call.association,
-        transfer: call.transfer,
-        interruption: interruption.clone(),
-        object: call.object,
-        peer: config.peer,
-        local: config.local,
-    };
-    let result = tokio::select! {
-        biased;
-        result = call.interface.call(call.opnum, call.stub, context) => result,
-        interruption = interruption.wait_unless_own() => Err(interruption.fault()),
-    };
-    (call.call_id, result)
-}
 
 struct Driver {
     connection: Connection,
@@ -154,7 +129,7 @@ impl Driver {
                 Action::Call(call) => {
                     let (interrupter, watch) = Interrupter::new();
                     self.interrupters.insert(call.call_id, interrupter);
-                    self.calls.spawn(run_call(call, self.connection.config().clone(), watch));
+                    self.calls.spawn(run(call, self.connection.config().clone(), watch));
                 }
                 Action::Cancel(call_id) => {
                     if let Some(interrupter) = self.interrupters.get(&call_id) {

@@ -18,7 +18,6 @@ use crate::limits::Limits;
 use crate::security::SecurityProvider;
 
 use admission::{HalfOpen, HalfOpenPlace, Peers};
-pub(crate) use drive::run_call;
 
 /// Pause after an accept that failed for want of a resource.
 const ACCEPT_PAUSE: std::time::Duration = std::time::Duration::from_millis(50);
