@@ -102,7 +102,7 @@ impl TransferSyntax {
     }
 
     /// Size and alignment of a pointer's referent, of a count and of an offset.
-    // MS-RPCE 2.2.5.3.4.2, 2.2.5.3.2
+    // MS-RPCE 2.2.5
     pub const fn pointer_bytes(self) -> usize {
         match self {
             Self::Ndr20 => 4,

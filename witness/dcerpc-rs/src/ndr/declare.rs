@@ -147,7 +147,7 @@ macro_rules! ndr_unions {
                 largest
             }
 
-            // MS-RPCE 2.2.5.3.4.3: in NDR64 tag and arm both stand at the boundary of the largest arm.
+            // MS-RPCE 2.2.5: in NDR64 tag and arm both stand at the boundary of the largest arm.
             fn encode(&self, out: &mut $crate::ndr::NdrWriter) {
                 let boundary = <Self as $crate::ndr::Ndr>::alignment(out.syntax());
                 out.align_ndr64(boundary);

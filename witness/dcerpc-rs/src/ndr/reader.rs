@@ -61,7 +61,7 @@ impl<'a> NdrReader<'a> {
     }
 
     /// Skips padding that only NDR64 has: at the end of a structure, around the tag of a union.
-    // MS-RPCE 2.2.5.3.4
+    // MS-RPCE 2.2.5
     pub fn align_ndr64(&mut self, boundary: usize) -> Result<(), NdrError> {
         match self.syntax {
             TransferSyntax::Ndr20 => Ok(()),

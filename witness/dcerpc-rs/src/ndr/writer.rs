@@ -46,7 +46,7 @@ impl NdrWriter {
     }
 
     /// Padding that only NDR64 has: at the end of a structure, around the tag of a union.
-    // MS-RPCE 2.2.5.3.4
+    // MS-RPCE 2.2.5
     pub fn align_ndr64(&mut self, boundary: usize) {
         match self.syntax {
             TransferSyntax::Ndr20 => {}
