@@ -8,6 +8,7 @@ use std::fmt::Debug;
 use std::net::{IpAddr, Ipv4Addr};
 
 use dcerpc_rs::ndr::Parameters;
+use dcerpc_rs::pdu::{Bind, BindAck, Frame, PacketType, Request, Response, encode};
 use dcerpc_rs::{ContextHandle, TransferSyntax, Uuid};
 use witness::declaration::{HandleAnswer, HandleRequest, InterfaceListAnswer, NotifyAnswer, RegisterExRequest, RegisterRequest};
 use witness::interface::{InterfaceInfo, VERSION_1, VERSION_2, notification_of};
@@ -94,6 +95,57 @@ fn stubs_of_windows_mean_what_they_say() {
     assert_eq!(answer.to_stub(ndr20), vectors["notify_answer"]);
     let change = ResourceChange { state: ResourceState::Unavailable, name: "SOFS".to_owned() };
     assert_eq!(notification_of(answer), Ok(Ok(Notification::ResourceChange(vec![change]))));
+}
+
+/// The stub of each request or response of a capture that is signed and not sealed, in their order.
+fn stubs_of(side: &str) -> Vec<Vec<u8>> {
+    let capture = vectors::in_order(include_str!("vectors/rpcd-witness.hex"));
+    let frames = capture.into_iter().filter(|(name, _)| name.starts_with(side)).map(|(_, pdu)| Frame::parse(pdu).unwrap());
+    let stub = |frame: Frame| match frame.header.packet_type {
+        PacketType::Request => Some(Request::decode(frame.body(), false).unwrap().stub.to_vec()),
+        PacketType::Response => Some(Response::decode(frame.body()).unwrap().stub.to_vec()),
+        _ => None,
+    };
+    frames.filter_map(stub).collect()
+}
+
+#[test]
+fn what_sambas_witness_answers_is_what_we_would() {
+    let ndr20 = TransferSyntax::Ndr20;
+    let answers = stubs_of("server");
+    let list = InterfaceListAnswer::from_stub(&answers[0], ndr20).unwrap();
+    assert_eq!(list.to_stub(ndr20), answers[0]);
+    let list = Result::<Vec<InterfaceInfo>, Status>::from(list).unwrap();
+    let seen: Vec<_> = list.iter().map(|info| (info.version, info.state, info.ipv4, info.is_witness)).collect();
+    let ip = |last| Some(Ipv4Addr::new(127, 0, 1, last));
+    assert_eq!(seen, [(VERSION_2, 1, ip(1), false), (VERSION_2, 1, ip(2), true)]);
+    for (answer, status) in answers[1..].iter().zip([Status::REVISION_MISMATCH, Status::INVALID_PARAMETER]) {
+        let refused = HandleAnswer { handle: ContextHandle::NULL, status: status.0 };
+        assert_eq!(HandleAnswer::from_stub(answer, ndr20).as_ref(), Ok(&refused));
+        assert_eq!(&refused.to_stub(ndr20), answer);
+    }
+    let requests = stubs_of("client");
+    let request = RegisterExRequest::from_stub(&requests[2], ndr20).unwrap();
+    assert_eq!((request.net_name.as_deref(), request.keep_alive_s), (Some("wrong-name"), 60));
+    assert_eq!(request.to_stub(ndr20), requests[2]);
+}
+
+#[test]
+fn the_binds_of_sambas_witness_are_written_back() {
+    let capture = vectors::in_order(include_str!("vectors/rpcd-witness.hex"));
+    let mut seen = Vec::new();
+    for frame in capture.into_iter().map(|(_, pdu)| Frame::parse(pdu).unwrap()) {
+        let body = match frame.header.packet_type {
+            PacketType::Bind | PacketType::AlterContext => Bind::decode(frame.body()).unwrap().encode(),
+            PacketType::BindAck | PacketType::AlterContextResponse => BindAck::decode(frame.body()).unwrap().encode(),
+            _ => continue,
+        };
+        let auth = frame.auth.map(|trailer| (trailer, frame.token()));
+        let again = encode(frame.header.packet_type, frame.header.flags, frame.header.call_id, &body, auth).unwrap();
+        assert_eq!(again, frame.bytes, "{:?}", frame.header);
+        seen.push(frame.header.packet_type);
+    }
+    assert_eq!(seen, [PacketType::Bind, PacketType::BindAck, PacketType::AlterContext, PacketType::AlterContextResponse]);
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! Stubs of the server and workstation services as a foreign implementation encodes them, read and written back.
+//! Stubs of the server and workstation services as a foreign implementation encodes them, and what its endpoint mapper
+//! says: read and written back.
 #![allow(clippy::unwrap_used, reason = "tests stop at the first surprise")]
 
 mod vectors;
@@ -6,12 +7,14 @@ mod vectors;
 use std::fmt::Debug;
 
 use dcerpc_rs::TransferSyntax;
+use dcerpc_rs::epm::Tower;
 use dcerpc_rs::interface::srvsvc::declaration::{
     ServerDetail, ServerInfoAnswer, ShareDetail, ShareEnumAnswer, ShareEnumRequest, ShareInfo1, ShareInfo1005, ShareInfoAnswer,
     ShareInfoRequest, ShareList, TimeOfDayAnswer,
 };
 use dcerpc_rs::interface::wkssvc::{WorkstationDetail, WorkstationInfoAnswer};
 use dcerpc_rs::ndr::Parameters;
+use dcerpc_rs::pdu::{Bind, BindAck, Frame, PacketType, Request, Response, encode};
 
 const SAMBA: &str = include_str!("vectors/srvsvc-stubs.hex");
 
@@ -71,4 +74,23 @@ fn what_a_server_says_of_itself_is_encoded_as_samba_does() {
     assert_eq!((workstation.name, workstation.domain), (text("FS1"), text("WORKGROUP")));
     let time = read::<TimeOfDayAnswer>("time_of_day_answer").time.unwrap();
     assert_eq!((time.year, time.month, time.day, time.elapsed_s), (2023, 11, 14, 1_700_000_000));
+}
+
+#[test]
+fn sambas_endpoint_mapper_answers_as_ours_does() {
+    let capture = vectors::in_order(include_str!("vectors/rpcd-epm.hex"));
+    let frames: Vec<Frame> = capture.into_iter().map(|(_, pdu)| Frame::parse(pdu).unwrap()).collect();
+    let [bind, ack, request, response] = &frames[..] else { panic!("four PDUs") };
+    assert_eq!(encode(PacketType::Bind, bind.header.flags, 1, &Bind::decode(bind.body()).unwrap().encode(), None).unwrap(), bind.bytes);
+    let acknowledged = BindAck::decode(ack.body()).unwrap();
+    assert_eq!(acknowledged.secondary_address, "135");
+    assert_eq!(encode(PacketType::BindAck, ack.header.flags, 1, &acknowledged.encode(), None).unwrap(), ack.bytes);
+    let asked = Request::decode(request.body(), false).unwrap();
+    assert_eq!((asked.opnum, asked.encode()), (3, request.body().to_vec()));
+    // The tower of the answer stands behind the handle, the counts and its own lengths.
+    let answer = Response::decode(response.body()).unwrap().stub;
+    let start = answer.windows(4).rposition(|window| window == [75, 0, 0, 0]).unwrap() + 4;
+    let tower = Tower::decode(&answer[start..start + 75]).unwrap();
+    assert_eq!((tower.interface.minor, tower.port, tower.address), (1, 49_154, [127, 0, 1, 1].into()));
+    assert_eq!(tower.encode(), answer[start..start + 75]);
 }
