@@ -5,7 +5,65 @@
 //! authentication through [`SecurityProvider`] and [`SecurityContext`].
 //!
 //! An interface is declared once, with [`ndr_structures!`], [`ndr_unions!`], [`ndr_parameters!`] and [`interface!`]; the
-//! server's trait, its stub and the client's calls follow from that.
+//! server's trait, its stub and the client's calls follow from that:
+//!
+//! ```
+//! use std::sync::Arc;
+//! use dcerpc_rs::{CallContext, Client, Fault, InterfaceSet, Limits, SyntaxId, Uuid, serve};
+//!
+//! const GREETER: SyntaxId = SyntaxId::new(Uuid::from_u128(0x6772_6565_7465_7200), 1, 0);
+//!
+//! dcerpc_rs::ndr_parameters! {
+//!     /// Whom to greet.
+//!     pub struct Name {
+//!         /// His name; a unique pointer to a wide string.
+//!         pub name: Option<String>,
+//!     }
+//!
+//!     /// What to say.
+//!     pub struct Greeting {
+//!         /// The text.
+//!         pub text: Option<String>,
+//!         /// A Win32 code.
+//!         pub status: u32,
+//!     }
+//! }
+//!
+//! dcerpc_rs::interface! {
+//!     syntax: GREETER;
+//!     /// Who greets.
+//!     server: pub GreeterServer;
+//!     /// Who greets, as an interface.
+//!     stub: pub GreeterStub;
+//!     /// Calls of who greets.
+//!     client: pub GreeterCalls;
+//!     /// Greets somebody.
+//!     0 => greet(Name) -> Greeting;
+//! }
+//!
+//! struct Polite;
+//!
+//! impl GreeterServer for Polite {
+//!     async fn greet(self: Arc<Self>, request: Name, _context: CallContext) -> Result<Greeting, Fault> {
+//!         let name = request.name.ok_or(Fault::BAD_STUB_DATA)?;
+//!         Ok(Greeting { text: Some(format!("Good morning, {name}")), status: 0 })
+//!     }
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+//! let address = listener.local_addr()?;
+//! let interfaces = InterfaceSet::from(GreeterStub(Arc::new(Polite)));
+//! let cancel = tokio_util::sync::CancellationToken::new();
+//! tokio::spawn(serve(listener, interfaces, None, Limits::default(), cancel));
+//!
+//! let calls = GreeterCalls(Client::connect(address, GREETER, None).await?);
+//! let greeting = calls.greet(&Name { name: Some("Ada".into()) }).await?;
+//! assert_eq!(greeting.text.as_deref(), Some("Good morning, Ada"));
+//! # Ok(())
+//! # }
+//! ```
 //!
 //! Reading order: `syntax` and `pdu` (bytes), `ndr` (stubs), `security` (the seam to the packages), `association`
 //! (groups and context handles), `connection` (the sans-io state machine of one connection), then what drives it:
