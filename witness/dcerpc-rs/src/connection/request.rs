@@ -73,13 +73,13 @@ impl Connection {
     fn first_fragment(&mut self, mut frame: Frame, actions: &mut Vec<Action>) {
         let call_id = frame.header.call_id;
         let context_id = context_id_of(&frame);
+        if self.is_authenticating(&frame) {
+            // windows: nothing of the request is looked at.
+            let fault = respond::fault(call_id, 0, Fault::PROTOCOL_ERROR, true);
+            return self.fatal(fault, "request during the authentication", actions);
+        }
         let origin = match self.check_protection(&mut frame) {
             Ok(origin) => origin,
-            // windows: the authentication is not finished, so nothing of the request was looked at.
-            Err(Fault::PROTOCOL_ERROR) => {
-                let fault = respond::fault(call_id, 0, Fault::PROTOCOL_ERROR, true);
-                return self.fatal(fault, "request during the authentication", actions);
-            }
             Err(status) => {
                 let fault = respond::fault(call_id, context_id, status, false);
                 return self.fatal(fault, "request is not protected as agreed", actions);
@@ -188,6 +188,13 @@ impl Connection {
         };
         self.active.insert(call_id, Unanswered { context_id, security: origin.security });
         actions.push(Action::Call(call));
+    }
+
+    /// True if the security context of a request is not finished yet.
+    fn is_authenticating(&self, frame: &Frame) -> bool {
+        let id = frame.auth.map(|trailer| trailer.context_id).or(self.security_default);
+        let security = id.and_then(|id| self.security.get(&id));
+        security.is_some_and(|security| matches!(security.state, SecurityState::Negotiating))
     }
 
     /// A PDU with a trailer is judged by the security context that it names, one without by that of the bind.
