@@ -82,6 +82,11 @@ impl Association {
         self.state.lock().handles.contains_key(&handle.uuid)
     }
 
+    /// How many handles are open.
+    pub fn handles(&self) -> usize {
+        self.state.lock().handles.len()
+    }
+
     /// Closes a handle without running it down; false if it is not one of this group.
     pub fn close_handle(&self, handle: &ContextHandle) -> bool {
         let rundown = self.state.lock().handles.remove(&handle.uuid);

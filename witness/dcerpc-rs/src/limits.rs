@@ -13,6 +13,9 @@ pub struct Limits {
     pub half_open_max: usize,
     /// How long a connection may take until its bind (with its security legs) is complete.
     pub bind_timeout: Duration,
+    /// How long a connection may stay silent on which nobody has authenticated, no call waits and no context handle is
+    /// open: such connections are worth nothing to their client and would fill the server up.
+    pub idle_timeout: Duration,
     /// How long a request may take from its first fragment to its last.
     pub request_timeout: Duration,
     /// How long calls may take to end when the server shuts down, and again how long their answers may take to go out.
@@ -56,6 +59,7 @@ impl Default for Limits {
             connections_per_peer_max: 4_096,
             half_open_max: 1_024,
             bind_timeout: Duration::from_secs(30),
+            idle_timeout: Duration::from_secs(300),
             request_timeout: Duration::from_secs(30),
             shutdown_timeout: Duration::from_secs(1),
             write_timeout: Duration::from_secs(60),

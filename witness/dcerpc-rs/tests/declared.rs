@@ -121,13 +121,17 @@ struct Fixture {
 }
 
 async fn start() -> Fixture {
+    start_with(Limits::default()).await
+}
+
+async fn start_with(limits: Limits) -> Fixture {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let cancel = CancellationToken::new();
     let (sender, seen) = mpsc::unbounded_channel();
     let counter = Arc::new(Counter { sum: AtomicU32::new(0), started: Notify::new(), seen: sender });
     let interfaces = managed(InterfaceSet::from(CounterStub(Arc::clone(&counter))));
-    let server = tokio::spawn(serve(listener, interfaces, None, Limits::default(), cancel.clone()));
+    let server = tokio::spawn(serve(listener, interfaces, None, limits, cancel.clone()));
     Fixture { address, counter, seen, cancel, server }
 }
 
@@ -214,6 +218,24 @@ async fn a_server_that_goes_away_answers_what_waits() {
     // It waits neither for clients that stay nor for its deadlines.
     tokio::time::timeout(Duration::from_secs(5), fixture.server).await.unwrap().unwrap().unwrap();
     assert!(matches!(calls.add(&named("c", 1)).await, Err(ClientError::Closed)));
+}
+
+/// A waiting call and an open handle are worth keeping their connection.
+#[tokio::test]
+async fn who_waits_or_holds_a_handle_is_not_idle() {
+    let fixture = start_with(Limits { idle_timeout: Duration::from_millis(500), ..Limits::default() }).await;
+    let (waiter, holder) = (connect(&fixture).await, connect(&fixture).await);
+    let waiting = waiter.wait(&NoParameters);
+    fixture.counter.started.notified().await;
+    let opened = holder.open(&NoParameters).await.unwrap();
+    // A third one, that has neither, shows that the deadline has passed for all.
+    let idle = connect(&fixture).await;
+    while !idle.0.is_closed() {
+        tokio::task::yield_now().await;
+    }
+    assert!(holder.holds(&opened).await.is_ok());
+    waiting.cancel();
+    assert!(matches!(waiting.await, Err(ClientError::Fault(Fault::CANCELLED))));
 }
 
 #[tokio::test]

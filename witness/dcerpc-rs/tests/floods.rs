@@ -89,6 +89,15 @@ async fn one_client_address_has_so_many_connections() {
     }
 }
 
+#[tokio::test]
+async fn a_silent_connection_of_nobody_is_closed() {
+    let (address, _cancel) = start(Limits { idle_timeout: Duration::from_millis(50), ..Limits::default() }).await;
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(&bind_pdu()).await.unwrap();
+    assert_eq!(frame(&mut stream).await.header.packet_type, PacketType::BindAck);
+    assert!(matches!(stream.read(&mut [0; 8]).await, Ok(0) | Err(_)));
+}
+
 /// Every connection begins a request and never ends it: together they get so much memory, and then a fault.
 #[tokio::test]
 async fn requests_without_end_share_a_limit_and_time_out() {

@@ -163,6 +163,14 @@ impl Connection {
         self.membership.is_some() && !negotiating
     }
 
+    /// True if nothing would be lost with this connection: nobody has authenticated on it, no call is unanswered, and its
+    /// association has no handle.
+    pub fn is_idle(&self) -> bool {
+        let authenticated = self.security.values().any(|security| matches!(security.state, SecurityState::Established(_)));
+        let handles = self.membership.as_ref().map_or(0, |membership| membership.association.handles());
+        !authenticated && self.active.is_empty() && handles == 0
+    }
+
     /// True while a request is there in part. Who reads the clock closes a connection that stays so for too long
     /// ([`Limits::request_timeout`]).
     pub fn is_assembling(&self) -> bool {

@@ -39,6 +39,8 @@ struct Deadlines {
     /// Of the request of which fragments are missing.
     request: Option<Instant>,
     write: Instant,
+    /// Of a connection on which nobody has authenticated; moves on with everything that happens.
+    idle: Instant,
     leave: Option<Instant>,
 }
 
@@ -49,7 +51,13 @@ pub(super) async fn connection(mut stream: TcpStream, config: ConnectionConfig, 
     let mut driver = Driver::new(Connection::new(config));
     let mut input = BytesMut::with_capacity(READ_BYTES);
     let now = Instant::now();
-    let mut deadlines = Deadlines { bind: now + limits.bind_timeout, request: None, write: now + limits.write_timeout, leave: None };
+    let mut deadlines = Deadlines {
+        bind: now + limits.bind_timeout,
+        request: None,
+        write: now + limits.write_timeout,
+        idle: now + limits.idle_timeout,
+        leave: None,
+    };
     let mut half_open = true;
     let (mut reader, mut writer) = stream.split();
     loop {
@@ -81,6 +89,7 @@ pub(super) async fn connection(mut stream: TcpStream, config: ConnectionConfig, 
             },
             () = sleep_until(deadlines.bind), if half_open => break,
             () = until(deadlines.request) => break,
+            () = sleep_until(deadlines.idle), if driver.connection.is_idle() => break,
             () = sleep_until(deadlines.write), if !driver.output.is_empty() => break,
             written = writer.write(&driver.output), if !driver.output.is_empty() => match written {
                 Ok(count) if count > 0 => {
@@ -103,6 +112,7 @@ pub(super) async fn connection(mut stream: TcpStream, config: ConnectionConfig, 
                 Ok(_) | Err(_) => break,
             },
         }
+        deadlines.idle = Instant::now() + limits.idle_timeout;
         if was_idle && !driver.output.is_empty() {
             deadlines.write = Instant::now() + limits.write_timeout;
         }
