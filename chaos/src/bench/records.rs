@@ -17,7 +17,9 @@ pub(crate) async fn records(printer: Printer, scale: &Scale) -> anyhow::Result<(
         &["one store with many open records: memory, restart, the price of an open; and what a lock costs that others must hear of"],
     );
     let seconds = if scale.rounds > 1 { 2 } else { 1 };
-    for (name, argument) in [("scale", scale.records.to_string()), ("barrier_cost", seconds.to_string())] {
+    for (name, argument) in
+        [("scale", scale.records.to_string()), ("whole", scale.records.to_string()), ("barrier_cost", seconds.to_string())]
+    {
         let program = match example(name) {
             Ok(program) => program,
             Err(because) => {

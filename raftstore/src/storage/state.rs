@@ -30,6 +30,9 @@ use crate::machine::{Applied, Machine};
 use crate::store::waiters::Waiters;
 use crate::types::{LogId, Snapshot, SnapshotMeta, StoredMembership, TypeConfig};
 
+/// Keys and values that are read at once while the machine takes those before them, and how many such chunks wait at most.
+const READ_AHEAD_ENTRIES: usize = 1024;
+const READ_AHEAD_CHUNKS: usize = 8;
 /// Entries applied before the machine's changes are written.
 const BATCH_ENTRIES_MAX: usize = 256;
 
@@ -283,18 +286,42 @@ enum LoadError {
     Refused(String),
 }
 
-/// Hands the whole state to the machine.
+/// Hands the whole state to the machine. Reading and checking go on in a thread of their own meanwhile, except in a simulation.
 fn load(database: &Database, machine: &dyn Machine) -> Result<(), LoadError> {
-    let mut damage = None;
-    let mut entries = database.scan(Table::State).map_while(|item| {
-        let read = item.and_then(|(key, value)| {
+    let entries = || {
+        database.scan(Table::State).map(|item| {
+            let (key, value) = item?;
             let value = codec::unwrap(Kind::Value, &value).map_err(|err| database.damaged(&name_of(&key), &err))?.to_vec();
             Ok((key.into_vec(), value))
-        });
-        read.map_err(|err| damage = Some(err)).ok()
-    });
-    let loaded = machine.load(&mut entries);
-    drop(entries);
+        })
+    };
+    if database.environment().simulated {
+        return load_from(entries(), machine);
+    }
+    std::thread::scope(|scope| {
+        let (give, take) = std::sync::mpsc::sync_channel(READ_AHEAD_CHUNKS);
+        let read = move || {
+            let mut entries = entries();
+            loop {
+                let chunk: Vec<io::Result<(Vec<u8>, Vec<u8>)>> = entries.by_ref().take(READ_AHEAD_ENTRIES).collect();
+                // Nobody listens any more after damage, or when the machine refuses.
+                if chunk.is_empty() || give.send(chunk).is_err() {
+                    return;
+                }
+            }
+        };
+        match std::thread::Builder::new().name("state-read".to_owned()).spawn_scoped(scope, read) {
+            Ok(_) => load_from(take.into_iter().flatten(), machine),
+            Err(err) => Err(LoadError::Damaged(err)),
+        }
+    })
+}
+
+fn load_from(entries: impl Iterator<Item = io::Result<(Vec<u8>, Vec<u8>)>>, machine: &dyn Machine) -> Result<(), LoadError> {
+    let mut damage = None;
+    let mut sound = entries.map_while(|read| read.map_err(|err| damage = Some(err)).ok());
+    let loaded = machine.load(&mut sound);
+    drop(sound);
     match damage {
         Some(err) => Err(LoadError::Damaged(err)),
         None => loaded.map_err(LoadError::Refused),
