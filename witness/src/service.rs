@@ -15,12 +15,17 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cluster::{ClusterEvent, ClusterView, Interface, InterfaceState};
 use crate::interface::{InterfaceInfo, REGISTER_IP_NOTIFICATION, RegisterRequest, VERSION_1, VERSION_2};
-use crate::message::Notification;
+use crate::message::{Address, Notification};
 use crate::status::Status;
-use crate::table::{Begun, Completion, NewRegistration, Only, RegistrationView, Table, WaiterId};
+use crate::table::{Begun, Completion, NewRegistration, Only, RegistrationView, Table, Told, WaiterId, folded};
 
 /// How long GetInterfaceList waits for an interface that is available.
 pub const INTERFACE_WAIT: Duration = Duration::from_secs(10);
+
+/// How long a wish that a client should move stands for registrations that the client makes after it.
+pub const WISH_STANDS: Duration = Duration::from_secs(30);
+/// Wishes that stand at the same time; beyond it the oldest goes.
+pub const WISHES_MAX: usize = 1_024;
 
 type Answer = Result<Notification, Status>;
 
@@ -28,10 +33,18 @@ type Answer = Result<Notification, Status>;
 struct State {
     table: Table,
     senders: BTreeMap<WaiterId, oneshot::Sender<Answer>>,
-    /// Addresses that each node has had: a dead node may be gone from the view.
+    /// Addresses that each node has, or had when it died: it may be gone from the view.
     addresses: BTreeMap<u64, BTreeSet<IpAddr>>,
+    /// Moves that the administrator wants, by the client's folded name: a client that is between two registrations gets to know of it too.
+    wishes: BTreeMap<String, Wish>,
     /// Until when the timer sleeps.
     timer: Option<Duration>,
+}
+
+/// A client should move.
+struct Wish {
+    until: Duration,
+    destinations: Vec<Address>,
 }
 
 /// The witness service of one node.
@@ -48,40 +61,76 @@ impl WitnessService {
     pub fn new(view: Arc<dyn ClusterView>) -> Arc<Self> {
         let service =
             Self { view, started: Instant::now(), state: Mutex::default(), timer_changed: Notify::new(), cluster_changed: Notify::new() };
-        service.remember(&mut service.state.lock());
+        let mut state = State::default();
+        for interface in service.view.interfaces() {
+            state.addresses.entry(interface.node_id).or_default().extend(interface.addresses().map(|address| address.to_canonical()));
+        }
+        *service.state.lock() = state;
         Arc::new(service)
     }
 
-    /// Tells the clients concerned what happened: at once those that wait, the others when they ask next.
-    pub fn raise(&self, event: &ClusterEvent) {
+    /// Tells the clients concerned what happened: at once those that wait, the others when they ask next. Returns how many
+    /// registrations at this node it was for.
+    pub fn raise(&self, event: &ClusterEvent) -> usize {
         let now = self.now();
         let mut state = self.state.lock();
-        self.remember(&mut state);
-        let table = &mut state.table;
-        let completions = match event {
-            ClusterEvent::NodeDown { node_id } => self.node_change(&mut state, *node_id, false),
-            ClusterEvent::NodeUp { node_id } => self.node_change(&mut state, *node_id, true),
-            ClusterEvent::ResourceChange { address, is_available } => table.resource_change(now, address.to_canonical(), *is_available),
-            ClusterEvent::ClientMove { client, destinations } => table.client_move(now, client, destinations),
-            ClusterEvent::ShareMove { share, client, destinations } => table.share_move(now, only(client), share, destinations),
-            ClusterEvent::AddressChange { client, addresses } => table.ip_change(now, only(client), addresses),
+        let told = match event {
+            ClusterEvent::NodeDown { node_id } => self.node_down(&mut state, *node_id),
+            ClusterEvent::NodeUp { node_id } | ClusterEvent::NodeAddresses { node_id } => self.node_up(&mut state, *node_id),
+            ClusterEvent::NodeDraining { node_id, on } => self.draining(&mut state, *node_id, *on),
+            ClusterEvent::ResourceChange { address, is_available } => {
+                state.table.resource_change(now, address.to_canonical(), *is_available)
+            }
+            ClusterEvent::ClientMove { client, destinations } => self.client_move(&mut state, client, destinations),
+            ClusterEvent::ShareMove { share, client, destinations } => {
+                let key = client.as_deref().map(folded);
+                state.table.share_move(now, only(key.as_ref()), share, destinations)
+            }
+            ClusterEvent::AddressChange { client, addresses } => {
+                let key = client.as_deref().map(folded);
+                state.table.ip_change(now, only(key.as_ref()), addresses)
+            }
         };
-        tracing::debug!(?event, answered = completions.len(), "cluster event");
-        self.complete(&mut state, completions);
+        tracing::debug!(?event, registrations = told.registrations, answered = told.completions.len(), "cluster event");
+        let registrations = told.registrations;
+        self.complete(&mut state, told.completions);
         drop(state);
         self.cluster_changed.notify_waiters();
+        registrations
     }
 
-    /// All registrations at this node, for an operator.
+    /// Tells the state of an address because the administrator wants it told, also to those that know it; only to one client's
+    /// registrations if `client` is given. Returns how many registrations at this node it was for.
+    pub fn force_change(&self, client: Option<&str>, address: IpAddr, is_available: bool) -> usize {
+        let key = client.map(folded);
+        let mut state = self.state.lock();
+        let told = state.table.force_change(self.now(), only(key.as_ref()), address.to_canonical(), is_available);
+        self.complete(&mut state, told.completions);
+        told.registrations
+    }
+
+    /// All registrations at this node, for an operator; in the order of their numbers.
     pub fn registrations(&self) -> Vec<RegistrationView> {
         self.state.lock().table.view()
     }
 
-    /// Drops a client's registrations; its waiting calls are answered with NOT_FOUND, so that it registers anew.
-    pub fn unregister_client(&self, client: &str) {
+    /// How many registrations there are at this node.
+    pub fn registration_count(&self) -> usize {
+        self.state.lock().table.len()
+    }
+
+    /// Drops a client's registrations; its waiting calls are answered with NOT_FOUND, so that it registers anew. Returns how many.
+    pub fn unregister_client(&self, client: &str) -> usize {
+        let key = folded(client);
         let mut state = self.state.lock();
-        let completions = state.table.unregister_client(client);
-        self.complete(&mut state, completions);
+        let told = state.table.unregister_client(Only::Client(&key));
+        self.complete(&mut state, told.completions);
+        told.registrations
+    }
+
+    /// As [`Self::unregister_client`] for one registration, by its number. False if it is not here.
+    pub fn unregister_one(&self, id: Uuid) -> bool {
+        self.unregister(id).is_ok()
     }
 
     /// Runs the timers (keep-alives, forced completions, clean-up) until cancelled.
@@ -110,6 +159,7 @@ impl WitnessService {
             if !removed.is_empty() {
                 tracing::debug!(count = removed.len(), "registrations dropped");
             }
+            state.wishes.retain(|_, wish| wish.until > now);
             self.complete(&mut state, completions);
         }
     }
@@ -137,22 +187,44 @@ impl WitnessService {
         let new = self.check(request, extended)?;
         let address = new.ip_address.parse::<IpAddr>().ok().map(|address| address.to_canonical());
         let now = self.now();
+        let client = new.client_name.clone();
         let mut state = self.state.lock();
         state.table.register(now, id, new)?;
-        // The address may have gone between the client's last look and its registration: then nothing will be raised
-        // any more, so it is told now. The view is read after the registration is in the table, and shows a change
-        // before it is raised: one of the two always sees it.
-        let interfaces = self.view.interfaces();
-        let is_down = interfaces
-            .iter()
-            .any(|interface| interface.state == InterfaceState::Unavailable && interface.addresses().any(|other| Some(other) == address));
-        if is_down {
-            let completions = state.table.resource_change_of(now, id, false);
-            assert!(completions.is_empty(), "nobody waits on a registration that is being made");
-        }
-        metrics::gauge!("witness_registrations").set(state.table.len() as f64);
-        self.wake_timer(&state);
+        self.tell_present(&mut state, id, &client, address);
+        self.complete(&mut state, Vec::new());
         Ok(())
+    }
+
+    /// What a new registration has to know at once: it came too late for the events that told it to others.
+    ///
+    /// The view is read after the registration is in the table, and shows a change before it is raised: an event between the client's
+    /// last look and its registration is seen by one of the two, always.
+    fn tell_present(&self, state: &mut State, id: Uuid, client: &str, address: Option<IpAddr>) {
+        let now = self.now();
+        let mut told = Told::default();
+        let interfaces = self.view.interfaces();
+        let is_there = |state| {
+            let in_state = interfaces.iter().filter(|interface| interface.state == state);
+            in_state.flat_map(Interface::addresses).any(|other| Some(other.to_canonical()) == address)
+        };
+        // A dead node's address may be another node's by now.
+        if is_there(InterfaceState::Unavailable) && !is_there(InterfaceState::Available) {
+            told.add(state.table.resource_change_of(now, id, false));
+        }
+        let leave_for = address.map(|address| self.view.leave_for(address)).unwrap_or_default();
+        if !leave_for.is_empty() {
+            told.add(state.table.leave_of(now, id, &leave_for));
+        }
+        let key = folded(client);
+        if let Some(wish) = state.wishes.get(&key).filter(|wish| wish.until > now) {
+            if wish.destinations.iter().any(|destination| Some(destination.ip.to_canonical()) == address) {
+                // It has moved.
+                state.wishes.remove(&key);
+            } else {
+                told.add(state.table.client_move_of(now, id, &wish.destinations));
+            }
+        }
+        assert!(told.completions.is_empty(), "nobody waits on a registration that is being made");
     }
 
     fn check(&self, request: RegisterRequest, extended: bool) -> Result<NewRegistration, Status> {
@@ -203,7 +275,6 @@ impl WitnessService {
         let mut state = self.state.lock();
         let completions = state.table.unregister(id)?;
         self.complete(&mut state, completions);
-        metrics::gauge!("witness_registrations").set(state.table.len() as f64);
         Ok(())
     }
 
@@ -228,24 +299,86 @@ impl WitnessService {
         (&mut waiting.receiver).await.unwrap_or(Err(Status::NOT_FOUND))
     }
 
-    fn node_change(&self, state: &mut State, node_id: u64, is_up: bool) -> Vec<Completion> {
-        let now = self.now();
-        let addresses = state.addresses.get(&node_id).cloned().unwrap_or_default();
-        addresses.into_iter().flat_map(|address| state.table.resource_change(now, address, is_up)).collect()
+    fn node_down(&self, state: &mut State, node_id: u64) -> Told {
+        self.remember(state, node_id);
+        let mut told = Told::default();
+        for address in state.addresses.get(&node_id).cloned().unwrap_or_default() {
+            told.add(state.table.resource_change(self.now(), address, false));
+        }
+        told
     }
 
-    /// Notes which addresses nodes have. An address that moved to another node is that node's.
-    fn remember(&self, state: &mut State) {
-        for interface in self.view.interfaces() {
-            for address in interface.addresses() {
-                for (node_id, addresses) in &mut state.addresses {
-                    if *node_id != interface.node_id {
-                        addresses.remove(&address);
-                    }
-                }
-                state.addresses.entry(interface.node_id).or_default().insert(address);
+    /// A node serves with the addresses that the view has: those that it had before and has no more are lost.
+    fn node_up(&self, state: &mut State, node_id: u64) -> Told {
+        let now = self.now();
+        let before = state.addresses.remove(&node_id).unwrap_or_default();
+        let present = self.remember(state, node_id);
+        let mut told = Told::default();
+        let mut changes = Vec::new();
+        for &ip in before.difference(&present) {
+            // Another node may have it by now.
+            if !state.addresses.values().any(|others| others.contains(&ip)) {
+                told.add(state.table.resource_change(now, ip, false));
+                changes.push(Address { ip, is_online: false });
             }
         }
+        for &ip in &present {
+            state.table.stay(ip);
+            told.add(state.table.resource_change(now, ip, true));
+            if !before.contains(&ip) {
+                changes.push(Address { ip, is_online: true });
+            }
+        }
+        if !changes.is_empty() {
+            told.add(state.table.ip_change(now, Only::All, &changes));
+        }
+        // There may be somewhere to go now for the clients of nodes that are being drained.
+        let draining: Vec<u64> = state.addresses.keys().copied().filter(|other| *other != node_id).collect();
+        for other in draining {
+            told.add(self.draining(state, other, true));
+        }
+        told
+    }
+
+    fn draining(&self, state: &mut State, node_id: u64, on: bool) -> Told {
+        self.remember(state, node_id);
+        let mut told = Told::default();
+        for address in state.addresses.get(&node_id).cloned().unwrap_or_default() {
+            let destinations = self.view.leave_for(address);
+            if !on {
+                state.table.stay(address);
+            } else if !destinations.is_empty() {
+                told.add(state.table.leave(self.now(), address, &destinations));
+            }
+        }
+        told
+    }
+
+    fn client_move(&self, state: &mut State, client: &str, destinations: &[Address]) -> Told {
+        let (now, key) = (self.now(), folded(client));
+        if state.wishes.len() >= WISHES_MAX && !state.wishes.contains_key(&key) {
+            // The oldest has waited longest for nothing.
+            let oldest = state.wishes.iter().min_by_key(|(_, wish)| wish.until).map(|(client, _)| client.clone());
+            if let Some(oldest) = oldest {
+                state.wishes.remove(&oldest);
+            }
+        }
+        let told = state.table.client_move(now, Only::Client(&key), destinations);
+        state.wishes.insert(key, Wish { until: now + WISH_STANDS, destinations: destinations.to_vec() });
+        told
+    }
+
+    /// Notes the addresses that a node has: once it is dead, the view may have forgotten them. An address that moved to another node is
+    /// that node's. Returns those of a node that lives.
+    fn remember(&self, state: &mut State, node_id: u64) -> BTreeSet<IpAddr> {
+        let interfaces = self.view.interfaces();
+        let own = interfaces.iter().filter(|interface| interface.node_id == node_id && interface.state != InterfaceState::Unavailable);
+        let present: BTreeSet<IpAddr> = own.flat_map(Interface::addresses).map(|address| address.to_canonical()).collect();
+        for addresses in state.addresses.values_mut() {
+            addresses.retain(|address| !present.contains(address));
+        }
+        state.addresses.entry(node_id).or_default().extend(&present);
+        present
     }
 
     fn complete(&self, state: &mut State, completions: Vec<Completion>) {
@@ -258,6 +391,7 @@ impl WitnessService {
                 _ = sender.send(completion.result);
             }
         }
+        metrics::gauge!("witness_registrations").set(state.table.len() as f64);
         self.wake_timer(state);
     }
 
@@ -296,8 +430,8 @@ impl Drop for WaitingCall {
     }
 }
 
-fn only(client: &Option<String>) -> Only<'_> {
-    client.as_deref().map_or(Only::All, Only::Client)
+fn only(key: Option<&String>) -> Only<'_> {
+    key.map_or(Only::All, |key| Only::Client(key))
 }
 
 fn interface_info(interface: Interface) -> InterfaceInfo {
