@@ -448,3 +448,6 @@ fn interface_info(interface: Interface) -> InterfaceInfo {
         is_witness: !interface.local,
     }
 }
+
+#[cfg(test)]
+mod tests;

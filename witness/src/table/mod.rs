@@ -13,8 +13,8 @@ use dcerpc_rs::Uuid;
 
 use crate::message::{Address, Notification, ResourceChange, ResourceState};
 use crate::status::Status;
-pub use registration::{RegistrationView, folded};
 use registration::{Registration, Waiter};
+pub use registration::{RegistrationView, folded};
 
 /// Registrations of one node.
 pub const REGISTRATIONS_MAX: usize = 65_536;
@@ -291,8 +291,7 @@ impl Table {
 
     /// Completes everything of a client by force, as an operator may want: its registrations go.
     pub fn unregister_client(&mut self, client: Only<'_>) -> Told {
-        let ids: Vec<Uuid> =
-            self.registrations.iter().filter(|(_, registration)| registration.is_of(client)).map(|(id, _)| *id).collect();
+        let ids: Vec<Uuid> = self.registrations.iter().filter(|(_, registration)| registration.is_of(client)).map(|(id, _)| *id).collect();
         let registrations = ids.len();
         Told { registrations, completions: ids.into_iter().flat_map(|id| self.unregister(id).unwrap_or_default()).collect() }
     }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use dcerpc_rs::Uuid;
 
 use super::{
-    ADDRESSES_MAX, Address, CLEAN_UP_AFTER, FORCED_AFTER, KEEP_ALIVE_MAX, NewRegistration, Notification, Only, RESOURCE_CHANGES_MAX, ResourceState,
-    WaiterId, change_message,
+    ADDRESSES_MAX, Address, CLEAN_UP_AFTER, FORCED_AFTER, KEEP_ALIVE_MAX, NewRegistration, Notification, Only, RESOURCE_CHANGES_MAX,
+    ResourceState, WaiterId, change_message,
 };
 use crate::interface::VERSION_2;
 

@@ -181,6 +181,47 @@ fn queues_have_their_limits() {
 }
 
 #[test]
+fn a_full_table_takes_nobody_and_serves_those_it_has() {
+    let mut table = Table::new();
+    for number in 0..REGISTRATIONS_MAX {
+        table.register(at(0), id(number as u128), registration("C1")).unwrap();
+    }
+    assert_eq!(table.register(at(0), id(u128::MAX), registration("C1")), Err(Status::NO_SYSTEM_RESOURCES));
+    assert_eq!(table.resource_change(at(1), ip(A), false).registrations, REGISTRATIONS_MAX);
+    assert!(table.unregister(id(7)).unwrap().is_empty());
+    assert_eq!(table.register(at(1), id(u128::MAX), registration("C1")), Ok(()));
+    assert_eq!(table.len(), REGISTRATIONS_MAX);
+}
+
+#[test]
+fn the_clients_of_an_address_are_asked_to_leave_once() {
+    let elsewhere = NewRegistration { ip_address: "127.0.0.12".into(), ..registration("C2") };
+    let mut table = table_with(&[registration("C1"), elsewhere]);
+    let waiter = waits(table.async_notify(at(0), id(1)));
+    let told = table.leave(at(1), ip(A), &online("127.0.0.13"));
+    assert_eq!((told.registrations, told.completions[0].waiter), (1, waiter));
+    assert_eq!(table.leave(at(2), ip(A), &online("127.0.0.13")), Told::default());
+    assert!(table.view()[0].is_moving && !table.view()[1].is_moving);
+    table.stay(ip(A));
+    assert_eq!(table.leave(at(3), ip(A), &online("127.0.0.13")).registrations, 1);
+}
+
+#[test]
+fn of_an_address_that_changes_twice_the_newer_state_is_told() {
+    let mut table = table_with(&[registration("C1")]);
+    let address = |text: &str, is_online| Address { ip: ip(text), is_online };
+    table.ip_change(at(1), Only::All, &[address("10.0.0.1", true), address("10.0.0.2", true)]);
+    table.ip_change(at(2), Only::All, &[address("10.0.0.1", false), address("10.0.0.3", true)]);
+    let merged = vec![address("10.0.0.1", false), address("10.0.0.2", true), address("10.0.0.3", true)];
+    assert_eq!(table.async_notify(at(3), id(1)), Begun::Ready(Ok(Notification::IpChange(merged.clone()))));
+    // What could not be sent is older than what came since.
+    table.ip_change(at(4), Only::All, &[address("10.0.0.2", false)]);
+    table.give_back(at(4), id(1), Notification::IpChange(merged));
+    let merged = vec![address("10.0.0.1", false), address("10.0.0.2", false), address("10.0.0.3", true)];
+    assert_eq!(table.async_notify(at(5), id(1)), Begun::Ready(Ok(Notification::IpChange(merged))));
+}
+
+#[test]
 fn cancelled_calls_are_forgotten() {
     let mut table = table_with(&[registration("C1")]);
     let waiter = waits(table.async_notify(at(0), id(1)));
