@@ -29,6 +29,8 @@ pub(crate) enum Call {
     Certificates,
     /// You are about to be removed: stop serving, and do not begin again.
     Leave,
+    /// A question of the sender's program. An older node calls it nonsense.
+    Program { question: Vec<u8> },
 }
 
 /// The answer.
@@ -55,6 +57,8 @@ pub(crate) enum Answer {
     Certificates(CertificateReport),
     /// It was not done, for this reason.
     Refused(String),
+    /// What the program answered.
+    Program { answer: Vec<u8> },
 }
 
 pub(crate) fn encode<T: Serialize>(value: &T) -> Vec<u8> {
