@@ -44,7 +44,9 @@ pub async fn serve(config: Config, watch_stdin: bool) -> Result<(), Failure> {
     let admin_listener = bind("the admin API", config.listen.admin).await?;
 
     let replication = Replication::start()?;
-    let store = replication.open(store_config(&config)?).await?;
+    let (mut options, faults) = (store_config(&config)?, admin::faults::offered());
+    options.faults = faults.clone().unwrap_or_default();
+    let store = replication.open(options).await?;
     let stop = CancellationToken::new();
     let tasks = TaskTracker::new();
 
@@ -61,7 +63,7 @@ pub async fn serve(config: Config, watch_stdin: bool) -> Result<(), Failure> {
     tasks.spawn(witness::serve_mapper(mapper, endpoints, limits, stop.clone()));
     tasks.spawn(life::run(Arc::clone(&config), store.clone(), Arc::clone(&current), smb, stop.clone()));
     let token = identity::admin_token(&config.data_dir)?;
-    let admin = Admin::new(Arc::clone(&config), store.clone(), service, registrations, current, metrics, token);
+    let admin = Admin::new(Arc::clone(&config), store.clone(), service, registrations, current, faults, metrics, token);
     tasks.spawn(admin::serve(admin, admin_listener, stop.clone()));
 
     tasks.spawn(watch_room(Arc::clone(&config), stop.clone()));

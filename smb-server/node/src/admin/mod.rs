@@ -4,6 +4,7 @@ pub mod backup;
 pub mod certificate;
 pub mod change;
 pub mod events;
+pub mod faults;
 pub mod view;
 pub mod witness;
 
@@ -19,7 +20,7 @@ use axum::{
     routing::{get, post},
 };
 use metrics_exporter_prometheus::PrometheusHandle;
-use persistence::{Store, Traffic};
+use persistence::{Faults, Store, Traffic};
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -33,6 +34,8 @@ pub struct Admin {
     pub(crate) registrations: Arc<Registrations>,
     pub(crate) current: life::Current,
     pub(crate) config: Arc<Config>,
+    /// Only where they are asked for.
+    pub(crate) faults: Option<Faults>,
     metrics: PrometheusHandle,
     token: String,
 }
@@ -40,16 +43,18 @@ pub struct Admin {
 impl Admin {
     /// Over a running node.
     #[must_use]
+    #[expect(clippy::too_many_arguments, reason = "the daemon calls it once, with everything that it has made")]
     pub fn new(
         config: Arc<Config>,
         store: Store,
         witness: Arc<WitnessService>,
         registrations: Arc<Registrations>,
         current: life::Current,
+        faults: Option<Faults>,
         metrics: PrometheusHandle,
         token: String,
     ) -> Arc<Self> {
-        Arc::new(Self { store, witness, registrations, current, config, metrics, token })
+        Arc::new(Self { store, witness, registrations, current, config, faults, metrics, token })
     }
 
     fn is_shown_token(&self, headers: &HeaderMap) -> bool {
@@ -81,6 +86,7 @@ pub async fn serve(admin: Arc<Admin>, listener: TcpListener, stop: CancellationT
         .route("/api/v1/authority/renew", post(certificate::renew_authority))
         .route("/api/v1/authority/retire", post(certificate::retire_authority))
         .route("/api/v1/backup", get(backup::stream))
+        .route("/api/v1/faults/links", post(faults::links))
         .route("/api/v1/witness", get(witness::list))
         .route("/api/v1/witness/move", post(witness::client_move))
         .route("/api/v1/witness/move-share", post(witness::share_move))
