@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use chaos::client::{Listener, Listens};
 use chaos::cluster::{Cluster, ClusterOptions};
+use chaos::failover::drain::drain;
 use rustix::process::Signal;
 use serde_json::json;
 use witness::{Address, Notification, ResourceChange, ResourceState};
@@ -187,6 +188,20 @@ async fn a_drained_node_moves_its_clients_and_only_them() {
     assert!(again.wait_end(SOON).await);
     let returned = listener(&cluster, third, drained, "RETURNED").await;
     expect(&cluster, leader, &returned, ("RETURNED", third), &[]).await;
+    cluster.stop().await.unwrap();
+}
+
+/// The client that writes is gone before the node is stopped: it hears no error, and every block is there. Both the leader and a follower.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_is_drained_under_a_writer_without_an_error() {
+    let mut cluster = start("127.0.116").await;
+    let [leader, second, _] = roles(&cluster).await;
+    for (index, seed) in [(leader, 41), (second, 42)] {
+        let report = drain(&mut cluster, index, seed).await.unwrap();
+        println!("node {}: {}", cluster.nodes[index].id, report.line());
+        assert!(report.is_good(), "{report:?}");
+        assert!(report.acknowledged >= 96, "too little was written to prove anything: {}", report.acknowledged);
+    }
     cluster.stop().await.unwrap();
 }
 
