@@ -34,6 +34,7 @@ fn listens(cluster: &Cluster, at: usize, about: IpAddr, client: &str) -> Listens
         share: Some("OUT".to_owned()),
         is_first_version: false,
         identity: cluster.identity(),
+        pause: Duration::ZERO,
     }
 }
 

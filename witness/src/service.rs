@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dcerpc_rs::Uuid;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -93,8 +93,7 @@ impl WitnessService {
         };
         tracing::debug!(?event, registrations = told.registrations, answered = told.completions.len(), "cluster event");
         let registrations = told.registrations;
-        self.complete(&mut state, told.completions);
-        drop(state);
+        self.complete(state, told.completions);
         self.cluster_changed.notify_waiters();
         registrations
     }
@@ -105,7 +104,7 @@ impl WitnessService {
         let key = client.map(folded);
         let mut state = self.state.lock();
         let told = state.table.force_change(self.now(), only(key.as_ref()), address.to_canonical(), is_available);
-        self.complete(&mut state, told.completions);
+        self.complete(state, told.completions);
         told.registrations
     }
 
@@ -124,7 +123,7 @@ impl WitnessService {
         let key = folded(client);
         let mut state = self.state.lock();
         let told = state.table.unregister_client(Only::Client(&key));
-        self.complete(&mut state, told.completions);
+        self.complete(state, told.completions);
         told.registrations
     }
 
@@ -160,7 +159,7 @@ impl WitnessService {
                 tracing::debug!(count = removed.len(), "registrations dropped");
             }
             state.wishes.retain(|_, wish| wish.until > now);
-            self.complete(&mut state, completions);
+            self.complete(state, completions);
         }
     }
 
@@ -191,7 +190,7 @@ impl WitnessService {
         let mut state = self.state.lock();
         state.table.register(now, id, new)?;
         self.tell_present(&mut state, id, &client, address);
-        self.complete(&mut state, Vec::new());
+        self.complete(state, Vec::new());
         Ok(())
     }
 
@@ -274,7 +273,7 @@ impl WitnessService {
     pub(crate) fn unregister(&self, id: Uuid) -> Result<(), Status> {
         let mut state = self.state.lock();
         let completions = state.table.unregister(id)?;
-        self.complete(&mut state, completions);
+        self.complete(state, completions);
         Ok(())
     }
 
@@ -295,8 +294,12 @@ impl WitnessService {
                 }
             }
         };
-        let mut waiting = WaitingCall { service: self, registration: id, waiter, receiver };
-        (&mut waiting.receiver).await.unwrap_or(Err(Status::NOT_FOUND))
+        let mut waiting = WaitingCall { service: self, registration: id, waiter, receiver, is_answered: false };
+        let answer = (&mut waiting.receiver).await.unwrap_or(Err(Status::NOT_FOUND));
+        // Whoever answers takes the call out of the table first: there is nothing left to clear up, and with thousands of calls
+        // answered at once none of them should wait for the table.
+        waiting.is_answered = true;
+        answer
     }
 
     fn node_down(&self, state: &mut State, node_id: u64) -> Told {
@@ -381,18 +384,27 @@ impl WitnessService {
         present
     }
 
-    fn complete(&self, state: &mut State, completions: Vec<Completion>) {
+    /// Answers calls. The table is free again before the first of them is woken.
+    fn complete(&self, mut state: MutexGuard<'_, State>, completions: Vec<Completion>) {
+        let mut answers = Vec::with_capacity(completions.len());
         for completion in completions {
-            if completion.result.is_ok() {
-                metrics::counter!("witness_notifications_total").increment(1);
-            }
             // The sender is there unless its call was dropped, and that takes it out of the table first.
-            if let Some(sender) = state.senders.remove(&completion.waiter) {
-                _ = sender.send(completion.result);
-            }
+            let sender = state.senders.remove(&completion.waiter);
+            answers.extend(sender.map(|sender| (completion.registration, sender, completion.result)));
         }
         metrics::gauge!("witness_registrations").set(state.table.len() as f64);
-        self.wake_timer(state);
+        self.wake_timer(&state);
+        drop(state);
+        let told = answers.iter().filter(|(.., result)| result.is_ok()).count();
+        metrics::counter!("witness_notifications_total").increment(told as u64);
+        for (registration, sender, result) in answers {
+            // Given up in this very moment: the next call gets it.
+            if let Err(Ok(notification)) = sender.send(result) {
+                let mut state = self.state.lock();
+                let completions = state.table.give_back(self.now(), registration, notification);
+                self.complete(state, completions);
+            }
+        }
     }
 
     fn wake_timer(&self, state: &State) {
@@ -414,19 +426,25 @@ struct WaitingCall {
     registration: Uuid,
     waiter: WaiterId,
     receiver: oneshot::Receiver<Answer>,
+    is_answered: bool,
 }
 
 impl Drop for WaitingCall {
     fn drop(&mut self) {
+        if self.is_answered {
+            return;
+        }
         let now = self.service.now();
         let mut state = self.service.state.lock();
         state.senders.remove(&self.waiter);
         state.table.cancel(now, self.waiter);
+        // From here on nothing can be sent to this call; what was sent before is in it.
+        self.receiver.close();
         let completions = match self.receiver.try_recv() {
             Ok(Ok(notification)) => state.table.give_back(now, self.registration, notification),
             Ok(Err(_)) | Err(_) => Vec::new(),
         };
-        self.service.complete(&mut state, completions);
+        self.service.complete(state, completions);
     }
 }
 

@@ -1,6 +1,6 @@
 //! A client that has mounted nothing and only listens to a witness: what it is told, when, in which order.
 //!
-//! It asks again as soon as it was answered, and does not register anew by itself.
+//! It asks again when it was answered, at once or after a pause, and does not register anew by itself.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -34,6 +34,8 @@ pub struct Listens {
     pub is_first_version: bool,
     /// Whose logon.
     pub identity: ClientIdentity,
+    /// Pause before it asks again.
+    pub pause: Duration,
 }
 
 /// What was told, and how it ended.
@@ -78,7 +80,7 @@ impl Listener {
         };
         let (sender, changed) = watch::channel(());
         let heard = Arc::new(Mutex::new(Heard::default()));
-        let task = tokio::spawn(listen(client, handle, Arc::clone(&heard), sender));
+        let task = tokio::spawn(listen((client, handle), what.pause, Arc::clone(&heard), sender));
         Ok(Self { heard, changed, task })
     }
 
@@ -132,21 +134,25 @@ impl Listener {
     }
 }
 
-async fn listen(client: WitnessClient, handle: ContextHandle, heard: Arc<Mutex<Heard>>, changed: watch::Sender<()>) {
+async fn listen((client, handle): (WitnessClient, ContextHandle), pause: Duration, heard: Arc<Mutex<Heard>>, changed: watch::Sender<()>) {
     loop {
         let answer = client.async_notify(handle).await;
         let at = Instant::now();
-        let mut heard = heard.lock().unwrap_or_else(PoisonError::into_inner);
-        match answer {
-            Ok(notification) => heard.told.push((at, notification)),
-            Err(WitnessError::Status(Status::TIMEOUT)) => continue,
-            Err(error) => heard.end = Some(error.to_string()),
-        }
-        let is_over = heard.end.is_some();
-        drop(heard);
+        let is_over = {
+            let mut heard = heard.lock().unwrap_or_else(PoisonError::into_inner);
+            match answer {
+                Ok(notification) => heard.told.push((at, notification)),
+                Err(WitnessError::Status(Status::TIMEOUT)) => continue,
+                Err(error) => heard.end = Some(error.to_string()),
+            }
+            heard.end.is_some()
+        };
         changed.send_replace(());
         if is_over {
             return;
+        }
+        if !pause.is_zero() {
+            tokio::time::sleep(pause).await;
         }
     }
 }
