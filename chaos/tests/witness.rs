@@ -120,6 +120,24 @@ async fn a_killed_leader_is_told_by_both_others() {
     cluster.stop().await.unwrap();
 }
 
+/// The watched node and the leader die in the same moment: the client hears of both from the next leader's log, each once.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_watched_node_and_the_leader_die_together() {
+    let options = ClusterOptions { loopback: Some("127.0.118".to_owned()), nodes: 5, ..ClusterOptions::default() };
+    let cluster = Cluster::start(&options).await.unwrap();
+    let leader = cluster.leader().await.unwrap();
+    let [watched, at, ask] = [1, 2, 3].map(|step| (leader + step) % 5);
+    let of_watched = listener(&cluster, at, ip(&cluster, watched), "OF-WATCHED").await;
+    let of_leader = listener(&cluster, at, ip(&cluster, leader), "OF-LEADER").await;
+    let of_alive = listener(&cluster, at, ip(&cluster, ask), "OF-ALIVE").await;
+    cluster.kill(leader).unwrap();
+    cluster.kill(watched).unwrap();
+    expect(&cluster, ask, &of_watched, ("OF-WATCHED", at), &[gone(ip(&cluster, watched))]).await;
+    expect(&cluster, ask, &of_leader, ("OF-LEADER", at), &[gone(ip(&cluster, leader))]).await;
+    expect(&cluster, ask, &of_alive, ("OF-ALIVE", at), &[]).await;
+    cluster.stop().await.unwrap();
+}
+
 /// A stopped process keeps its connections and its port: its death is declared when its lease is over. It comes back with a new life.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stopped_node_is_told_when_its_lease_is_over() {

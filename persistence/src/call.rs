@@ -84,8 +84,12 @@ mod tests {
 
     #[test]
     fn calls_read_back_and_nonsense_is_refused() {
-        let call = Call::Renew { node: NodeId(3), incarnation: Incarnation(70_000) };
-        assert_eq!(decode::<Call>(&encode(&call)), Some(call));
+        for call in [Call::Renew { node: NodeId(3), incarnation: Incarnation(70_000) }, Call::Program { question: vec![1, 2] }] {
+            assert_eq!(decode::<Call>(&encode(&call)), Some(call));
+        }
+        // Nodes of other versions read these: positions stay.
+        assert_eq!(encode(&Call::Program { question: vec![7] }), [8, 1, 7]);
+        assert_eq!(encode(&Answer::Program { answer: vec![7] }), [10, 1, 7]);
         for answer in [Answer::Over, Answer::RenewedFor { lease_ms: 70_000 }] {
             assert_eq!(decode::<Answer>(&encode(&answer)), Some(answer));
         }

@@ -113,6 +113,11 @@ impl WitnessService {
         self.state.lock().table.view()
     }
 
+    /// As [`Self::registrations`], at most `count` of those whose numbers are above `after`: for looking at many, piece by piece.
+    pub fn registrations_after(&self, after: Option<Uuid>, count: usize) -> Vec<RegistrationView> {
+        self.state.lock().table.view_after(after, count)
+    }
+
     /// How many registrations there are at this node.
     pub fn registration_count(&self) -> usize {
         self.state.lock().table.len()

@@ -54,17 +54,23 @@ pub(crate) async fn witness(printer: Printer, scale: &Scale, options: &ClusterOp
                 format!("{more:>6} clients registered in turns of {REGISTERING}: {per_second:.0} per second, with connection and logon");
             printer.row(Section::Witness, &text, json!({"what": "register", "clients": more, "per_second": per_second}));
         }
-        let (p50, p99, max) = notices(&mut cluster, (at, watched), &listeners, scale.rounds).await?;
-        let good = count != NOTICE_CLIENTS || p99 <= NOTICE_P99_MS;
+        let (deaths, returns) = notices(&mut cluster, (at, watched), &listeners, scale.rounds).await?;
+        let good = count != NOTICE_CLIENTS || deaths.percentile(99) <= NOTICE_P99_MS;
         let goal = if count == NOTICE_CLIENTS { met(&format!("p99 at most {NOTICE_P99_MS} ms"), good) } else { String::new() };
-        let text = format!("{count:>6} clients pending: told after p50 {p50:.2} ms   p99 {p99:.2} ms   longest {max:.2} ms{goal}");
-        let values = json!({"what": "notice", "clients": count, "p50_ms": p50, "p99_ms": p99, "max_ms": max, "good": good});
-        printer.row(Section::Witness, &text, values);
+        say_notices(printer, (count, "death"), &deaths, &goal);
+        say_notices(printer, (count, "return"), &returns, "   (while the process starts on the same processors)");
         memory(printer, &cluster, at, (before_kib, count));
     }
     moves(printer, &cluster, (at, leader), listeners.len()).await?;
     drop(listeners);
     cluster.stop().await
+}
+
+fn say_notices(printer: Printer, (count, what): (usize, &str), times: &Samples, note: &str) {
+    let (p50, p99, max) = (times.percentile(50), times.percentile(99), times.max());
+    let text =
+        format!("{count:>6} clients pending: told of a {what:<6} after p50 {p50:.2} ms   p99 {p99:.2} ms   longest {max:.2} ms{note}");
+    printer.row(Section::Witness, &text, json!({"what": what, "clients": count, "p50_ms": p50, "p99_ms": p99, "max_ms": max}));
 }
 
 fn met(goal: &str, good: bool) -> String {
@@ -107,14 +113,14 @@ async fn all_wait(cluster: &Cluster, at: usize, count: usize) -> anyhow::Result<
     }
 }
 
-/// Times from the event to each client, over deaths and returns of the watched node.
+/// Times from the event to each client: of deaths, and of returns of the watched node.
 async fn notices(
     cluster: &mut Cluster,
     (at, watched): (usize, usize),
     listeners: &[Listener],
     rounds: usize,
-) -> anyhow::Result<(f64, f64, f64)> {
-    let mut times = Vec::new();
+) -> anyhow::Result<(Samples, Samples)> {
+    let mut times = [Vec::new(), Vec::new()];
     for _ in 0..rounds {
         for dies in [true, false] {
             all_wait(cluster, at, listeners.len()).await?;
@@ -135,15 +141,15 @@ async fn notices(
             for (listener, told) in listeners.iter().zip(&told) {
                 let heard = *listener.times().get(*told).context("a client was not told")?;
                 // A client may hear of it before the line has come.
-                times.push(heard.saturating_duration_since(zero).as_secs_f64() * 1000.0);
+                times[usize::from(!dies)].push(heard.saturating_duration_since(zero).as_secs_f64() * 1000.0);
             }
             if !dies {
                 cluster.wait_ready().await?;
             }
         }
     }
-    let times = Samples::new(times);
-    Ok((times.percentile(50), times.percentile(99), times.max()))
+    let [deaths, returns] = times.map(Samples::new);
+    Ok((deaths, returns))
 }
 
 /// When a node tells of an event of another one. Read by a thread of its own, which nothing else holds up.

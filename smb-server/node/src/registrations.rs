@@ -26,6 +26,8 @@ const DO_MAX: Duration = Duration::from_secs(10);
 const ASK_PAUSE: Duration = Duration::from_millis(100);
 /// An answer gets no further registration when it has so many bytes.
 const PAGE_BYTES: usize = 32 << 10;
+/// An answer has at most so many registrations.
+const PAGE_REGISTRATIONS: usize = 256;
 /// Requests that a node remembers, so that one that comes twice is carried out once.
 const REMEMBERED_MAX: usize = 1024;
 
@@ -286,16 +288,21 @@ impl Registrations {
 
     fn page(&self, after: Option<&str>) -> Reply {
         let node = self.store.node();
-        let views = self.service.registrations().into_iter().map(|view| registration_view(node, view));
+        let after = match after.map(str::parse).transpose() {
+            Ok(after) => after,
+            Err(_) => return Reply::Nonsense,
+        };
+        let views = self.service.registrations_after(after, PAGE_REGISTRATIONS);
+        let is_full = views.len() == PAGE_REGISTRATIONS;
         let (mut registrations, mut bytes) = (Vec::new(), 0);
-        for view in views.skip_while(|view| after.is_some_and(|after| view.id.as_str() <= after)) {
+        for view in views.into_iter().map(|view| registration_view(node, view)) {
             bytes += serde_json::to_vec(&view).map_or(0, |text| text.len());
             if bytes > PAGE_BYTES && !registrations.is_empty() {
                 return Reply::Page { registrations, more: true };
             }
             registrations.push(view);
         }
-        Reply::Page { registrations, more: false }
+        Reply::Page { registrations, more: is_full }
     }
 
     fn do_once(&self, id: String, request: &Request) -> usize {

@@ -7,6 +7,7 @@ mod registration;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
+use std::ops::Bound;
 use std::time::Duration;
 
 use dcerpc_rs::Uuid;
@@ -139,6 +140,12 @@ impl Table {
     /// All registrations, for an operator.
     pub fn view(&self) -> Vec<RegistrationView> {
         self.registrations.iter().map(|(id, registration)| registration.view(*id)).collect()
+    }
+
+    /// As [`Self::view`], at most `count` of those whose numbers are above `after`.
+    pub fn view_after(&self, after: Option<Uuid>, count: usize) -> Vec<RegistrationView> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.registrations.range((from, Bound::Unbounded)).take(count).map(|(id, registration)| registration.view(*id)).collect()
     }
 
     /// Adds a registration under a fresh number.

@@ -188,6 +188,10 @@ fn a_full_table_takes_nobody_and_serves_those_it_has() {
     }
     assert_eq!(table.register(at(0), id(u128::MAX), registration("C1")), Err(Status::NO_SYSTEM_RESOURCES));
     assert_eq!(table.resource_change(at(1), ip(A), false).registrations, REGISTRATIONS_MAX);
+    let numbers = |views: Vec<RegistrationView>| views.iter().map(|view| view.id).collect::<Vec<_>>();
+    assert_eq!(numbers(table.view_after(None, 2)), [id(0), id(1)]);
+    assert_eq!(numbers(table.view_after(Some(id(1)), 2)), [id(2), id(3)]);
+    assert_eq!(numbers(table.view_after(Some(id(REGISTRATIONS_MAX as u128 - 2)), 9)), [id(REGISTRATIONS_MAX as u128 - 1)]);
     assert!(table.unregister(id(7)).unwrap().is_empty());
     assert_eq!(table.register(at(1), id(u128::MAX), registration("C1")), Ok(()));
     assert_eq!(table.len(), REGISTRATIONS_MAX);
