@@ -241,7 +241,7 @@ async fn a_lost_address_is_told_by_name_and_stays_unavailable() {
     let both = format!("smb = [\"{first}\", \"{}\"]", SocketAddr::new(gained, first.port()));
     restart_with(&mut cluster, second, &before.replace(&one, &both)).await;
     let online = Notification::IpChange(addresses(&[(gained, true)]));
-    expect(&cluster, leader, &of_other, ("OF-OTHER", third), &[online.clone()]).await;
+    expect(&cluster, leader, &of_other, ("OF-OTHER", third), std::slice::from_ref(&online)).await;
     expect(&cluster, leader, &of_first, ("OF-FIRST", leader), &[gone(first.ip()), back(first.ip()), online.clone()]).await;
     let of_gained = listener(&cluster, third, gained, "OF-GAINED").await;
     restart_with(&mut cluster, second, &before).await;

@@ -74,7 +74,7 @@ pub struct Drained {
     /// Handles that were at the node and are neither closed nor reclaimed at another one.
     #[serde(default)]
     pub handles: usize,
-    /// How long it took until there were none, or until the wait was over, ms.
+    /// From the order until there were none, or until the wait was over, ms.
     #[serde(default)]
     pub waited_ms: u64,
     /// Nothing is at the node any more, and it does not lead: stopping it interrupts nobody.
@@ -207,9 +207,9 @@ pub(super) async fn node_drain(State(admin): State<Arc<Admin>>, Json(drain): Jso
     let node = NodeId(drain.id);
     let mut leaving = Leaving::new(node);
     leaving.look(&admin);
-    admin.store.drain(node, drain.on).await?;
     let from = Instant::now();
-    let deadline = from + Duration::from_secs(if drain.on { drain.wait_s } else { 0 });
+    admin.store.drain(node, drain.on).await?;
+    let deadline = Instant::now() + Duration::from_secs(if drain.on { drain.wait_s } else { 0 });
     while leaving.look(&admin) > 0 && Instant::now() < deadline {
         tokio::time::sleep(LOOK_PAUSE).await;
     }
