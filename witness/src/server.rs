@@ -65,7 +65,8 @@ impl dcerpc_rs::Interface for WitnessInterface {
         let service = Arc::clone(&self.service);
         Box::pin(async move {
             match opnum {
-                OPNUM_INTERFACE_LIST => interface_list(&service, &context).await,
+                // On its own: its waits would make every pending AsyncNotify larger.
+                OPNUM_INTERFACE_LIST => Box::pin(interface_list(&service, &context)).await,
                 OPNUM_REGISTER => register(&service, &stub, &context, false),
                 OPNUM_REGISTER_EX => register(&service, &stub, &context, true),
                 OPNUM_UNREGISTER => unregister(&service, &stub, &context),

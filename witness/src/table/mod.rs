@@ -109,7 +109,8 @@ pub enum Only<'a> {
 /// The table.
 #[derive(Default)]
 pub struct Table {
-    registrations: BTreeMap<Uuid, Registration>,
+    /// Boxed: a tree keeps room for entries that are not there.
+    registrations: BTreeMap<Uuid, Box<Registration>>,
     /// Each registration's earliest deadline.
     deadlines: BTreeSet<(Duration, Uuid)>,
     waiters: BTreeMap<WaiterId, Uuid>,
@@ -157,7 +158,7 @@ impl Table {
         if names.into_iter().flatten().any(|name| name.encode_utf16().count() > NAME_UNITS_MAX) {
             return Err(Status::INVALID_PARAMETER);
         }
-        let before = self.registrations.insert(id, Registration::new(now, new));
+        let before = self.registrations.insert(id, Box::new(Registration::new(now, new)));
         assert!(before.is_none(), "registration numbers are fresh");
         self.reschedule(id);
         Ok(())
