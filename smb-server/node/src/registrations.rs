@@ -198,7 +198,7 @@ impl Registrations {
         for (node, pages) in nodes.into_iter().zip(pages) {
             match pages {
                 Ok(registrations) => found.registrations.extend(registrations),
-                Err(because) => found.unanswered.push(Silent { node: node.0, because }),
+                Err(none) => found.unanswered.push(Silent { node: node.0, because: none.because }),
             }
         }
         found
@@ -217,7 +217,7 @@ impl Registrations {
                     told.nodes.push(ToldAt { node: node.0, registrations });
                 }
                 Ok(None) => {}
-                Err(because) => told.unanswered.push(Silent { node: node.0, because }),
+                Err(none) => told.unanswered.push(Silent { node: node.0, because: none.because }),
             }
         }
         told
@@ -227,7 +227,7 @@ impl Registrations {
         self.store.with_state(|state| state.nodes().filter(|node| node.is_live()).map(|node| node.id).collect())
     }
 
-    async fn list_of(&self, node: NodeId) -> Result<Vec<RegistrationView>, String> {
+    async fn list_of(&self, node: NodeId) -> Result<Vec<RegistrationView>, NoReply> {
         let mut all: Vec<RegistrationView> = Vec::new();
         loop {
             let after = all.last().map(|last| last.id.clone());
@@ -245,31 +245,35 @@ impl Registrations {
     }
 
     /// `None`: the node has died meanwhile.
-    async fn have_done(&self, node: NodeId, id: &str, request: &Request) -> Result<Option<usize>, String> {
+    async fn have_done(&self, node: NodeId, id: &str, request: &Request) -> Result<Option<usize>, NoReply> {
         let deadline = Instant::now() + DO_MAX;
         loop {
             let question = Question::Do { id: id.to_owned(), request: request.clone() };
-            let because = match self.ask(node, &question).await {
+            let none = match self.ask(node, &question).await {
                 Ok(Reply::Done { registrations }) => return Ok(Some(registrations)),
                 Ok(Reply::Page { .. } | Reply::Nonsense) => return Err(odd(node)),
-                Err(because) => because,
+                Err(none) => none,
             };
             if !self.store.with_state(|state| state.node(node).is_some_and(Node::is_live)) {
                 return Ok(None);
             }
-            if Instant::now() > deadline {
-                return Err(because);
+            if !none.is_worth_waiting || Instant::now() > deadline {
+                return Err(none);
             }
             tokio::time::sleep(ASK_PAUSE).await;
         }
     }
 
-    async fn ask(&self, node: NodeId, question: &Question) -> Result<Reply, String> {
-        let bytes = serde_json::to_vec(question).map_err(|error| error.to_string())?;
+    async fn ask(&self, node: NodeId, question: &Question) -> Result<Reply, NoReply> {
+        let bytes = serde_json::to_vec(question).map_err(|error| NoReply { because: error.to_string(), is_worth_waiting: false })?;
         if node == self.store.node() {
             return serde_json::from_slice(&self.answer(&bytes)).map_err(|_| odd(node));
         }
-        let answer = self.store.ask_program(node, bytes, ASK_MAX).await.map_err(|error: AskError| error.to_string())?;
+        let answer = self
+            .store
+            .ask_program(node, bytes, ASK_MAX)
+            .await
+            .map_err(|error| NoReply { because: error.to_string(), is_worth_waiting: matches!(error, AskError::Unanswered { .. }) })?;
         serde_json::from_slice(&answer).map_err(|_| odd(node))
     }
 
@@ -319,8 +323,15 @@ impl Registrations {
     }
 }
 
-fn odd(node: NodeId) -> String {
-    format!("node {node} gave an answer that does not fit: upgrade it to this version")
+/// Why a node did not say what was asked.
+struct NoReply {
+    because: String,
+    /// Asking again may help.
+    is_worth_waiting: bool,
+}
+
+fn odd(node: NodeId) -> NoReply {
+    NoReply { because: format!("node {node} gave an answer that does not fit: upgrade it to this version"), is_worth_waiting: false }
 }
 
 fn carry_out_here(service: &WitnessService, request: &Request) -> usize {
