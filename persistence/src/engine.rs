@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
 use persistence_model::codec::DecodeError;
-use persistence_model::{Applied, Command, Event, FileKey, LogTime, NodeId, Outcome, Rejection, State};
+use persistence_model::{Applied, Class, Command, Event, FileKey, LogTime, NodeId, Outcome, Rejection, State};
 use raftstore::environment::Clock;
 use raftstore::{Change, Machine};
 use tokio::sync::watch;
@@ -130,10 +130,10 @@ impl Engine {
     }
 
     fn run(&self, index: u64, time_ms: u64, command: &Command) -> EntryOutcome {
-        let Applied { outcome, events, mut interested } = {
+        let (class, Applied { outcome, events, mut interested }) = {
             let mut replica = self.replica.write();
             replica.position = EventPosition::behind(index);
-            replica.state.apply(LogTime(time_ms), command)
+            (command.class(&replica.state), replica.state.apply(LogTime(time_ms), command))
         };
         if concerns_all(command) {
             interested = self.with_state(|state| state.nodes().filter(|node| node.is_live()).map(|node| node.id).collect());
@@ -142,7 +142,7 @@ impl Engine {
         self.settle_debts(index, command, &events, &mut interested);
         self.tell(&events);
         self.history.add(index, &events);
-        EntryOutcome::Applied(Applied { outcome, events: Vec::new(), interested })
+        EntryOutcome::Applied { applied: Applied { outcome, events: Vec::new(), interested }, class }
     }
 
     /// Remembers who has lost something by this entry, and adds to those whom it waits for who may not know of such a loss yet.
@@ -215,7 +215,7 @@ impl Engine {
                 Outcome::Rejected(Rejection::NoSuchRecord)
             }
         };
-        EntryOutcome::Applied(Applied { outcome, events: Vec::new(), interested: Vec::new() })
+        EntryOutcome::Applied { applied: Applied { outcome, events: Vec::new(), interested: Vec::new() }, class: Class::Persistent }
     }
 
     fn take_authority(&self, authority: Option<Authority>) {
@@ -374,7 +374,7 @@ mod tests {
         let run = |index, bytes: &[u8]| EntryOutcome::decode(&engine.apply(index, 5, bytes)).unwrap();
         assert_eq!(run(1, &guarded(0)), EntryOutcome::Void);
         assert_eq!(run(2, &take(1)), EntryOutcome::Taken);
-        assert!(matches!(run(3, &guarded(2)), EntryOutcome::Applied(_)));
+        assert!(matches!(run(3, &guarded(2)), EntryOutcome::Applied { .. }));
         assert_eq!(run(4, &take(2)), EntryOutcome::Taken);
         assert_eq!(run(5, &guarded(2)), EntryOutcome::Void);
         assert_eq!(run(6, &[1, 2, 3]), EntryOutcome::Nonsense);

@@ -6,11 +6,11 @@
 //!
 //! ```text
 //! entry:    tag u8 | 1: command | 2: authority u64le, command | 3: node u64le | 4: change of the accord
-//! outcome:  tag u8 | 0: applied (codec of the model, without events) | 1 void | 2 authority taken | 3 not understood
+//! outcome:  tag u8 | 0: applied: class u8, codec of the model, without events | 1 void | 2 authority taken | 3 not understood
 //! ```
 
 use persistence_model::codec::{self, DecodeError};
-use persistence_model::{Applied, Command, NodeId};
+use persistence_model::{Applied, Class, Command, NodeId};
 
 use crate::accord::Change;
 
@@ -23,6 +23,8 @@ const APPLIED: u8 = 0;
 const VOID: u8 = 1;
 const TAKEN: u8 = 2;
 const NONSENSE: u8 = 3;
+
+const CLASSES: [Class; 3] = [Class::Volatile, Class::Durable, Class::Persistent];
 
 /// One entry of the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,8 +109,8 @@ pub fn describe_key(key: &[u8]) -> String {
 /// What an entry came to, as its proposer learns it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum EntryOutcome {
-    /// The model's answer; events are left out, they went another way.
-    Applied(Applied),
+    /// The model's answer; events are left out, they went another way. The class is the one that the command needed at its place in the log.
+    Applied { applied: Applied, class: Class },
     /// The condition did not hold.
     Void,
     /// Authority was taken.
@@ -120,7 +122,7 @@ pub(crate) enum EntryOutcome {
 impl EntryOutcome {
     pub(crate) fn encode(&self) -> Vec<u8> {
         match self {
-            Self::Applied(applied) => [&[APPLIED][..], &codec::encode_applied(applied)].concat(),
+            Self::Applied { applied, class } => [&[APPLIED, *class as u8][..], &codec::encode_applied(applied)].concat(),
             Self::Void => vec![VOID],
             Self::Taken => vec![TAKEN],
             Self::Nonsense => vec![NONSENSE],
@@ -130,7 +132,11 @@ impl EntryOutcome {
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let (tag, rest) = bytes.split_first().ok_or(DecodeError::Truncated)?;
         match *tag {
-            APPLIED => Ok(Self::Applied(codec::decode_applied(rest)?)),
+            APPLIED => {
+                let (class, rest) = rest.split_first().ok_or(DecodeError::Truncated)?;
+                let class = CLASSES.into_iter().find(|known| *known as u8 == *class).ok_or(DecodeError::Version(u16::from(*class)))?;
+                Ok(Self::Applied { applied: codec::decode_applied(rest)?, class })
+            }
             VOID => Ok(Self::Void),
             TAKEN => Ok(Self::Taken),
             NONSENSE => Ok(Self::Nonsense),
@@ -161,7 +167,9 @@ mod tests {
             }
         }
         let applied = Applied { outcome: Outcome::Done, events: Vec::new(), interested: vec![NodeId(2)] };
-        for result in [EntryOutcome::Applied(applied), EntryOutcome::Void, EntryOutcome::Taken, EntryOutcome::Nonsense] {
+        let applied = |class| EntryOutcome::Applied { applied: applied.clone(), class };
+        let [volatile, durable, persistent] = CLASSES.map(applied);
+        for result in [volatile, durable, persistent, EntryOutcome::Void, EntryOutcome::Taken, EntryOutcome::Nonsense] {
             assert_eq!(EntryOutcome::decode(&result.encode()), Ok(result));
         }
         assert!(Entry::decode(&[77, 1]).is_err());

@@ -26,6 +26,9 @@ impl Inner {
             loop {
                 let Ok(wanted) = addresses.wait_for(Option::is_some).await.map(|wanted| wanted.clone()) else { return };
                 let Some(wanted) = wanted else { continue };
+                if stop.is_cancelled() {
+                    return;
+                }
                 let Some(incarnation) = self.begin(wanted).await else {
                     tokio::time::sleep(JOIN_PAUSE).await;
                     continue;

@@ -44,7 +44,11 @@ impl Inner {
         assert_eq!(group, Group::HOME, "there is one Raft group; with several, this is where one is chosen");
         let applied = self.raft().propose(entry.encode(), raft_class(class), timeout).await?;
         match EntryOutcome::decode(&applied.outcome) {
-            Ok(EntryOutcome::Applied(Applied { outcome, interested, .. })) => {
+            Ok(EntryOutcome::Applied { applied: Applied { outcome, interested, .. }, class: needed }) => {
+                if needed == Class::Persistent && class != Class::Persistent {
+                    // What got into the log before it has changed whose promise it touches.
+                    self.made_stable(deadline).await?;
+                }
                 self.barrier(applied.index, interested, deadline).await?;
                 Ok(outcome)
             }
@@ -53,6 +57,16 @@ impl Inner {
             Ok(EntryOutcome::Nonsense) => Err(StoreError::NotApplied("the command made no sense".to_owned())),
             Err(error) => panic!("this process cannot read what it wrote a moment ago: {error}"),
         }
+    }
+
+    async fn made_stable(&self, deadline: Instant) -> Result<(), StoreError> {
+        self.synced_afterwards.fetch_add(1, Ordering::Relaxed);
+        let left = deadline.saturating_duration_since(Instant::now());
+        self.raft().make_stable(left).await.map_err(|error| match StoreError::from(error) {
+            StoreError::Stopping => StoreError::Stopping,
+            // The command itself was applied.
+            _ => StoreError::Unknown,
+        })
     }
 
     /// Takes authority and returns the index under which it is known.

@@ -58,6 +58,8 @@ pub(crate) struct Inner {
     pub(crate) warden_wake: Notify,
     /// How often another node was asked how far it is.
     pub(crate) barriers_asked: AtomicU64,
+    /// How often a command needed a stronger class than it was proposed with.
+    pub(crate) synced_afterwards: AtomicU64,
     pub(crate) watchdog: Option<Watchdog>,
     pub(crate) door: Arc<Door>,
     /// One change of this node's certificate at a time.
@@ -117,6 +119,7 @@ impl Store {
             inquiries: Mutex::default(),
             warden_wake: Notify::new(),
             barriers_asked: AtomicU64::new(0),
+            synced_afterwards: AtomicU64::new(0),
             watchdog,
             door: door.clone(),
             certificate_turn: tokio::sync::Mutex::default(),
@@ -276,6 +279,12 @@ impl Store {
         self.inner.barriers_asked.load(Ordering::Relaxed)
     }
 
+    /// How often a command turned out, at its place in the log, to need the disks of a majority though it was proposed without.
+    #[must_use]
+    pub fn synced_afterwards(&self) -> u64 {
+        self.inner.synced_afterwards.load(Ordering::Relaxed)
+    }
+
     /// Where other nodes reach this one.
     #[must_use]
     pub fn raft_addr(&self) -> std::net::SocketAddr {
@@ -300,8 +309,9 @@ impl Store {
 
     /// Ends without a word, as if the process had died: its port refuses connections when this returns.
     pub async fn kill(&self) {
-        self.inner.holder.end();
+        // In this order: whoever sees the end of this life must also see that no other one follows.
         self.inner.stop.cancel();
+        self.inner.holder.end();
         self.inner.raft().shutdown().await;
         if let Some(watchdog) = &self.inner.watchdog {
             watchdog.release().await;

@@ -150,6 +150,14 @@ pub(crate) fn decode<T: DeserializeOwned>(kind: Kind, bytes: &[u8]) -> Result<T,
     Ok(value)
 }
 
+/// How many elements the list in an envelope has; the checksum says that they are there, nothing is decoded.
+pub(crate) fn elements(kind: Kind, bytes: &[u8]) -> Result<u64, DecodeError> {
+    let payload = unwrap(kind, bytes)?;
+    let (count, _) =
+        bincode::decode_from_slice(payload, bincode::config::standard()).map_err(|err| DecodeError::Content(err.to_string()))?;
+    Ok(count)
+}
+
 #[cfg(test)]
 mod tests {
     use openraft::entry::RaftEntry;
@@ -178,6 +186,18 @@ mod tests {
         assert_eq!(decode::<Entry>(Kind::Entry, &bytes).unwrap(), entry());
     }
     const GOLDEN_ENTRY_V1: &str = "01012a4709b40302fb2c0101fc87d6120002fc040302010568656c6c6f";
+
+    #[test]
+    fn a_list_is_counted_without_its_elements() {
+        for count in [0, 1, 250, 251, 70_000] {
+            let list = vec![(vec![7_u8; 3], 5_u32); count];
+            assert_eq!(elements(Kind::SnapshotPiece, &encode(Kind::SnapshotPiece, &list).unwrap()), Ok(count as u64));
+        }
+        assert_eq!(
+            elements(Kind::Vote, &encode(Kind::SnapshotPiece, &vec![1_u8]).unwrap()),
+            Err(DecodeError::Kind { expected: 2, found: 8 })
+        );
+    }
 
     #[test]
     fn every_flipped_bit_is_noticed() {

@@ -25,7 +25,7 @@ async fn stopped() -> (Cluster, u64, PathBuf, std::net::SocketAddr) {
     let deadline = Instant::now() + SOON;
     while cluster.store(id).status().purged == 0 || cluster.store(id).status().snapshot == 0 {
         assert!(Instant::now() < deadline, "{:?}", cluster.store(id).status());
-        cluster.set(1, "more", "x").await.unwrap();
+        cluster.set(1, "k1", "x").await.unwrap();
     }
     cluster.settle().await;
     let address = cluster.stop(id).await;

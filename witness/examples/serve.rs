@@ -1,6 +1,7 @@
 //! A witness with its endpoint mapper on 127.0.0.1 over two made-up nodes, for trying foreign clients against it.
 //!
-//! `serve [WITNESS_PORT MAPPER_PORT]`, then on standard input: `down`, `up` (node 1, 127.0.0.11), `move CLIENT`,
+//! `serve [WITNESS_PORT MAPPER_PORT [ndr64]]`: with `ndr64` that syntax is taken wherever a client leaves the choice. The
+//! server and workstation services are on the witness port too, so that their stubs can be tried without SMB. Then on standard input: `down`, `up` (node 1, 127.0.0.11), `move CLIENT`,
 //! `share NAME`, `ip`, `list`, `quit`.
 #![allow(clippy::print_stdout, reason = "a tool for a terminal")]
 
@@ -8,13 +9,17 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use dcerpc_rs::{EndpointMap, Limits};
+use dcerpc_rs::epm::EndpointMapper;
+use dcerpc_rs::interface::mgmt::managed;
+use dcerpc_rs::interface::srvsvc::{ServerIdentity, ShareInfo, ShareProvider, Srvsvc};
+use dcerpc_rs::interface::wkssvc::Wkssvc;
+use dcerpc_rs::{EndpointMap, Identity, InterfaceSet, Limits, TransferSyntax};
 use smb_auth::{AcceptorConfig, Account, NtHash, ServerNames};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use witness::server::announce;
-use witness::{Address, ClusterEvent, ClusterView, Interface, InterfaceState, NtlmSecurity, Share, WitnessService, serve, serve_mapper};
+use witness::server::{announce, interface};
+use witness::{Address, ClusterEvent, ClusterView, Interface, InterfaceState, NtlmSecurity, Share, WitnessService};
 
 struct TwoNodes {
     is_first_up: AtomicBool,
@@ -47,6 +52,17 @@ impl ClusterView for TwoNodes {
     }
 }
 
+impl ShareProvider for TwoNodes {
+    fn server(&self) -> ServerIdentity {
+        ServerIdentity { name: "FS1".into(), domain: "WORKGROUP".into(), comment: "witness alone".into(), version: (10, 0) }
+    }
+
+    fn shares(&self, _caller: Option<&Identity>) -> Vec<ShareInfo> {
+        let share = |name: &str| ShareInfo { name: name.into(), remark: format!("share {name}"), ..ShareInfo::default() };
+        vec![share("out"), share("share")]
+    }
+}
+
 #[tokio::main]
 async fn main() -> std::io::Result<()> {
     tracing_subscriber::fmt().with_env_filter(tracing_subscriber::EnvFilter::from_default_env()).with_writer(std::io::stderr).init();
@@ -66,13 +82,24 @@ async fn main() -> std::io::Result<()> {
         dns_computer: name("fs1.example.com"),
         dns_domain: name("example.com"),
     };
-    let config = AcceptorConfig { names, ..AcceptorConfig::default() };
+    let config = AcceptorConfig { names, anonymous_allowed: true, ..AcceptorConfig::default() };
     let account = |user: &str, _domain: &str| {
         user.eq_ignore_ascii_case("smbtest").then(|| Account { nt_hash: NtHash::of_password("Passw0rd!"), disabled: false })
     };
     let security = Arc::new(NtlmSecurity::new(Arc::new(config), Arc::new(account)));
-    tokio::spawn(serve_mapper(mapper, map, Limits::default(), cancel.clone()));
-    tokio::spawn(serve(Arc::clone(&service), listener, security, Limits::default(), cancel.clone()));
+    let mapping = managed(EndpointMapper::new(map).into());
+    tokio::spawn(dcerpc_rs::serve(mapper, mapping, Some(security.clone()), Limits::default(), cancel.clone()));
+    let mut interfaces = InterfaceSet::from(interface(Arc::clone(&service)))
+        .with(Arc::new(Srvsvc::new(view.clone())))
+        .with(Arc::new(Wkssvc::new(view.clone())));
+    if std::env::args().nth(3).as_deref() == Some("ndr64") {
+        interfaces = interfaces.preferring(TransferSyntax::Ndr64);
+    }
+    tokio::spawn(dcerpc_rs::serve(listener, interfaces, Some(security), Limits::default(), cancel.clone()));
+    tokio::spawn({
+        let (service, cancel) = (Arc::clone(&service), cancel.clone());
+        async move { service.run(cancel).await }
+    });
 
     let other = vec![Address { ip: Ipv4Addr::new(127, 0, 0, 12).into(), is_online: true }];
     let mut lines = BufReader::new(tokio::io::stdin()).lines();

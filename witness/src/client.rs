@@ -2,15 +2,12 @@
 
 use std::net::SocketAddr;
 
-use dcerpc_rs::client::PendingCall;
-use dcerpc_rs::ndr::NdrError;
-use dcerpc_rs::{AuthLevel, Client, ClientError, ClientSecurity, ContextHandle, epm};
+use dcerpc_rs::client::TypedCall;
+use dcerpc_rs::ndr::{NdrError, NoParameters};
+use dcerpc_rs::{AuthLevel, Client, ClientConfig, ClientError, ClientSecurity, ContextHandle, TransferSyntax, epm};
 
-use crate::interface::{
-    InterfaceInfo, OPNUM_ASYNC_NOTIFY, OPNUM_INTERFACE_LIST, OPNUM_REGISTER, OPNUM_REGISTER_EX, OPNUM_UNREGISTER, OPNUM_UNREGISTER_EX,
-    REGISTER_IP_NOTIFICATION, RegisterRequest, VERSION_1, VERSION_2, read_handle_answer, read_interface_list, read_notification,
-    read_status, write_handle,
-};
+use crate::declaration::{HandleRequest, NotifyAnswer, RegisterExRequest, RegisterRequest, WitnessCalls};
+use crate::interface::{InterfaceInfo, REGISTER_IP_NOTIFICATION, VERSION_1, VERSION_2, notification_of, result_of};
 use crate::message::Notification;
 use crate::security::NtlmInitiator;
 use crate::server::WITNESS;
@@ -49,14 +46,25 @@ pub struct Registration {
 
 /// A connection to a witness.
 pub struct WitnessClient {
-    client: Client,
+    calls: WitnessCalls,
 }
 
 impl WitnessClient {
     /// Connects to the witness port itself.
     pub async fn connect(address: SocketAddr, initiator: NtlmInitiator, level: AuthLevel) -> Result<Self, WitnessError> {
+        Self::connect_with(address, initiator, level, vec![TransferSyntax::Ndr20]).await
+    }
+
+    /// Connects to the witness port itself and offers these transfer syntaxes.
+    pub async fn connect_with(
+        address: SocketAddr,
+        initiator: NtlmInitiator,
+        level: AuthLevel,
+        transfer: Vec<TransferSyntax>,
+    ) -> Result<Self, WitnessError> {
         let security = ClientSecurity { auth_type: initiator.auth_type(), level, context: Box::new(initiator) };
-        Ok(Self { client: Client::connect(address, WITNESS, Some(security)).await? })
+        let config = ClientConfig { security: Some(security), transfer, ..ClientConfig::default() };
+        Ok(Self { calls: WitnessCalls(Client::connect_with(address, WITNESS, config).await?) })
     }
 
     /// Asks the endpoint mapper for the witness port, then connects to it.
@@ -66,8 +74,7 @@ impl WitnessClient {
 
     /// WitnessrGetInterfaceList.
     pub async fn interface_list(&self) -> Result<Vec<InterfaceInfo>, WitnessError> {
-        let stub = self.client.call(OPNUM_INTERFACE_LIST, Vec::new()).await?;
-        read_interface_list(&stub)?.map_err(WitnessError::Status)
+        Result::from(self.calls.interface_list(&NoParameters).await?).map_err(WitnessError::Status)
     }
 
     /// WitnessrRegister.
@@ -77,14 +84,13 @@ impl WitnessClient {
             net_name: Some(net_name.to_owned()),
             ip_address: Some(ip_address.to_owned()),
             client_name: Some(client_name.to_owned()),
-            ..RegisterRequest::default()
         };
-        self.register_raw(&request, false).await
+        self.register_with(&request).await
     }
 
     /// WitnessrRegisterEx.
     pub async fn register_ex(&self, registration: &Registration) -> Result<ContextHandle, WitnessError> {
-        let request = RegisterRequest {
+        let request = RegisterExRequest {
             version: VERSION_2,
             net_name: Some(registration.net_name.clone()),
             share_name: registration.share_name.clone(),
@@ -93,14 +99,17 @@ impl WitnessClient {
             flags: if registration.ip_notification { REGISTER_IP_NOTIFICATION } else { 0 },
             keep_alive_s: registration.keep_alive_s,
         };
-        self.register_raw(&request, true).await
+        self.register_ex_with(&request).await
     }
 
-    /// Either way of registering, with any parameters.
-    pub async fn register_raw(&self, request: &RegisterRequest, extended: bool) -> Result<ContextHandle, WitnessError> {
-        let opnum = if extended { OPNUM_REGISTER_EX } else { OPNUM_REGISTER };
-        let stub = self.client.call(opnum, request.write(extended)).await?;
-        read_handle_answer(&stub)?.map_err(WitnessError::Status)
+    /// WitnessrRegister with any parameters.
+    pub async fn register_with(&self, request: &RegisterRequest) -> Result<ContextHandle, WitnessError> {
+        Result::from(self.calls.register(request).await?).map_err(WitnessError::Status)
+    }
+
+    /// WitnessrRegisterEx with any parameters.
+    pub async fn register_ex_with(&self, request: &RegisterExRequest) -> Result<ContextHandle, WitnessError> {
+        Result::from(self.calls.register_ex(request).await?).map_err(WitnessError::Status)
     }
 
     /// WitnessrAsyncNotify: waits until there is something to tell. Dropping it abandons the call.
@@ -109,30 +118,28 @@ impl WitnessClient {
     }
 
     /// Starts a WitnessrAsyncNotify that can be cancelled; [`notification`] waits for its answer.
-    pub fn start_async_notify(&self, handle: ContextHandle) -> PendingCall {
-        self.client.start(OPNUM_ASYNC_NOTIFY, write_handle(handle))
+    pub fn start_async_notify(&self, handle: ContextHandle) -> TypedCall<NotifyAnswer> {
+        self.calls.async_notify(&HandleRequest { handle })
     }
 
     /// WitnessrUnRegister.
     pub async fn unregister(&self, handle: ContextHandle) -> Result<(), WitnessError> {
-        let stub = self.client.call(OPNUM_UNREGISTER, write_handle(handle)).await?;
-        read_status(&stub)?.map_err(WitnessError::Status)
+        let answer = self.calls.unregister(&HandleRequest { handle }).await?;
+        result_of(answer.status, ()).map_err(WitnessError::Status)
     }
 
     /// WitnessrUnRegisterEx; returns the handle that is left, null when it worked.
     pub async fn unregister_ex(&self, handle: ContextHandle) -> Result<ContextHandle, WitnessError> {
-        let stub = self.client.call(OPNUM_UNREGISTER_EX, write_handle(handle)).await?;
-        read_handle_answer(&stub)?.map_err(WitnessError::Status)
+        Result::from(self.calls.unregister_ex(&HandleRequest { handle }).await?).map_err(WitnessError::Status)
     }
 
     /// True once the connection has ended.
     pub fn is_closed(&self) -> bool {
-        self.client.is_closed()
+        self.calls.0.is_closed()
     }
 }
 
 /// Waits for the answer of a WitnessrAsyncNotify.
-pub async fn notification(call: PendingCall) -> Result<Notification, WitnessError> {
-    let stub = call.wait().await?;
-    read_notification(&stub)?.map_err(WitnessError::Status)
+pub async fn notification(call: TypedCall<NotifyAnswer>) -> Result<Notification, WitnessError> {
+    notification_of(call.await?)?.map_err(WitnessError::Status)
 }

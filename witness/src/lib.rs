@@ -3,8 +3,8 @@
 //! It is fed from outside: a [`ClusterView`] says what the cluster looks like, [`WitnessService::raise`] says what has
 //! happened. It knows nothing of SMB, of the store, or of how a node's death is found out.
 //!
-//! Reading order: `cluster` (what it is told), `status` and `message` (the words of the protocol), `interface` (their
-//! bytes, both roles), `table` (pure: who is told what, and when), `service` (the table with clocks and waiting calls),
+//! Reading order: `cluster` (what it is told), `status` and `message` (the words of the protocol), `declaration` (the
+//! interface as it travels), `interface` (between the two), `table` (pure: who is told what, and when), `service` (the table with clocks and waiting calls),
 //! `server` and `client` (both ends of the wire), `security` (NTLM for dcerpc-rs).
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "tests stop at the first surprise"))]
 
@@ -12,6 +12,7 @@ pub mod cluster;
 pub mod message;
 pub mod status;
 
+pub mod declaration;
 pub mod interface;
 pub mod table;
 

@@ -15,16 +15,25 @@ use smb_types::FileTime;
 /// Finds an account by user and domain. Called from connection tasks; must not wait.
 pub type AccountLookup = Arc<dyn Fn(&str, &str) -> Option<Account> + Send + Sync>;
 
+/// Where server challenges and their time come from.
+pub type ChallengeSource = Arc<dyn Fn() -> Result<([u8; 8], FileTime), SecurityError> + Send + Sync>;
+
 /// Acceptors for a server.
 pub struct NtlmSecurity {
     config: Arc<AcceptorConfig>,
     lookup: AccountLookup,
+    challenges: ChallengeSource,
 }
 
 impl NtlmSecurity {
     /// Accepts whom the lookup knows.
     pub fn new(config: Arc<AcceptorConfig>, lookup: AccountLookup) -> Self {
-        Self { config, lookup }
+        Self::with_challenges(config, lookup, Arc::new(|| Ok((random()?, now()))))
+    }
+
+    /// As [`Self::new`] with challenges of one's own: what happened once can be played again.
+    pub fn with_challenges(config: Arc<AcceptorConfig>, lookup: AccountLookup, challenges: ChallengeSource) -> Self {
+        Self { config, lookup, challenges }
     }
 }
 
@@ -32,7 +41,8 @@ impl SecurityProvider for NtlmSecurity {
     fn acceptor(&self, auth_type: u8, _peer: Option<IpAddr>) -> Option<Box<dyn SecurityContext>> {
         matches!(auth_type, auth_type::SPNEGO | auth_type::NTLMSSP).then(|| {
             let acceptor = Acceptor::new(Arc::clone(&self.config));
-            Box::new(NtlmAcceptor { acceptor, lookup: Arc::clone(&self.lookup), context: None }) as Box<dyn SecurityContext>
+            let (lookup, challenges) = (Arc::clone(&self.lookup), Arc::clone(&self.challenges));
+            Box::new(NtlmAcceptor { acceptor, lookup, challenges, context: None }) as Box<dyn SecurityContext>
         })
     }
 }
@@ -40,13 +50,15 @@ impl SecurityProvider for NtlmSecurity {
 struct NtlmAcceptor {
     acceptor: Acceptor,
     lookup: AccountLookup,
+    challenges: ChallengeSource,
     context: Option<NtlmContext>,
 }
 
 impl SecurityContext for NtlmAcceptor {
     fn step(&mut self, token: &[u8]) -> Result<Step, SecurityError> {
         let lookup = Arc::clone(&self.lookup);
-        let step = self.acceptor.step(token, random()?, now(), &|user, domain| lookup(user, domain)).map_err(refused)?;
+        let (challenge, time) = (self.challenges)()?;
+        let step = self.acceptor.step(token, challenge, time, &|user, domain| lookup(user, domain)).map_err(refused)?;
         Ok(match step {
             smb_auth::Step::Continue(token) => Step::Continue(token),
             smb_auth::Step::Done(accepted) => {
@@ -64,6 +76,10 @@ impl SecurityContext for NtlmAcceptor {
 
     fn signature_bytes(&self) -> usize {
         SIGNATURE_LENGTH
+    }
+
+    fn always_signs_headers(&self) -> bool {
+        true
     }
 
     fn sign(&mut self, message: &[u8]) -> Result<Vec<u8>, SecurityError> {
@@ -143,6 +159,10 @@ impl SecurityContext for NtlmInitiator {
 
     fn signature_bytes(&self) -> usize {
         SIGNATURE_LENGTH
+    }
+
+    fn always_signs_headers(&self) -> bool {
+        true
     }
 
     fn sign(&mut self, message: &[u8]) -> Result<Vec<u8>, SecurityError> {

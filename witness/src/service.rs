@@ -14,7 +14,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::cluster::{ClusterEvent, ClusterView, Interface, InterfaceState};
-use crate::interface::{InterfaceInfo, REGISTER_IP_NOTIFICATION, RegisterRequest, VERSION_1, VERSION_2};
+use crate::declaration::RegisterExRequest;
+use crate::interface::{InterfaceInfo, REGISTER_IP_NOTIFICATION, VERSION_1, VERSION_2};
 use crate::message::{Address, Notification};
 use crate::status::Status;
 use crate::table::{Begun, Completion, NewRegistration, Only, RegistrationView, Table, Told, WaiterId, folded};
@@ -187,7 +188,7 @@ impl WitnessService {
     }
 
     // MS-SWN 3.1.4.2 WitnessrRegister, 3.1.4.5 WitnessrRegisterEx
-    pub(crate) fn register(&self, id: Uuid, request: RegisterRequest, extended: bool) -> Result<(), Status> {
+    pub(crate) fn register(&self, id: Uuid, request: RegisterExRequest, extended: bool) -> Result<(), Status> {
         let new = self.check(request, extended)?;
         let address = new.ip_address.parse::<IpAddr>().ok().map(|address| address.to_canonical());
         let now = self.now();
@@ -231,7 +232,7 @@ impl WitnessService {
         assert!(told.completions.is_empty(), "nobody waits on a registration that is being made");
     }
 
-    fn check(&self, request: RegisterRequest, extended: bool) -> Result<NewRegistration, Status> {
+    fn check(&self, request: RegisterExRequest, extended: bool) -> Result<NewRegistration, Status> {
         let version = if extended { VERSION_2 } else { VERSION_1 };
         if request.version != version {
             return Err(Status::REVISION_MISMATCH);

@@ -11,7 +11,8 @@ use smb_auth::{AcceptorConfig, Account, Credentials, NtHash};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use witness::client::{Registration, notification};
-use witness::interface::{RegisterRequest, VERSION_2};
+use witness::declaration::{RegisterExRequest, RegisterRequest};
+use witness::interface::VERSION_2;
 use witness::server::announce;
 use witness::{
     Address, ClusterEvent, ClusterView, Interface, InterfaceState, Notification, NtlmInitiator, NtlmSecurity, ResourceChange,
@@ -130,8 +131,8 @@ async fn every_level_and_package_is_served_or_refused_as_it_should() {
             assert_eq!(seen, [("NODE1", 1, true), ("NODE2", 1, false)]);
             assert_eq!(list[0].version, VERSION_2);
             // Long enough for several fragments in both directions.
-            let long = RegisterRequest { version: VERSION_2, net_name: Some("x".repeat(20_000)), ..RegisterRequest::default() };
-            assert_eq!(status(client.register_raw(&long, true).await), Status::INVALID_PARAMETER);
+            let long = RegisterExRequest { version: VERSION_2, net_name: Some("x".repeat(20_000)), ..RegisterExRequest::default() };
+            assert_eq!(status(client.register_ex_with(&long).await), Status::INVALID_PARAMETER);
             assert_eq!(client.interface_list().await.unwrap(), list);
         }
     }
@@ -227,7 +228,7 @@ async fn a_cancelled_call_loses_nothing_and_a_lost_connection_ends_the_registrat
 async fn registrations_are_checked_as_the_specification_says() {
     let fixture = start().await;
     let client = connect(&fixture).await;
-    let request = RegisterRequest {
+    let request = RegisterExRequest {
         version: VERSION_2,
         net_name: Some("fs1".into()),
         share_name: None,
@@ -236,27 +237,31 @@ async fn registrations_are_checked_as_the_specification_says() {
         flags: 0,
         keep_alive_s: 1,
     };
-    let ask = async |request: RegisterRequest, extended| status(client.register_raw(&request, extended).await);
-    assert_eq!(ask(RegisterRequest { version: 0x0001_0001, ..request.clone() }, true).await, Status::REVISION_MISMATCH);
-    assert_eq!(ask(request.clone(), false).await, Status::REVISION_MISMATCH);
-    assert_eq!(ask(RegisterRequest { net_name: Some("fs2".into()), ..request.clone() }, true).await, Status::INVALID_PARAMETER);
+    let ask = async |request: RegisterExRequest| status(client.register_ex_with(&request).await);
+    let ask_first = async |request: RegisterExRequest| {
+        let RegisterExRequest { version, net_name, ip_address, client_name, .. } = request;
+        status(client.register_with(&RegisterRequest { version, net_name, ip_address, client_name }).await)
+    };
+    assert_eq!(ask(RegisterExRequest { version: 0x0001_0001, ..request.clone() }).await, Status::REVISION_MISMATCH);
+    assert_eq!(ask_first(request.clone()).await, Status::REVISION_MISMATCH);
+    assert_eq!(ask(RegisterExRequest { net_name: Some("fs2".into()), ..request.clone() }).await, Status::INVALID_PARAMETER);
     for missing in 0..3 {
         let mut request = request.clone();
         *[&mut request.net_name, &mut request.ip_address, &mut request.client_name][missing] = None;
-        assert_eq!(ask(request, true).await, Status::INVALID_PARAMETER);
+        assert_eq!(ask(request).await, Status::INVALID_PARAMETER);
     }
     // Without scale-out shares any address and share name is taken.
-    let bogus = RegisterRequest { ip_address: Some("8.8.8.8".into()), share_name: Some("no".into()), ..request.clone() };
-    let handle = client.register_raw(&bogus, true).await.unwrap();
+    let bogus = RegisterExRequest { ip_address: Some("8.8.8.8".into()), share_name: Some("no".into()), ..request.clone() };
+    let handle = client.register_ex_with(&bogus).await.unwrap();
     client.unregister(handle).await.unwrap();
     *fixture.view.shares.lock() = vec![Share { name: "out".into(), sofs: true }];
-    assert_eq!(ask(bogus.clone(), true).await, Status::INVALID_STATE);
-    let bogus_address = RegisterRequest { share_name: Some("OUT".into()), ..bogus.clone() };
-    assert_eq!(ask(bogus_address, true).await, Status::INVALID_STATE);
-    let first = RegisterRequest { version: 0x0001_0001, share_name: None, ..bogus };
-    assert_eq!(ask(first, false).await, Status::INVALID_STATE);
-    let good = RegisterRequest { share_name: Some("OUT".into()), ..request };
-    let handle = client.register_raw(&good, true).await.unwrap();
+    assert_eq!(ask(bogus.clone()).await, Status::INVALID_STATE);
+    let bogus_address = RegisterExRequest { share_name: Some("OUT".into()), ..bogus.clone() };
+    assert_eq!(ask(bogus_address).await, Status::INVALID_STATE);
+    let first = RegisterExRequest { version: 0x0001_0001, share_name: None, ..bogus };
+    assert_eq!(ask_first(first).await, Status::INVALID_STATE);
+    let good = RegisterExRequest { share_name: Some("OUT".into()), ..request };
+    let handle = client.register_ex_with(&good).await.unwrap();
     let to = vec![Address { ip: IpAddr::from([127, 0, 0, 12]), is_online: true }];
     fixture.service.raise(&ClusterEvent::ShareMove { share: "out".into(), client: None, destinations: to.clone() });
     assert_eq!(client.async_notify(handle).await.unwrap(), Notification::ShareMove(to));

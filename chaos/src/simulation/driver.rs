@@ -45,6 +45,8 @@ pub(super) struct Driver {
     mends: Vec<(Duration, Fault)>,
     /// A node that is being taken out and let in again.
     leaving: Option<Leaving>,
+    /// Nodes that were taken out and may be out still: whoever is let in again learns, and votes at the end.
+    left: BTreeSet<u64>,
     faults: BTreeMap<&'static str, u64>,
     healing: Duration,
     verdict: verdict::Verdict,
@@ -89,6 +91,7 @@ impl Driver {
             restarts: BTreeMap::new(),
             mends: Vec::new(),
             leaving: None,
+            left: BTreeSet::new(),
             faults: BTreeMap::new(),
             healing: Duration::ZERO,
             verdict: verdict::Verdict::default(),
@@ -426,10 +429,11 @@ impl Driver {
         if leaving.waiting.is_none() {
             let all = self.nodes();
             if !leaving.out {
-                let less = all.iter().copied().filter(|other| *other != node).collect();
+                self.left.insert(node);
+                let groups = possible_groups(&all, &self.left);
                 self.shared.with(|world| {
                     let at = world.history.now();
-                    world.happened.note(at, Happened::Voters(vec![all, less]));
+                    world.happened.note(at, Happened::Voters(groups));
                 });
             }
             let order = if leaving.out { Order::AddLearner(node) } else { Order::Remove(node) };
@@ -491,6 +495,14 @@ impl Driver {
     }
 }
 
+/// Every group of voters that there may be when each of some nodes may have been taken out.
+fn possible_groups(all: &BTreeSet<u64>, left: &BTreeSet<u64>) -> Vec<BTreeSet<u64>> {
+    left.iter().fold(vec![all.clone()], |groups, node| {
+        let without = groups.iter().map(|group| group.iter().copied().filter(|member| member != node).collect());
+        groups.iter().cloned().chain(without).collect()
+    })
+}
+
 fn votes(status: Option<&raftstore::Status>) -> Option<BTreeSet<u64>> {
     Some(status?.members.iter().filter(|(_, member)| member.voter).map(|(node, _)| *node).collect())
 }
@@ -511,4 +523,17 @@ fn describe(world: &World) -> String {
         None => format!("node {node}: {:?}", host.end),
     };
     world.hosts.iter().map(host).collect::<Vec<_>>().join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_that_was_taken_out_may_be_missing_in_every_later_group() {
+        let groups = possible_groups(&BTreeSet::from([1, 2, 3]), &BTreeSet::from([2, 3]));
+        let expected: Vec<BTreeSet<u64>> =
+            [&[1, 2, 3][..], &[1, 3], &[1, 2], &[1]].iter().map(|group| group.iter().copied().collect()).collect();
+        assert_eq!(groups, expected);
+    }
 }

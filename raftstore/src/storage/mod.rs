@@ -10,6 +10,7 @@
 //! ```
 //! Opens and checks the directory. What is written when is in [`log`], [`state`] and [`snapshot`]; nothing else touches the disk.
 
+mod behind;
 pub(crate) mod life;
 pub(crate) mod log;
 pub(crate) mod migrate;

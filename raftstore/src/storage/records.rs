@@ -60,6 +60,15 @@ impl Batch {
         self.0.push(Change::Delete(table, key.into()));
     }
 
+    /// Adds the changes of a later batch.
+    pub(crate) fn append(&mut self, mut later: Self) {
+        self.0.append(&mut later.0);
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Removes every key of a table.
     pub(crate) fn clear(&mut self, table: Table) {
         self.0.push(Change::Clear(table));

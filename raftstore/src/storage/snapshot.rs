@@ -9,6 +9,7 @@
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +24,10 @@ pub(crate) const FOLDER: &str = "snapshots";
 const PIECE_BYTES: usize = 256 << 10;
 /// Longest frame that is read.
 const FRAME_BYTES_MAX: usize = 64 << 20;
+/// Bytes that are written and synced before a pause.
+const PACE_BYTES: u64 = 1 << 20;
+/// Longest pause, which is otherwise as long as the work before it.
+const PACE_PAUSE_MAX: Duration = Duration::from_millis(100);
 /// Ending of files that are not complete.
 const UNFINISHED: &str = "part";
 
@@ -42,6 +47,8 @@ struct End {
 #[derive(Debug, Clone)]
 pub(crate) struct SnapshotFile {
     pub(crate) path: PathBuf,
+    /// Its length.
+    pub(crate) bytes: u64,
     /// Received from a peer and not yet installed.
     pub(crate) received: bool,
 }
@@ -89,10 +96,38 @@ impl Write for Stream {
     }
 }
 
+/// Leaves half of the disk and of the processor to those whose commands go on while a snapshot is written. Without it, the sync at the end
+/// would hand the whole file to the disk at once, and every commit would wait behind it.
+#[derive(Debug)]
+struct Pace {
+    /// Time is real.
+    real: bool,
+    synced: u64,
+    since: Instant,
+}
+
+impl Pace {
+    fn new(real: bool) -> Self {
+        Self { real, synced: 0, since: Instant::now() }
+    }
+
+    fn keep(&mut self, file: &Stream) -> io::Result<()> {
+        if !self.real || file.at < self.synced + PACE_BYTES {
+            return Ok(());
+        }
+        file.file.sync()?;
+        self.synced = file.at;
+        std::thread::sleep(self.since.elapsed().min(PACE_PAUSE_MAX));
+        self.since = Instant::now();
+        Ok(())
+    }
+}
+
 /// Writes a snapshot file.
 pub(crate) struct SnapshotWriter {
     disk: Arc<dyn Disk>,
     out: BufWriter<Stream>,
+    pace: Pace,
     path: PathBuf,
     piece: Vec<(Blob, Blob)>,
     piece_bytes: usize,
@@ -104,7 +139,8 @@ impl SnapshotWriter {
         let path = database.dir().join(FOLDER).join(format!("{}.{UNFINISHED}", file_name(&head.meta)));
         let disk = database.environment().disk.clone();
         let out = BufWriter::new(Stream::create(disk.as_ref(), &path)?);
-        let mut writer = Self { disk, out, path, piece: Vec::new(), piece_bytes: 0, entries: 0 };
+        let pace = Pace::new(!database.environment().simulated);
+        let mut writer = Self { disk, out, pace, path, piece: Vec::new(), piece_bytes: 0, entries: 0 };
         writer.frame(Kind::SnapshotHead, head)?;
         Ok(writer)
     }
@@ -119,7 +155,8 @@ impl SnapshotWriter {
     fn close_piece(&mut self) -> io::Result<()> {
         let piece = std::mem::take(&mut self.piece);
         self.piece_bytes = 0;
-        self.frame(Kind::SnapshotPiece, &piece)
+        self.frame(Kind::SnapshotPiece, &piece)?;
+        self.pace.keep(self.out.get_ref())
     }
 
     fn frame<T: Serialize>(&mut self, kind: Kind, value: &T) -> io::Result<()> {
@@ -137,9 +174,9 @@ impl SnapshotWriter {
         self.frame(Kind::SnapshotEnd, &End { entries: self.entries })?;
         self.out.flush()?;
         self.out.get_ref().file.sync()?;
-        let path = self.path.with_extension("");
+        let (path, bytes) = (self.path.with_extension(""), self.out.get_ref().at);
         rename_synced(self.disk.as_ref(), &self.path, &path)?;
-        Ok(SnapshotFile { path, received: false })
+        Ok(SnapshotFile { path, bytes, received: false })
     }
 }
 
@@ -179,11 +216,27 @@ impl SnapshotReader {
             self.entries += piece.len() as u64;
             return Ok(Some(piece));
         }
-        let end: End = codec::decode(Kind::SnapshotEnd, &bytes).map_err(|err| self.damaged(&err))?;
+        self.end(&bytes)?;
+        Ok(None)
+    }
+
+    /// As [`SnapshotReader::piece`] without decoding it: whether there was one.
+    fn skip_piece(&mut self) -> io::Result<bool> {
+        let bytes = self.frame()?;
+        if bytes.first() == Some(&(Kind::SnapshotPiece as u8)) {
+            self.entries += codec::elements(Kind::SnapshotPiece, &bytes).map_err(|err| self.damaged(&err))?;
+            return Ok(true);
+        }
+        self.end(&bytes)?;
+        Ok(false)
+    }
+
+    fn end(&self, bytes: &[u8]) -> io::Result<()> {
+        let end: End = codec::decode(Kind::SnapshotEnd, bytes).map_err(|err| self.damaged(&err))?;
         if end.entries != self.entries {
             return Err(self.damaged(&format!("it holds {} of {} entries", self.entries, end.entries)));
         }
-        Ok(None)
+        Ok(())
     }
 
     fn frame(&mut self) -> io::Result<Vec<u8>> {
@@ -207,7 +260,7 @@ impl SnapshotReader {
 /// Reads a whole file only to check it, and returns its head.
 pub(crate) fn verify(disk: &dyn Disk, path: &Path) -> io::Result<Head> {
     let (mut reader, head) = SnapshotReader::open(disk, path)?;
-    while reader.piece()?.is_some() {}
+    while reader.skip_piece()? {}
     Ok(head)
 }
 
@@ -240,7 +293,7 @@ impl Incoming {
             return Err(io::Error::other(format!("{} of {bytes} bytes arrived", self.file.at)));
         }
         self.file.file.sync()?;
-        Ok(SnapshotFile { path: self.path, received: true })
+        Ok(SnapshotFile { path: self.path, bytes, received: true })
     }
 
     /// Forgets what arrived.
@@ -266,7 +319,7 @@ pub(crate) fn adopt(database: &Database, file: &SnapshotFile, meta: &SnapshotMet
         copy.get_ref().file.sync()?;
         rename_synced(disk, &part, &path)?;
     }
-    Ok(SnapshotFile { path, received: false })
+    Ok(SnapshotFile { path, bytes: file.bytes, received: false })
 }
 
 /// Finds the newest usable snapshot, and removes what is not complete.
@@ -282,8 +335,8 @@ pub(crate) fn newest(database: &Database) -> io::Result<Option<(SnapshotFile, He
     }
     paths.sort();
     while let Some(path) = paths.pop() {
-        match verify(disk, &path) {
-            Ok(head) => return Ok(Some((SnapshotFile { path, received: false }, head))),
+        match verify(disk, &path).and_then(|head| Ok((head, disk.open(&path, OpenFile::Read)?.len()?))) {
+            Ok((head, bytes)) => return Ok(Some((SnapshotFile { path, bytes, received: false }, head))),
             // Nothing is lost: the state itself is in the database, and the next snapshot is made from it.
             Err(err) => tracing::warn!(%err, "a snapshot file is not usable and is left alone"),
         }

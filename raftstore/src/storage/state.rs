@@ -1,7 +1,7 @@
 //! The machine's state: applied entries, changed keys, snapshots.
 //!
-//! Changes of a batch are written unsynced, together with the applied index: after a crash the log brings back what is missing. Tells
-//! waiting proposals of this node what became of them.
+//! Tells waiting proposals of this node what became of them, and hands what changed to [`behind`], together with the applied index. It is
+//! written unsynced: after a crash the log brings back what is missing.
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -17,6 +17,7 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{oneshot, watch};
 
+use super::behind::WriteBehind;
 use super::log::scan::Contents;
 use super::records::{Batch, Table};
 use super::snapshot::{self, Head, SnapshotFile, SnapshotReader, SnapshotWriter};
@@ -67,6 +68,7 @@ struct Inner {
     progress: Mutex<Progress>,
     applied: watch::Sender<AppliedMark>,
     current: Mutex<Option<(SnapshotFile, SnapshotMeta)>>,
+    behind: WriteBehind,
 }
 
 impl StateStore {
@@ -123,7 +125,9 @@ impl StateStore {
         machine.applied(progress.log_id.map_or(0, |log_id| log_id.index));
         let current = snapshot.map(|(file, head)| (file, head.meta));
         let (applied, _) = watch::channel(AppliedMark { log_id: progress.log_id, time_ms: progress.time_ms });
-        let inner = Inner { database, machine, clock, waiters, progress: Mutex::new(progress), applied, current: Mutex::new(current) };
+        let behind = WriteBehind::start(database.clone())?;
+        let (progress, current) = (Mutex::new(progress), Mutex::new(current));
+        let inner = Inner { database, machine, clock, waiters, progress, applied, current, behind };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -139,11 +143,24 @@ impl StateStore {
     pub(crate) fn database(&self) -> &Arc<Database> {
         &self.inner.database
     }
+
+    /// Bytes of the newest snapshot; nought without one.
+    pub(crate) fn snapshot_bytes(&self) -> u64 {
+        self.inner.current.lock().as_ref().map_or(0, |(file, _)| file.bytes)
+    }
+
+    /// Waits until the database holds everything that was applied before the call.
+    ///
+    /// # Errors
+    /// The disk.
+    pub(crate) async fn settle(&self) -> io::Result<()> {
+        self.inner.behind.settle().await
+    }
 }
 
 impl Inner {
-    /// Applies a batch of entries, writes what changed, and tells who waits.
-    fn apply_batch(&self, entries: Vec<EntryResponder<TypeConfig>>) -> io::Result<()> {
+    /// Applies a batch of entries, tells who waits, and gives what is to be written.
+    fn apply_batch(&self, entries: Vec<EntryResponder<TypeConfig>>) -> io::Result<Batch> {
         self.database.environment().pass(Point::ApplyBefore)?;
         let mut progress = self.progress.lock().clone();
         let mut outcomes = Vec::new();
@@ -156,7 +173,9 @@ impl Inner {
                 EntryPayload::Normal(command) => {
                     // Two proposals may overtake each other between stamp and log: the log's order is time's order.
                     progress.time_ms = progress.time_ms.max(command.time_ms);
-                    let outcome = self.machine.apply(index, progress.time_ms, &command.data.0);
+                    let command_bytes = &command.data.0;
+                    let outcome =
+                        if command_bytes.is_empty() { Vec::new() } else { self.machine.apply(index, progress.time_ms, command_bytes) };
                     if self.waiters.waits(command.operation) {
                         outcomes.push((command.operation, Applied { index, outcome }));
                     }
@@ -174,8 +193,6 @@ impl Inner {
         }
         let mark = codec::encode(Kind::Applied, &progress).map_err(io::Error::other)?;
         batch.put(Table::Meta, key::APPLIED, mark);
-        self.database.write(batch, false)?;
-        self.database.environment().pass(Point::ApplyAfter)?;
         self.clock.observe(progress.time_ms);
         let applied = AppliedMark { log_id: progress.log_id, time_ms: progress.time_ms };
         *self.progress.lock() = progress;
@@ -188,7 +205,7 @@ impl Inner {
         for responder in responders {
             responder.send(());
         }
-        Ok(())
+        Ok(batch)
     }
 
     fn install(&self, meta: &SnapshotMeta, file: &SnapshotFile) -> io::Result<()> {
@@ -345,7 +362,7 @@ impl RaftStateMachine<TypeConfig> for StateStore {
             let batch = batch.into_iter().collect::<Result<_, _>>()?;
             // A panic would end this task alone and leave a node that leads and applies nothing: it must stop the node.
             match catch_unwind(AssertUnwindSafe(|| self.inner.apply_batch(batch))) {
-                Ok(applied) => applied?,
+                Ok(applied) => self.inner.behind.write(applied?).await?,
                 Err(panic) => return Err(io::Error::other(format!("the machine broke: {}", panic_text(panic.as_ref())))),
             }
         }
@@ -361,9 +378,13 @@ impl RaftStateMachine<TypeConfig> for StateStore {
                 time_ms: progress.time_ms,
             }
         };
+        let settled = inner.behind.settle().await;
         let (ready, taken) = oneshot::channel();
         let (worker, environment) = (inner.clone(), inner.database.environment().clone());
-        let written = tokio::spawn(async move { environment.block(move || write_snapshot(&worker, &head, ready)).await });
+        let written = tokio::spawn(async move {
+            settled?;
+            environment.block(move || write_snapshot(&worker, &head, ready)).await
+        });
         // No entry is applied before the view is taken. An error here shows up in build_snapshot.
         drop(taken.await);
         Builder { inner, written }
@@ -371,6 +392,7 @@ impl RaftStateMachine<TypeConfig> for StateStore {
 
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, snapshot: SnapshotFile) -> Result<(), io::Error> {
         let (inner, meta) = (self.inner.clone(), meta.clone());
+        inner.behind.settle().await?;
         let environment = inner.database.environment().clone();
         environment.block(move || inner.install(&meta, &snapshot)).await
     }

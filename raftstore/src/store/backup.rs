@@ -41,6 +41,7 @@ impl RaftStore {
         out: W,
     ) -> Result<(W, BackupHead, BackupSize), BackupError> {
         let at_least = self.read_barrier(BARRIER_MAX).await.map_err(|err| BackupError::Store(err.to_string()))?;
+        self.core.state.settle().await.map_err(|err| BackupError::Store(err.to_string()))?;
         let (database, cluster, node_id) = (self.core.state.database().clone(), self.cluster(), self.node_id());
         let write = move || {
             let view = database.view().map_err(|err| BackupError::Store(err.to_string()))?;

@@ -28,6 +28,8 @@ const ASK_MAX: Duration = Duration::from_millis(500);
 const LEADER_PATIENCE: Duration = Duration::from_secs(1);
 /// How long those who are in doubt together wait for members that do not answer.
 const TOGETHER_PATIENCE: Duration = Duration::from_secs(2);
+/// How long nobody must have led before a voter in doubt takes part for the longest log of all, though others might elect without it.
+const STUCK_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What a node may do in elections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,7 +38,7 @@ pub(crate) enum Standing {
     Sound,
     /// Nothing.
     InDoubt(Doubt),
-    /// A majority lost power together: it may vote for a log that is no shorter than the longest it has heard of.
+    /// Nobody leads without those who lost power: it may vote for a log that is no shorter than the longest it has heard of.
     Together { because: Doubt, longest: Option<LogId> },
 }
 
@@ -73,6 +75,17 @@ fn majority_in_doubt(configs: &[BTreeSet<u64>], reports: &BTreeMap<u64, Report>)
         let doubtful = voters.iter().filter(|voter| reports.get(voter).is_some_and(|report| report.in_doubt)).count();
         voters.len() - doubtful < voters.len() / 2 + 1
     })
+}
+
+/// Whether a voter in doubt may take part in an election for the longest log that it has heard of.
+///
+/// When a majority was in doubt, after some patience with those who are silent. And when every voter has answered and still nobody leads:
+/// nothing that any voter has kept is behind the longest log of all, whoever is in doubt. That helps where the sound ones would be enough
+/// by what this node knows, and are not by a change of the membership that it has not heard of.
+fn may_take_part(configs: &[BTreeSet<u64>], reports: &BTreeMap<u64, Report>, leaderless: Duration) -> bool {
+    let complete = configs.iter().flatten().all(|voter| reports.contains_key(voter));
+    let majority = majority_in_doubt(configs, reports) && (complete || leaderless >= TOGETHER_PATIENCE);
+    majority || (complete && leaderless >= STUCK_PATIENCE)
 }
 
 impl Core {
@@ -157,16 +170,12 @@ impl Core {
         }));
         let mut reports: BTreeMap<u64, Report> = asked.await.into_iter().flatten().collect();
         reports.insert(self.node_id, own);
-        let complete = others.iter().all(|voter| reports.contains_key(voter));
-        if !majority_in_doubt(&configs, &reports) {
-            return;
-        }
-        if !complete && since.elapsed() < TOGETHER_PATIENCE {
+        if !may_take_part(&configs, &reports, since.elapsed()) {
             return;
         }
         let longest = reports.values().map(|report| report.last).max().flatten();
         if !matches!(*self.standing.borrow(), Standing::Together { .. }) {
-            tracing::warn!(node = self.node_id, voters = ?reports.keys(), ?longest, "a majority lost power together: the longest log goes on");
+            tracing::warn!(node = self.node_id, voters = ?reports.keys(), ?longest, "nobody leads without those who lost power: the longest log goes on");
         }
         self.standing.send_replace(Standing::Together { because, longest });
         self.raft.runtime_config().elect(own.last >= longest);
@@ -264,6 +273,21 @@ mod tests {
         let joint = [BTreeSet::from([1, 2, 3]), BTreeSet::from([3, 4, 5])];
         assert!(majority_in_doubt(&joint, &BTreeMap::from([(4, report(true)), (5, report(true))])));
         assert!(majority_in_doubt(&[BTreeSet::from([1])], &BTreeMap::from([(1, report(true))])));
+    }
+
+    #[test]
+    fn a_voter_in_doubt_takes_part_when_a_majority_is_or_when_all_have_answered() {
+        let five = [BTreeSet::from([1, 2, 3, 4, 5])];
+        let reports = |doubtful: &[u64], answering: &[u64]| -> BTreeMap<u64, Report> {
+            answering.iter().map(|node| (*node, report(doubtful.contains(node)))).collect()
+        };
+        let all = [1, 2, 3, 4, 5];
+        assert!(may_take_part(&five, &reports(&[1, 2, 3], &all), Duration::ZERO));
+        assert!(!may_take_part(&five, &reports(&[1, 2, 3], &[1, 2, 3]), Duration::ZERO));
+        assert!(may_take_part(&five, &reports(&[1, 2, 3], &[1, 2, 3]), TOGETHER_PATIENCE));
+        assert!(!may_take_part(&five, &reports(&[4, 5], &all), TOGETHER_PATIENCE));
+        assert!(may_take_part(&five, &reports(&[4, 5], &all), STUCK_PATIENCE));
+        assert!(!may_take_part(&five, &reports(&[4, 5], &[1, 2, 4, 5]), STUCK_PATIENCE * 100), "the silent one may hold more");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! A running store: starts everything, and answers what callers ask.
 //!
 //! [`propose`] carries commands to the leader and brings their outcomes home, [`service`] answers other nodes, [`members`] changes the
-//! membership, [`failover`] notices a dead leader, [`waiters`] connects proposals with their apply.
+//! membership, [`failover`] notices a dead leader, [`snapshots`] decides when one is made, [`waiters`] connects proposals with their apply.
 
 mod backup;
 mod doubt;
@@ -9,6 +9,7 @@ mod failover;
 mod members;
 mod propose;
 mod service;
+mod snapshots;
 pub(crate) mod waiters;
 
 pub use backup::Origin;
@@ -44,6 +45,7 @@ use crate::storage::state::{AppliedMark, StateStore};
 use crate::storage::{Database, Opening};
 use crate::transport::gate::Gate;
 use crate::transport::network::{DeadLeader, Network};
+use crate::transport::news::Urged;
 use crate::transport::peers::{Lane, Peers};
 use crate::transport::server::Server;
 use crate::transport::tls::Credentials;
@@ -88,6 +90,8 @@ pub(crate) struct Core {
     /// The leadership of the newest entry that this node has applied.
     applied_leader: watch::Sender<Option<LeaderId>>,
     dead_leader: Arc<DeadLeader>,
+    /// Up to where others wait for the news of commits.
+    urged: Arc<Urged>,
     seen: propose::Seen,
     places: Semaphore,
     incoming: Mutex<BTreeMap<(u64, u64), Incoming>>,
@@ -129,10 +133,12 @@ impl RaftStore {
         };
         refuse_twin(&config, &state, &peers, &config.advertise.clone().unwrap_or_else(|| local_addr.to_string())).await?;
         let dead_leader = Arc::new(DeadLeader::default());
+        let urged = Arc::new(Urged::default());
         let network = Network {
             own_id: node_id,
             peers: peers.clone(),
             dead_leader: dead_leader.clone(),
+            urged: urged.clone(),
             snapshot_ids: Arc::new(AtomicU64::new(snapshot_id(&environment))),
             environment,
         };
@@ -154,6 +160,7 @@ impl RaftStore {
             public_leader: watch::Sender::new(None),
             applied_leader: watch::Sender::new(None),
             dead_leader,
+            urged,
             seen: propose::Seen::default(),
             places: Semaphore::new(limits.proposals_max),
             incoming: Mutex::default(),
@@ -176,6 +183,7 @@ impl RaftStore {
         tokio::spawn(core.clone().announce_address());
         tokio::spawn(core.clone().resolve_doubt());
         tokio::spawn(core.clone().sync_now_and_then());
+        tokio::spawn(core.clone().make_snapshots());
         let counters = core.peers.counters.clone();
         let server =
             Server { own_id: node_id, cluster, security: credentials, gate, limits, faults, counters, service: core.clone(), stop };
@@ -204,6 +212,7 @@ impl RaftStore {
         if node == self.core.node_id {
             return self.wait_applied(index, timeout).await.map_err(|_| CallError::Timeout { node });
         }
+        self.core.urged.urge(index);
         let request = Request::WaitApplied { index, timeout };
         match self.core.peers.request(node, Lane::Requests, &request, timeout + ANSWER_GRACE).await? {
             Response::Done => Ok(()),
@@ -340,6 +349,9 @@ impl RaftStore {
         let mut log_ended = self.core.log_ended.lock().await;
         if !log_ended.is_terminated() && tokio::time::timeout(LOG_END_MAX, &mut *log_ended).await.is_err() {
             tracing::warn!("the log's thread did not end in time");
+        }
+        if let Err(err) = self.core.state.settle().await {
+            tracing::warn!(%err, "the state was not written to the end: the log brings it back");
         }
         let database = self.core.state.database().clone();
         self.core.config.environment.block(move || database.rest()).await;
@@ -558,7 +570,7 @@ fn raft_config(config: &Config) -> Result<openraft::Config, StartError> {
         install_snapshot_timeout: 600_000,
         max_payload_entries: 256,
         replication_lag_threshold: limits.snapshot_entries.saturating_mul(2),
-        snapshot_policy: SnapshotPolicy::LogsSinceLast(limits.snapshot_entries),
+        snapshot_policy: SnapshotPolicy::Never,
         max_in_snapshot_log_to_keep: limits.log_entries_kept,
         purge_batch_size: 256,
         enable_pre_vote: Some(true),

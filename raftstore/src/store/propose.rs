@@ -90,7 +90,8 @@ impl RaftStore {
     /// Proposes a command and returns its outcome when it is committed and this node has applied it.
     ///
     /// Works on every node: it is forwarded to the leader, and survives changes of the leader as long as the time lasts. It is applied
-    /// at most once. A persistent command is on the disks of a majority before its outcome is known, any other in their page caches.
+    /// at most once. A persistent command is on the disks of a majority before its outcome is known, any other in their page caches. An
+    /// empty command is not shown to the machine.
     pub async fn propose(&self, command: Vec<u8>, class: Class, timeout: Duration) -> Result<Applied, ProposeError> {
         let max = self.core.config.limits.command_bytes_max;
         if command.len() > max {
@@ -106,6 +107,15 @@ impl RaftStore {
         let proposed = self.core.propose(command, deadline).await;
         self.core.reach(Point::ProposeBeforeReturn).await;
         proposed
+    }
+
+    /// Waits until everything that this node had applied before the call is on the disks of a majority.
+    ///
+    /// # Errors
+    /// As [`RaftStore::propose`]; it is not known then what is stable.
+    pub async fn make_stable(&self, timeout: Duration) -> Result<(), ProposeError> {
+        // The log is stable up to a persistent entry, and this one comes after all that were applied. No machine sees it.
+        self.propose(Vec::new(), Class::Persistent, timeout).await.map(drop)
     }
 
     /// Makes local reads linearizable: when it returns, this node has applied everything that was committed before the call.

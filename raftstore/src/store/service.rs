@@ -15,7 +15,7 @@ use crate::faults::{Passed, Point};
 use crate::storage::snapshot::Incoming;
 use crate::transport::server::Service;
 use crate::types::{SnapshotMeta, Vote};
-use crate::wire::{AskToJoin, MembershipChange, OpeningReply, Request, Response};
+use crate::wire::{AskToJoin, MembershipChange, OpeningReply, Proposed, Request, Response};
 
 /// Snapshots that are received at once; an older one of the same peer is given up first.
 const INCOMING_MAX: usize = 4;
@@ -70,9 +70,20 @@ impl Core {
                 if command.data.0.len() > max {
                     return Response::Refused(format!("a command may have {max} bytes here"));
                 }
-                Response::Proposed(self.submit(leader, command).await)
+                let proposed = self.submit(leader, command).await;
+                if let Proposed::Committed { index } = proposed {
+                    // It answers when it has applied it itself.
+                    self.urged.urge(index);
+                }
+                Response::Proposed(proposed)
             }
-            Request::ReadIndex => self.read_index().await.map_or(Response::NotLeader, Response::Index),
+            Request::ReadIndex => match self.read_index().await {
+                Some(index) => {
+                    self.urged.urge(index);
+                    Response::Index(index)
+                }
+                None => Response::NotLeader,
+            },
             Request::WaitApplied { index, timeout } => {
                 let deadline = tokio::time::Instant::now() + timeout.min(Duration::from_secs(3600));
                 self.wait_applied(index, deadline).await.map_or_else(|err| refused(&err), |()| Response::Done)

@@ -7,6 +7,7 @@ pub(crate) mod framing;
 pub(crate) mod gate;
 pub(crate) mod join;
 pub(crate) mod network;
+pub(crate) mod news;
 pub(crate) mod peers;
 pub(crate) mod server;
 pub(crate) mod tls;

@@ -19,6 +19,7 @@ use openraft::raft::{
 };
 use parking_lot::Mutex;
 
+use super::news::{self, Urged};
 use super::peers::{Lane, Peers};
 use crate::environment::{DiskFile, Environment, OpenFile};
 use crate::error::CallError;
@@ -68,6 +69,7 @@ pub(crate) struct Network {
     pub(crate) own_id: u64,
     pub(crate) peers: Arc<Peers>,
     pub(crate) dead_leader: Arc<DeadLeader>,
+    pub(crate) urged: Arc<Urged>,
     pub(crate) snapshot_ids: Arc<AtomicU64>,
     pub(crate) environment: Environment,
 }
@@ -210,6 +212,7 @@ impl RaftNetworkV2<TypeConfig> for PeerNetwork {
         S: Stream<Item = AppendEntriesRequest<TypeConfig>> + Send + Unpin + 'static,
     {
         let peer = self.clone();
+        let input = news::hold_back(input, self.network.urged.clone());
         let appended = input.then(move |rpc| peer.clone().append(rpc)).buffered(APPENDS_UNDER_WAY_MAX);
         // What follows a failure, a conflict or a part was sent in vain: the stream ends there.
         let ends = stream::unfold(Some(Box::pin(appended)), |appended| async move {

@@ -115,7 +115,8 @@ fn install_metrics() -> Result<PrometheusHandle, Failure> {
     PrometheusBuilder::new().install_recorder().map_err(|e| Failure::new(CONFIG, format!("metrics cannot be recorded: {e}")))
 }
 
-fn security(config: &Config, store: &Store) -> Arc<NtlmSecurity> {
+/// Who checks the security of RPC binds: the users of the records.
+pub(crate) fn security(config: &Config, store: &Store) -> Arc<NtlmSecurity> {
     let net_name = store.with_state(|state| state.cluster().map(|c| c.net_name.clone())).unwrap_or_else(|| config.name.clone());
     let names = ServerNames {
         nb_computer: net_name.to_uppercase(),

@@ -92,6 +92,7 @@ async fn serve_life(
     };
     let records = LifeStore::new(store.clone(), incarnation);
     let server = Server::new(options, server_guid, records, Arc::new(SystemClock), Arc::new(open_backend));
+    server.secure_pipes(crate::daemon::security(config, store));
     *current.write() = Some(Arc::clone(&server));
     tracing::info!(incarnation = incarnation.0, "serving SMB");
     let tasks = TaskTracker::new();

@@ -50,6 +50,8 @@ pub(crate) fn association<'a>(ctx: &RequestContext, pipe: &'a Pipe) -> &'a PipeA
             identity,
             peer: Some(ctx.connection.peer),
             local: Some(ctx.connection.local),
+            security: ctx.server.pipe_security.get().cloned(),
+            groups: Arc::clone(&ctx.server.pipe_groups),
             ..PipeConfig::new(&pipe.name, InterfaceSet::new().with(service))
         })
     })

@@ -4,11 +4,12 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
 };
 
+use dcerpc_rs::{AssociationGroups, SecurityProvider};
 use parking_lot::{Mutex, RwLock};
 use persistence_model::{Command, OpenId, Outcome, SessionId, ShareId};
 use smb_auth::{AcceptorConfig, ServerNames};
@@ -65,6 +66,10 @@ pub struct Server {
     pub(crate) acceptor: Arc<AcceptorConfig>,
     /// CREATEs with a CreateGuid that are not answered yet: a replay must not overtake its elder.
     pub(crate) creates_under_way: Mutex<BTreeSet<(ClientGuid, CreateGuid)>>,
+    /// Who checks RPC binds that bring their own security; set by whoever knows the accounts.
+    pub(crate) pipe_security: OnceLock<Arc<dyn SecurityProvider>>,
+    /// The association groups of all pipes of this node.
+    pub(crate) pipe_groups: Arc<AssociationGroups>,
     next_connection: AtomicU64,
     next_session: AtomicU64,
     next_pipe: AtomicU64,
@@ -107,10 +112,19 @@ impl Server {
             shares: Mutex::new(BTreeMap::new()),
             ipc: Arc::new(ipc),
             creates_under_way: Mutex::new(BTreeSet::new()),
+            pipe_security: OnceLock::new(),
+            pipe_groups: AssociationGroups::new(),
             next_connection: AtomicU64::new(1),
             next_session: AtomicU64::new(1),
             next_pipe: AtomicU64::new(PIPE_ID_FIRST),
         })
+    }
+
+    /// Lets RPC binds on pipes authenticate by themselves, beside the session that opened the pipe. Counts once; without it they are refused.
+    // MS-RPCE 3.3.1.5.2
+    pub fn secure_pipes(&self, security: Arc<dyn SecurityProvider>) {
+        // Set before: the first one stays.
+        let _ = self.pipe_security.set(security);
     }
 
     /// Proposes a command, giving up after the configured time: the client is told to try again.

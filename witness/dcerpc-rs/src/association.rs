@@ -9,6 +9,7 @@ use std::sync::{Arc, Weak};
 use parking_lot::Mutex;
 use uuid::Uuid;
 
+use crate::budget::Budget;
 use crate::fault::Fault;
 
 /// A context handle as it travels.
@@ -81,6 +82,11 @@ impl Association {
         self.state.lock().handles.contains_key(&handle.uuid)
     }
 
+    /// How many handles are open.
+    pub fn handles(&self) -> usize {
+        self.state.lock().handles.len()
+    }
+
     /// Closes a handle without running it down; false if it is not one of this group.
     pub fn close_handle(&self, handle: &ContextHandle) -> bool {
         let rundown = self.state.lock().handles.remove(&handle.uuid);
@@ -88,10 +94,11 @@ impl Association {
     }
 }
 
-/// All association groups of one server (a listener, or a kind of pipe).
+/// All association groups of one server (a listener, or a kind of pipe), and the memory that its connections share.
 #[derive(Default)]
 pub struct AssociationGroups {
     groups: Mutex<Groups>,
+    pub(crate) stub_bytes: Arc<Budget>,
 }
 
 #[derive(Default)]

@@ -7,16 +7,32 @@ use std::time::Duration;
 pub struct Limits {
     /// Connections that one listener holds at the same time.
     pub connections_max: usize,
+    /// Connections of one client address; more are closed as soon as they are accepted.
+    pub connections_per_peer_max: usize,
     /// Connections that have not finished their bind; beyond it the oldest such connection is dropped.
     pub half_open_max: usize,
     /// How long a connection may take until its bind (with its security legs) is complete.
     pub bind_timeout: Duration,
+    /// How long a connection may stay silent on which nobody has authenticated, no call waits and no context handle is
+    /// open: such connections are worth nothing to their client and would fill the server up.
+    pub idle_timeout: Duration,
+    /// How long a request may take from its first fragment to its last.
+    pub request_timeout: Duration,
+    /// How long calls may take to end when the server shuts down, and again how long their answers may take to go out.
+    pub shutdown_timeout: Duration,
     /// How long a peer may refuse to take bytes that are waiting for it.
     pub write_timeout: Duration,
     /// Calls of one connection that may be unanswered at the same time.
     pub calls_max: usize,
     /// Bytes of one request's stub after reassembly.
     pub stub_bytes_max: usize,
+    /// Fragments of one request, so that empty ones have an end too.
+    pub fragments_max: usize,
+    /// Bytes of the stubs of all requests of a server that are being received or executed. Callers that have not
+    /// authenticated get half of it.
+    pub stub_bytes_total_max: usize,
+    /// Security contexts of one connection.
+    pub security_contexts_max: usize,
     /// Presentation contexts of one connection.
     pub contexts_max: usize,
     /// Context handles of one association group.
@@ -40,11 +56,18 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections_max: 16_384,
+            connections_per_peer_max: 4_096,
             half_open_max: 1_024,
             bind_timeout: Duration::from_secs(30),
+            idle_timeout: Duration::from_secs(300),
+            request_timeout: Duration::from_secs(30),
+            shutdown_timeout: Duration::from_secs(1),
             write_timeout: Duration::from_secs(60),
             calls_max: 64,
             stub_bytes_max: 4 << 20,
+            fragments_max: 16_384,
+            stub_bytes_total_max: 256 << 20,
+            security_contexts_max: 16,
             contexts_max: 64,
             context_handles_max: 1_024,
             association_groups_max: 32_768,

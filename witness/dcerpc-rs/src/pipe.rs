@@ -8,15 +8,14 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
 
 use crate::association::AssociationGroups;
-use crate::connection::{Action, Connection, ConnectionConfig};
+use crate::connection::{Action, Connection, ConnectionConfig, run};
 use crate::interface::InterfaceSet;
+use crate::interruption::{Interrupter, Interruption};
 use crate::limits::Limits;
 use crate::pdu::frame_length;
 use crate::security::{Identity, SecurityProvider};
-use crate::server::run_call;
 
 /// What a pipe is made with.
 #[derive(Clone)]
@@ -73,7 +72,7 @@ struct State {
     connection: Connection,
     output: VecDeque<Vec<u8>>,
     output_bytes: usize,
-    tokens: BTreeMap<u32, CancellationToken>,
+    interrupters: BTreeMap<u32, Interrupter>,
     tasks: JoinSet<()>,
     closed: bool,
 }
@@ -101,8 +100,14 @@ impl PipeAssociation {
             local: config.local,
             transport_identity: config.identity,
         });
-        let state =
-            State { connection, output: VecDeque::new(), output_bytes: 0, tokens: BTreeMap::new(), tasks: JoinSet::new(), closed: false };
+        let state = State {
+            connection,
+            output: VecDeque::new(),
+            output_bytes: 0,
+            interrupters: BTreeMap::new(),
+            tasks: JoinSet::new(),
+            closed: false,
+        };
         Self { shared: Arc::new(Shared { state: Mutex::new(state), readable: Notify::new() }) }
     }
 
@@ -188,16 +193,16 @@ impl PipeAssociation {
         match action {
             Action::Send(bytes) => state.push(bytes),
             Action::Call(call) => {
-                let token = CancellationToken::new();
-                state.tokens.insert(call.call_id, token.clone());
+                let (interrupter, watch) = Interrupter::new();
+                state.interrupters.insert(call.call_id, interrupter);
                 let config = state.connection.config().clone();
                 let shared = Arc::downgrade(&self.shared);
                 state.tasks.spawn(async move {
-                    let (call_id, result) = run_call(call, config, token).await;
+                    let (call_id, result) = run(call, config, watch).await;
                     let Some(shared) = shared.upgrade() else { return };
                     {
                         let mut state = shared.state.lock();
-                        state.tokens.remove(&call_id);
+                        state.interrupters.remove(&call_id);
                         let bytes = state.connection.respond(call_id, result);
                         state.push(bytes);
                     }
@@ -205,13 +210,13 @@ impl PipeAssociation {
                 });
             }
             Action::Cancel(call_id) => {
-                if let Some(token) = state.tokens.get(&call_id) {
-                    token.cancel();
+                if let Some(interrupter) = state.interrupters.get(&call_id) {
+                    interrupter.interrupt(Interruption::Cancelled);
                 }
             }
             Action::Orphan(call_id) => {
-                if let Some(token) = state.tokens.remove(&call_id) {
-                    token.cancel();
+                if let Some(interrupter) = state.interrupters.remove(&call_id) {
+                    interrupter.interrupt(Interruption::Orphaned);
                 }
             }
             Action::Disconnect(because) => {

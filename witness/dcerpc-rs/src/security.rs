@@ -13,7 +13,7 @@ pub enum AuthLevel {
     None = 1,
     /// The identity is proved when the connection is made; calls are not protected.
     Connect = 2,
-    /// As integrity here: the packet itself is signed. Level 3 (call) is raised to it.
+    /// As integrity here: the packet itself is signed. Level 3 (call) is raised to it by clients and never travels.
     Packet = 4,
     /// Calls are signed.
     Integrity = 5,
@@ -27,7 +27,7 @@ impl AuthLevel {
         Some(match value {
             1 => Self::None,
             2 => Self::Connect,
-            3 | 4 => Self::Packet,
+            4 => Self::Packet,
             5 => Self::Integrity,
             6 => Self::Privacy,
             _ => return None,
@@ -85,6 +85,11 @@ pub trait SecurityContext: Send {
     /// Length of every signature.
     fn signature_bytes(&self) -> usize;
 
+    /// True if signatures cover the headers whatever the two sides negotiated, as those of NTLM do.
+    fn always_signs_headers(&self) -> bool {
+        false
+    }
+
     /// Signs a message.
     fn sign(&mut self, message: &[u8]) -> Result<Vec<u8>, SecurityError>;
 
@@ -128,6 +133,12 @@ impl Protection {
         self.level >= AuthLevel::Packet
     }
 
+    /// True if signatures cover the whole PDU and not only its stub.
+    // windows: for NTLM they do so without negotiation.
+    fn signs_headers(&self) -> bool {
+        self.header_signing || self.context.always_signs_headers()
+    }
+
     /// Bytes that a protected PDU carries behind its (padded) stub.
     pub(crate) fn overhead(&self) -> usize {
         if self.protects() { TRAILER_BYTES + self.context.signature_bytes() } else { 0 }
@@ -147,7 +158,7 @@ impl Protection {
         let mut pdu = encode_unsigned(packet_type, flags, call_id, body, stub_offset, self.trailer(), token_bytes)
             .map_err(|DecodeError(because)| SecurityError(because.into()))?;
         let trailer_offset = pdu.len() - TRAILER_BYTES;
-        let (start, end) = if self.header_signing { (0, pdu.len()) } else { (stub_offset, trailer_offset) };
+        let (start, end) = if self.signs_headers() { (0, pdu.len()) } else { (stub_offset, trailer_offset) };
         let message = &mut pdu[start..end];
         let token = match self.level {
             AuthLevel::Privacy => self.context.seal(message, stub_offset - start..trailer_offset - start)?,
@@ -162,15 +173,21 @@ impl Protection {
 
     /// Checks (and decrypts in place) one PDU that came in.
     pub(crate) fn unprotect(&mut self, frame: &mut Frame) -> Result<(), Fault> {
-        let Some(trailer) = frame.auth else {
-            return if self.protects() { Err(Fault::ACCESS_DENIED) } else { Ok(()) };
-        };
-        if !self.matches(&trailer) {
-            return Err(Fault::ACCESS_DENIED);
+        match frame.auth {
+            None if self.protects() => Err(Fault::ACCESS_DENIED),
+            Some(trailer) if !self.matches(&trailer) => Err(Fault::ACCESS_DENIED),
+            None | Some(_) => self.unprotect_next(frame),
         }
+    }
+
+    /// As [`Self::unprotect`] for a fragment behind the first one: what its trailer says of itself is not looked at, it
+    /// belongs to the security context of the first.
+    // windows: the servers of every version do so.
+    pub(crate) fn unprotect_next(&mut self, frame: &mut Frame) -> Result<(), Fault> {
         if !self.protects() {
             return Ok(());
         }
+        let Some(trailer) = frame.auth else { return Err(Fault::PROTOCOL_ERROR) };
         let trailer_offset = frame.trailer_offset();
         let stub_offset = match frame.header.packet_type {
             PacketType::CoCancel | PacketType::Orphaned => crate::pdu::HEADER_BYTES,
@@ -179,8 +196,9 @@ impl Protection {
         if stub_offset + usize::from(trailer.pad_length) > trailer_offset {
             return Err(Fault::PROTOCOL_ERROR);
         }
+        let signs_headers = self.signs_headers();
         let (pdu, token) = frame.bytes.split_at_mut(trailer_offset + TRAILER_BYTES);
-        let (start, end) = if self.header_signing { (0, pdu.len()) } else { (stub_offset, trailer_offset) };
+        let (start, end) = if signs_headers { (0, pdu.len()) } else { (stub_offset, trailer_offset) };
         let message = &mut pdu[start..end];
         let checked = match self.level {
             AuthLevel::Privacy => self.context.unseal(message, stub_offset - start..trailer_offset - start, token),

@@ -17,7 +17,7 @@ pub struct SyntaxId {
 
 /// The transfer syntax that every peer speaks.
 pub const NDR20: SyntaxId = SyntaxId::new(uuid!("8a885d04-1ceb-11c9-9fe8-08002b104860"), 2, 0);
-/// The 64-bit transfer syntax; offered by Windows, refused here.
+/// The 64-bit transfer syntax, which 64-bit Windows offers besides.
 pub const NDR64: SyntaxId = SyntaxId::new(uuid!("71710533-beba-4937-8319-b5dbef9ccc36"), 1, 0);
 /// No syntax: what a refused presentation context carries.
 pub const NO_SYNTAX: SyntaxId = SyntaxId::new(Uuid::nil(), 0, 0);
@@ -71,6 +71,43 @@ impl SyntaxId {
     /// True if a server of `self` may serve a client that asks for `wanted`.
     pub fn serves(&self, wanted: &Self) -> bool {
         self.uuid == wanted.uuid && self.major == wanted.major && wanted.minor <= self.minor
+    }
+}
+
+/// A transfer syntax that the runtime speaks: how values become bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum TransferSyntax {
+    /// NDR 2.0: pointers and counts have 32 bits.
+    #[default]
+    Ndr20,
+    /// NDR64: pointers and counts have 64 bits, structures are padded at their end.
+    Ndr64,
+}
+
+impl TransferSyntax {
+    /// Both, the older first.
+    pub const ALL: [Self; 2] = [Self::Ndr20, Self::Ndr64];
+
+    /// How it is named on the wire.
+    pub const fn id(self) -> SyntaxId {
+        match self {
+            Self::Ndr20 => NDR20,
+            Self::Ndr64 => NDR64,
+        }
+    }
+
+    /// The one of this name, if we speak it.
+    pub fn from_id(id: &SyntaxId) -> Option<Self> {
+        Self::ALL.into_iter().find(|syntax| syntax.id() == *id)
+    }
+
+    /// Size and alignment of a pointer's referent, of a count and of an offset.
+    // MS-RPCE 2.2.5
+    pub const fn pointer_bytes(self) -> usize {
+        match self {
+            Self::Ndr20 => 4,
+            Self::Ndr64 => 8,
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use dcerpc_rs::pipe::PipeConfig;
 use dcerpc_rs::syntax::NDR20;
 use dcerpc_rs::{
     CallContext, CallFuture, Client, ClientError, EndpointMap, Fault, Identity, Interface, InterfaceSet, Limits, PipeAssociation, SyntaxId,
-    Uuid, serve,
+    TransferSyntax, Uuid, serve,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -64,7 +64,7 @@ impl Interface for Echo {
                         ran_down.notify_one();
                     };
                     let handle = context.association.open_handle(rundown)?;
-                    let mut out = NdrWriter::new();
+                    let mut out = NdrWriter::new(context.transfer);
                     out.context_handle(handle);
                     Ok(out.finish())
                 }
@@ -196,7 +196,7 @@ async fn a_pipe_takes_bytes_and_gives_messages() {
     assert_eq!(ack.header.packet_type, PacketType::BindAck);
     assert!(ack.bytes.windows(13).any(|window| window == b"\\PIPE\\srvsvc\0"));
 
-    let mut stub = NdrWriter::new();
+    let mut stub = NdrWriter::new(TransferSyntax::Ndr20);
     stub.unique_wide_string(Some("\\\\fs1"));
     stub.wide_string("SHARE");
     stub.u32(1);

@@ -68,8 +68,8 @@ fn service() -> (Arc<View>, Arc<WitnessService>) {
     (view, service)
 }
 
-fn request(client: &str, address: IpAddr, keep_alive_s: u32) -> RegisterRequest {
-    RegisterRequest {
+fn request(client: &str, address: IpAddr, keep_alive_s: u32) -> RegisterExRequest {
+    RegisterExRequest {
         version: VERSION_2,
         net_name: Some("FILES".into()),
         share_name: Some("data".into()),
@@ -174,7 +174,7 @@ impl Client {
         let keep_alive_s = u32::try_from(self.rng.below(20)).unwrap();
         let mut request = request(CLIENTS[self.number], address, keep_alive_s);
         if is_first_version {
-            request = RegisterRequest { version: VERSION_1, share_name: None, flags: 0, ..request };
+            request = RegisterExRequest { version: VERSION_1, share_name: None, flags: 0, ..request };
         }
         let (is_down, drains) = {
             let cluster = self.view.0.lock();
@@ -584,11 +584,11 @@ async fn an_operator_can_tell_what_is_known_and_end_registrations() {
 async fn names_are_compared_short_and_full_without_case() {
     let (_view, service) = service();
     for (number, name) in (1..).zip(["files", "FILES", "Files.Example.COM", "ALIAS"]) {
-        let request = RegisterRequest { net_name: Some(name.into()), ..request("Alpha", A, 5) };
+        let request = RegisterExRequest { net_name: Some(name.into()), ..request("Alpha", A, 5) };
         assert_eq!(service.register(Uuid::from_u128(number), request, true), Ok(()), "{name}");
     }
     for name in ["files.example.org", "files.example", "file", "alias.example.com", ""] {
-        let request = RegisterRequest { net_name: Some(name.into()), ..request("Alpha", A, 5) };
+        let request = RegisterExRequest { net_name: Some(name.into()), ..request("Alpha", A, 5) };
         assert_eq!(service.register(Uuid::from_u128(99), request, true), Err(Status::INVALID_PARAMETER), "{name}");
     }
 }

@@ -16,6 +16,7 @@ use std::fmt::Debug;
 use std::io;
 use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use openraft::storage::{IOFlushed, RaftLogStorage};
@@ -52,6 +53,8 @@ struct Inner {
     memory: Mutex<Memory>,
     segments: Arc<Mutex<Segments>>,
     syncer: Syncer,
+    /// Bytes of all entries since the directory's oldest one.
+    appended: AtomicU64,
 }
 
 /// What is known without reading.
@@ -88,11 +91,13 @@ impl LogStore {
         };
         let start = |err: io::Error| database.start_error("the log", &err);
         let fresh = database.last_run().end.is_none();
+        let appended = AtomicU64::new(bytes_of(contents.entries.iter()));
         let checkpoint = memory.checkpoint().map_err(start)?;
         let segments = database.open_segments(&contents, fresh, &checkpoint).map_err(start)?;
         let segments = Arc::new(Mutex::new(segments));
         let (syncer, ended) = Syncer::start(segments.clone(), database.environment().simulated)?;
-        let log = Self { inner: Arc::new(Inner { database: database.clone(), clock, memory: Mutex::new(memory), segments, syncer }) };
+        let memory = Mutex::new(memory);
+        let log = Self { inner: Arc::new(Inner { database: database.clone(), clock, memory, segments, syncer, appended }) };
         log.fill_tail().map_err(start)?;
         Ok((log, ended))
     }
@@ -145,6 +150,16 @@ impl LogStore {
     pub(crate) fn is_dirty(&self) -> bool {
         let segments = self.inner.segments.lock();
         segments.stable() < segments.end()
+    }
+
+    /// Bytes of all entries that were appended, with those that a start found. Never less than before.
+    pub(crate) fn appended(&self) -> u64 {
+        self.inner.appended.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of the entries behind an index. Looks at each of them.
+    pub(crate) fn bytes_behind(&self, index: u64) -> u64 {
+        bytes_of(self.inner.memory.lock().places.iter().filter(|place| place.log_id.index > index))
     }
 
     /// Makes everything stable and says where the log ends. For the last moment before a clean stop.
@@ -238,6 +253,10 @@ impl LogStore {
 const QUICK_FLUSH: Duration = Duration::from_millis(1);
 /// Entries read from disk with one call.
 const READ_ENTRIES_MAX: usize = 256;
+
+fn bytes_of<'a>(places: impl Iterator<Item = &'a EntryPlace>) -> u64 {
+    places.map(|place| u64::from(place.bytes)).sum()
+}
 
 fn encoded<T: serde::Serialize>(kind: codec::Kind, value: &T) -> io::Result<Vec<u8>> {
     codec::encode(kind, value).map_err(io::Error::other)
@@ -370,6 +389,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
                 };
                 segments.note_entry(log_id.index);
                 let bytes = u32::try_from(head.len() + envelope.len()).map_err(io::Error::other)?;
+                inner.appended.fetch_add(u64::from(bytes), Ordering::Relaxed);
                 stable |= must_be_stable(&entry);
                 led_here |= log_id.leader_id.node_id == inner.database.node_id();
                 inner.clock.observe(time_ms);

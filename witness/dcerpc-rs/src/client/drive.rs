@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use bytes::{Buf, BytesMut};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{mpsc, oneshot};
 
+use super::alter::{Altering, Next};
 use super::handshake::Bound;
-use super::{ClientError, Command, RESPONSE_BYTES_MAX};
+use super::{ClientError, Command, RESPONSE_BYTES_MAX, Target};
 use crate::fault::Fault;
 use crate::pdu::{FaultBody, Frame, HEADER_BYTES, PacketType, Request, Response, encode, flags, frame_length};
 
@@ -17,18 +17,24 @@ const REQUEST_STUB_OFFSET: usize = 24;
 struct Waiting {
     answer: oneshot::Sender<Result<Vec<u8>, ClientError>>,
     stub: Vec<u8>,
+    /// The security context that the request went with.
+    security: Option<u32>,
 }
 
 struct Driver {
     bound: Bound,
     waiting: BTreeMap<u32, Waiting>,
+    altering: BTreeMap<u32, Altering>,
     output: BytesMut,
     input: BytesMut,
 }
 
-pub(super) async fn connection(mut stream: TcpStream, bound: Bound, mut commands: mpsc::UnboundedReceiver<Command>) {
-    let mut driver = Driver { bound, waiting: BTreeMap::new(), output: BytesMut::new(), input: BytesMut::new() };
-    let (mut reader, mut writer) = stream.split();
+pub(super) async fn connection<T>(stream: T, bound: Bound, mut commands: mpsc::UnboundedReceiver<Command>)
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send,
+{
+    let mut driver = Driver { bound, waiting: BTreeMap::new(), altering: BTreeMap::new(), output: BytesMut::new(), input: BytesMut::new() };
+    let (mut reader, mut writer) = tokio::io::split(stream);
     loop {
         tokio::select! {
             written = writer.write(&driver.output), if !driver.output.is_empty() => match written {
@@ -53,9 +59,16 @@ pub(super) async fn connection(mut stream: TcpStream, bound: Bound, mut commands
 impl Driver {
     fn command(&mut self, command: Command) -> Result<(), ()> {
         match command {
-            Command::Call { call_id, opnum, stub, answer } => {
-                self.request(call_id, opnum, &stub)?;
-                self.waiting.insert(call_id, Waiting { answer, stub: Vec::new() });
+            Command::Call { call_id, target, opnum, stub, answer } => {
+                self.request(call_id, target, opnum, &stub)?;
+                self.waiting.insert(call_id, Waiting { answer, stub: Vec::new(), security: target.security });
+            }
+            Command::Alter(order) => {
+                let security_id = self.bound.protection.keys().next_back().map_or(1, |last| last + 1);
+                if let Some((altering, call_id, pdu)) = Altering::start(order, security_id, self.bound.header_signing) {
+                    self.altering.insert(call_id, altering);
+                    self.output.extend_from_slice(&pdu);
+                }
             }
             Command::Cancel { call_id } if self.waiting.contains_key(&call_id) => self.abandon(PacketType::CoCancel, call_id)?,
             Command::Orphan { call_id } if self.waiting.remove(&call_id).is_some() => {
@@ -72,8 +85,9 @@ impl Driver {
         Ok(())
     }
 
-    fn request(&mut self, call_id: u32, opnum: u16, stub: &[u8]) -> Result<(), ()> {
-        let mut protection = self.bound.protection.as_mut().filter(|protection| protection.protects());
+    fn request(&mut self, call_id: u32, target: Target, opnum: u16, stub: &[u8]) -> Result<(), ()> {
+        let protection = target.security.and_then(|id| self.bound.protection.get_mut(&id));
+        let mut protection = protection.filter(|protection| protection.protects());
         let overhead = protection.as_ref().map_or(0, |protection| protection.overhead());
         let room = self.bound.fragment_bytes.saturating_sub(REQUEST_STUB_OFFSET + overhead) / 16 * 16;
         let mut rest = stub;
@@ -84,7 +98,7 @@ impl Driver {
                 pfc_flags |= flags::LAST;
             }
             let alloc_hint = u32::try_from(rest.len()).map_err(|_| ())?;
-            let body = Request { alloc_hint, context_id: 0, opnum, object: None, stub: chunk }.encode();
+            let body = Request { alloc_hint, context_id: target.context_id, opnum, object: None, stub: chunk }.encode();
             let pdu = match &mut protection {
                 None => encode(PacketType::Request, pfc_flags, call_id, &body, None).map_err(|_| ())?,
                 Some(protection) => {
@@ -131,6 +145,11 @@ impl Driver {
                 }
                 Ok(())
             }
+            PacketType::AlterContextResponse | PacketType::Fault if self.altering.contains_key(&call_id) => {
+                let altering = self.altering.remove(&call_id).expect("found above");
+                self.altered(altering.answered(&frame));
+                Ok(())
+            }
             PacketType::Fault => {
                 // Servers send faults unsigned too; a signed one takes a sequence number.
                 if frame.auth.is_some() {
@@ -147,8 +166,27 @@ impl Driver {
         }
     }
 
+    fn altered(&mut self, next: Next) {
+        match next {
+            Next::Ask(altering, call_id, pdu) => {
+                self.altering.insert(call_id, altering);
+                self.output.extend_from_slice(&pdu);
+            }
+            Next::Finished(protection, last) => {
+                self.bound.protection.extend(protection.map(|protection| (protection.context_id, protection)));
+                self.output.extend_from_slice(&last.unwrap_or_default());
+            }
+        }
+    }
+
+    /// An answer must come as its call went: with the trailer of its security context, or without one.
     fn unprotect(&mut self, frame: &mut Frame) -> Result<(), &'static str> {
-        let Some(protection) = &mut self.bound.protection else { return Ok(()) };
+        let id = match self.waiting.get(&frame.header.call_id) {
+            Some(waiting) => waiting.security,
+            // Nobody waits for it any more, but it has taken a sequence number.
+            None => frame.auth.map(|trailer| trailer.context_id),
+        };
+        let Some(protection) = id.and_then(|id| self.bound.protection.get_mut(&id)) else { return Ok(()) };
         protection.unprotect(frame).map_err(|fault| match fault {
             Fault::SECURITY_PACKAGE => "signature of an answer does not verify",
             _ => "answer is not protected as agreed",

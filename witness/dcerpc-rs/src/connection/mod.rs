@@ -1,9 +1,11 @@
 //! The server's side of one connection as a sans-io state machine: bytes in, [`Action`]s out. It decides about binds,
 //! security legs, reassembly and faults. It runs no call, owns no socket and reads no clock.
 
+mod contexts;
 mod negotiate;
 mod request;
 mod respond;
+mod run;
 mod verification;
 
 use std::collections::BTreeMap;
@@ -14,11 +16,15 @@ use bytes::BytesMut;
 use uuid::Uuid;
 
 use crate::association::{Association, AssociationGroups, Membership};
+use crate::budget::Reservation;
 use crate::fault::Fault;
 use crate::interface::{Interface, InterfaceSet};
 use crate::limits::{FRAGMENT_BYTES_MIN, Limits};
-use crate::pdu::{Frame, FrameError, HEADER_BYTES, PacketType, frame_length};
+use crate::pdu::{Frame, FrameError, HEADER_BYTES, PacketType, encode, flags, frame_length};
 use crate::security::{AuthLevel, Identity, Protection, SecurityProvider};
+use crate::syntax::TransferSyntax;
+
+pub use run::{CallResult, run};
 
 /// What a connection is made with.
 #[derive(Clone)]
@@ -49,6 +55,8 @@ pub struct IncomingCall {
     pub interface: Arc<dyn Interface>,
     /// Which operation.
     pub opnum: u16,
+    /// In which syntax its stub is, and its answer's.
+    pub transfer: TransferSyntax,
     /// The stub, decrypted, whole.
     pub stub: Vec<u8>,
     /// The object it names.
@@ -59,13 +67,15 @@ pub struct IncomingCall {
     pub identity: Option<Arc<Identity>>,
     /// The association group.
     pub association: Arc<Association>,
+    /// Its part of the server's memory, as long as it is under way.
+    pub(crate) reservation: Reservation,
 }
 
 /// What the driver has to do, in order.
 pub enum Action {
     /// Send these bytes.
     Send(Vec<u8>),
-    /// Execute this call and answer through [`Connection::respond`].
+    /// Execute this call (with [`run`]) and answer through [`Connection::respond`].
     Call(IncomingCall),
     /// The client wants this call cancelled: answer it with [`Fault::CANCELLED`] unless it is finished already.
     Cancel(u32),
@@ -86,18 +96,37 @@ struct Security {
     state: SecurityState,
 }
 
+/// An interface that was bound, and how its stubs travel.
+struct Presentation {
+    interface: Arc<dyn Interface>,
+    transfer: TransferSyntax,
+}
+
+/// What an unanswered call's answer is made with.
+struct Unanswered {
+    context_id: u16,
+    /// The security context that its request came with.
+    security: Option<u32>,
+}
+
 /// The server's side of one connection.
 pub struct Connection {
     config: ConnectionConfig,
     input: BytesMut,
     membership: Option<Membership>,
-    contexts: BTreeMap<u16, Arc<dyn Interface>>,
-    security: Option<Security>,
+    contexts: BTreeMap<u16, Presentation>,
+    /// By the number that their trailers carry.
+    security: BTreeMap<u32, Security>,
+    /// The one of the bind: what PDUs without a trailer are judged by.
+    security_default: Option<u32>,
     header_signing: bool,
     concurrent: bool,
+    /// What we send at most; we take what the limits allow.
     fragment_bytes_max: usize,
     partial: Option<request::Partial>,
-    active: BTreeMap<u32, u16>,
+    /// A call that was refused before its last fragment: its rest is dropped.
+    discarded: Option<u32>,
+    active: BTreeMap<u32, Unanswered>,
     closed: bool,
 }
 
@@ -110,11 +139,13 @@ impl Connection {
             input: BytesMut::new(),
             membership: None,
             contexts: BTreeMap::new(),
-            security: None,
+            security: BTreeMap::new(),
+            security_default: None,
             header_signing: false,
             concurrent: false,
             fragment_bytes_max,
             partial: None,
+            discarded: None,
             active: BTreeMap::new(),
             closed: false,
         }
@@ -127,8 +158,38 @@ impl Connection {
 
     /// True once bound and, if it authenticates, authenticated.
     pub fn is_established(&self) -> bool {
-        let negotiating = self.security.as_ref().is_some_and(|security| matches!(security.state, SecurityState::Negotiating));
+        let default = self.security_default.and_then(|id| self.security.get(&id));
+        let negotiating = default.is_some_and(|security| matches!(security.state, SecurityState::Negotiating));
         self.membership.is_some() && !negotiating
+    }
+
+    /// True if nothing would be lost with this connection: nobody has authenticated on it, no call is unanswered, and its
+    /// association has no handle.
+    pub fn is_idle(&self) -> bool {
+        let authenticated = self.security.values().any(|security| matches!(security.state, SecurityState::Established(_)));
+        let handles = self.membership.as_ref().map_or(0, |membership| membership.association.handles());
+        !authenticated && self.active.is_empty() && handles == 0
+    }
+
+    /// True while a request is there in part. Who reads the clock closes a connection that stays so for too long
+    /// ([`Limits::request_timeout`]).
+    pub fn is_assembling(&self) -> bool {
+        self.partial.is_some()
+    }
+
+    /// The numbers of the calls that are unanswered.
+    pub fn unanswered(&self) -> impl Iterator<Item = u32> {
+        self.active.keys().copied()
+    }
+
+    /// Says the last word of a server that goes away; nothing is received or answered afterwards. Empty if the
+    /// connection is not bound, or closed already.
+    pub fn shutdown(&mut self) -> Vec<u8> {
+        let said = self.membership.is_some() && !self.closed;
+        self.closed = true;
+        self.input.clear();
+        self.partial = None;
+        if said { encode(PacketType::Shutdown, flags::WHOLE, 0, &[], None).expect("a shutdown has 16 bytes") } else { Vec::new() }
     }
 
     /// Takes bytes from the transport, in any portions.
@@ -148,7 +209,7 @@ impl Connection {
                 self.disconnect("frag_length is shorter than the header", &mut actions);
                 break;
             }
-            if length > self.fragment_bytes_max && !self.may_be_long() {
+            if length > usize::from(self.config.limits.fragment_bytes.max(FRAGMENT_BYTES_MIN)) && !self.may_be_long() {
                 let call_id = u32::from_le_bytes(self.input[12..16].try_into().expect("the header is complete"));
                 self.protocol_error(call_id, 0, "fragment is longer than agreed", &mut actions);
                 break;
@@ -190,16 +251,14 @@ impl Connection {
     fn handle_abandon(&mut self, mut frame: Frame, actions: &mut Vec<Action>) {
         // A signed cancel takes a sequence number, so it has to be checked; an unsigned one can do no more than a
         // closed connection can.
-        if let (Some(security), Some(_)) = (&mut self.security, frame.auth)
-            && security.protection.unprotect(&mut frame).is_err()
-        {
-            self.disconnect("signature of a cancel does not verify", actions);
-            return;
+        if let Some(trailer) = frame.auth {
+            let security = self.security.get_mut(&trailer.context_id);
+            if security.is_none_or(|security| security.protection.unprotect(&mut frame).is_err()) {
+                return self.disconnect("signature of a cancel does not verify", actions);
+            }
         }
+        // windows: a request that is still being received is received to its end, and answered.
         let call_id = frame.header.call_id;
-        if self.partial.as_ref().is_some_and(|partial| partial.call_id == call_id) {
-            self.partial = None;
-        }
         if !self.active.contains_key(&call_id) {
             return;
         }
@@ -214,11 +273,10 @@ impl Connection {
     fn refuse_frame(&mut self, error: FrameError, actions: &mut Vec<Action>) {
         tracing::debug!(%error, peer = ?self.config.peer, "PDU refused");
         if self.membership.is_none() {
+            // windows: bytes that make no sense are a version that is not served.
             let reason = match error {
-                FrameError::Version => crate::pdu::NakReason::PROTOCOL_VERSION,
-                FrameError::DataRepresentation | FrameError::PacketType(_) | FrameError::Malformed(_) => {
-                    crate::pdu::NakReason::NOT_SPECIFIED
-                }
+                FrameError::Version | FrameError::Malformed(_) => crate::pdu::NakReason::PROTOCOL_VERSION,
+                FrameError::DataRepresentation | FrameError::PacketType(_) => crate::pdu::NakReason::NOT_SPECIFIED,
             };
             self.bind_nak(0, reason, "the first PDU is malformed", actions);
         } else {
@@ -235,7 +293,12 @@ impl Connection {
 
     /// A fault that says that the peer broke the protocol, then the end.
     fn protocol_error(&mut self, call_id: u32, context_id: u16, because: &'static str, actions: &mut Vec<Action>) {
-        actions.push(Action::Send(respond::fault(call_id, context_id, Fault::PROTOCOL_ERROR, false)));
+        self.fatal(respond::fault(call_id, context_id, Fault::PROTOCOL_ERROR, false), because, actions);
+    }
+
+    /// The last PDU of a connection.
+    fn fatal(&mut self, pdu: Vec<u8>, because: &'static str, actions: &mut Vec<Action>) {
+        actions.push(Action::Send(pdu));
         self.disconnect(because, actions);
     }
 
@@ -244,5 +307,7 @@ impl Connection {
     }
 }
 
+#[cfg(test)]
+mod security_tests;
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,6 @@
 //! Answers: responses in fragments, each protected by itself, and faults.
 
-use super::{Connection, SecurityState};
+use super::{Connection, SecurityState, Unanswered};
 use crate::fault::Fault;
 use crate::pdu::{FaultBody, PacketType, Response, encode, flags};
 
@@ -17,16 +17,16 @@ impl Connection {
     /// The bytes that answer a call; all fragments of one response are contiguous. Empty if nobody waits for it any
     /// more. The bytes must be sent in the order of these calls, because they are numbered.
     pub fn respond(&mut self, call_id: u32, result: Result<Vec<u8>, Fault>) -> Vec<u8> {
-        let Some(context_id) = self.active.remove(&call_id) else { return Vec::new() };
+        let Some(Unanswered { context_id, security }) = self.active.remove(&call_id) else { return Vec::new() };
         if self.closed {
             return Vec::new();
         }
         match result {
-            Ok(stub) => match self.response(call_id, context_id, &stub) {
+            Ok(stub) => match self.response(call_id, context_id, security, &stub) {
                 Ok(bytes) => bytes,
                 Err(status) => fault(call_id, context_id, status, false),
             },
-            Err(status) => fault(call_id, context_id, status, false),
+            Err(status) => fault(call_id, context_id, status, status == Fault::OPNUM_OUT_OF_RANGE),
         }
     }
 
@@ -35,8 +35,8 @@ impl Connection {
         self.active.len()
     }
 
-    fn response(&mut self, call_id: u32, context_id: u16, stub: &[u8]) -> Result<Vec<u8>, Fault> {
-        let mut protection = match &mut self.security {
+    fn response(&mut self, call_id: u32, context_id: u16, security: Option<u32>, stub: &[u8]) -> Result<Vec<u8>, Fault> {
+        let mut protection = match security.and_then(|id| self.security.get_mut(&id)) {
             Some(security) if matches!(security.state, SecurityState::Established(_)) && security.protection.protects() => {
                 Some(&mut security.protection)
             }
@@ -57,7 +57,8 @@ impl Connection {
                 position_flags |= flags::LAST;
             }
             let alloc_hint = u32::try_from(rest.len()).map_err(|_| Fault::OUT_OF_RESOURCES)?;
-            let body = Response { alloc_hint, context_id, stub: chunk }.encode();
+            // windows: only the lower byte comes back, which every client ignores.
+            let body = Response { alloc_hint, context_id: context_id & 0xFF, stub: chunk }.encode();
             let pdu = match &mut protection {
                 None => encode(PacketType::Response, position_flags, call_id, &body, None).map_err(|_| Fault::OUT_OF_RESOURCES)?,
                 Some(protection) => protection

@@ -6,7 +6,7 @@ use uuid::uuid;
 use super::*;
 use crate::interface::{CallContext, CallFuture};
 use crate::pdu::{Bind, BindAck, BindNak, ContextElement, FaultBody, NakReason, Reason, Request, Response, ResultCode, encode, flags};
-use crate::syntax::{NDR20, NDR64, SyntaxId};
+use crate::syntax::{NDR20, NDR64, SyntaxId, TransferSyntax};
 
 const ECHO: SyntaxId = SyntaxId::new(uuid!("11111111-2222-3333-4444-555555555555"), 1, 1);
 
@@ -97,7 +97,7 @@ fn every_context_gets_its_result() {
         [
             (ResultCode::Acceptance, Reason::NONE),
             (ResultCode::ProviderRejection, Reason::TRANSFER_SYNTAXES),
-            (ResultCode::NegotiateAck, Reason::NONE),
+            (ResultCode::NegotiateAck, Reason(3)),
             (ResultCode::ProviderRejection, Reason::ABSTRACT_SYNTAX),
         ]
     );
@@ -183,9 +183,9 @@ fn what_breaks_the_protocol_is_answered_and_closed() {
     mixed.receive(&request_pdu(flags::FIRST, 2, 0, &[]));
     let actions = mixed.receive(&request_pdu(flags::FIRST, 3, 0, &[]));
     assert!(disconnects(&actions) && fault_of(&actions) == Fault::PROTOCOL_ERROR);
-    // A fragment longer than agreed is refused at its header.
+    // A fragment longer than we take is refused at its header.
     let mut long = bound(0, Limits::default());
-    let actions = long.receive(&request_pdu(flags::WHOLE, 2, 0, &[0; 4281])[..16]);
+    let actions = long.receive(&request_pdu(flags::WHOLE, 2, 0, &[0; 5841])[..16]);
     assert!(disconnects(&actions) && fault_of(&actions) == Fault::PROTOCOL_ERROR);
     assert!(long.receive(&request_pdu(flags::WHOLE, 2, 0, &[])).is_empty(), "closed is closed");
     // A request longer than the limit.
@@ -252,4 +252,133 @@ proptest::proptest! {
             }
         }
     }
+}
+
+#[test]
+fn windows_behaviour_of_requests_that_are_not_whole() {
+    let cancel = |kind| encode(kind, flags::WHOLE, 2, &[], None).unwrap();
+    // A cancel or orphan of a request that is still being received does not stop it.
+    let mut connection = bound(0, Limits::default());
+    assert!(connection.receive(&request_pdu(flags::FIRST, 2, 0, &[1])).is_empty());
+    assert!(connection.is_assembling());
+    assert!(connection.receive(&cancel(PacketType::CoCancel)).is_empty());
+    assert!(connection.receive(&cancel(PacketType::Orphaned)).is_empty());
+    let calls = calls(connection.receive(&request_pdu(flags::LAST, 2, 77, &[2])));
+    assert_eq!(calls[0].stub, [1, 2], "the context of a later fragment is not looked at");
+    assert!(!connection.is_assembling());
+    // A fragment without a first one.
+    let mut alone = bound(0, Limits::default());
+    let actions = alone.receive(&request_pdu(0, 2, 0, &[]));
+    assert!(disconnects(&actions) && fault_of(&actions) == Fault::PROTOCOL_ERROR);
+    let mut alone = bound(flags::CONC_MPX, Limits::default());
+    let actions = alone.receive(&request_pdu(0, 2, 9, &[]));
+    assert!(!disconnects(&actions) && fault_of(&actions) == Fault::UNKNOWN_INTERFACE);
+    // The fault of mixed requests blames the unfinished call, or the new one if calls may run beside each other.
+    for (concurrent, blamed) in [(0, 2), (flags::CONC_MPX, 3)] {
+        let mut mixed = bound(concurrent, Limits::default());
+        mixed.receive(&request_pdu(flags::FIRST, 2, 0, &[]));
+        assert_eq!(sent(&mixed.receive(&request_pdu(flags::WHOLE, 3, 0, &[])))[0].header.call_id, blamed);
+    }
+}
+
+#[test]
+fn windows_behaviour_of_binds_that_make_no_sense() {
+    let nak = |contexts| {
+        let actions = connection(Limits::default()).receive(&bind_pdu(0, contexts));
+        assert!(disconnects(&actions));
+        BindNak::decode(sent(&actions)[0].body()).unwrap().reason
+    };
+    let features = |context_id| element(context_id, &[SyntaxId::of_features(1)]);
+    assert_eq!(nak(vec![]), NakReason::PROTOCOL_VERSION);
+    assert_eq!(nak(vec![element(0, &[])]), NakReason::NOT_SPECIFIED);
+    assert_eq!(nak(vec![features(0), features(1)]), NakReason::NOT_SPECIFIED);
+    // A context that exists cannot become another one.
+    let alter = |contexts| {
+        let bind = Bind { max_xmit_frag: 0, max_recv_frag: 0, assoc_group_id: 0, contexts };
+        encode(PacketType::AlterContext, flags::WHOLE, 2, &bind.encode(), None).unwrap()
+    };
+    for contexts in [vec![], vec![element(0, &[NDR64])], vec![ContextElement { abstract_syntax: NDR20, ..element(0, &[NDR20]) }]] {
+        let actions = bound(0, Limits::default()).receive(&alter(contexts));
+        assert!(disconnects(&actions) && fault_of(&actions) == Fault::PROTOCOL_ERROR);
+    }
+    // Sizes that are too small count as the smallest.
+    let bind = Bind { max_xmit_frag: 1, max_recv_frag: 0, assoc_group_id: 0, contexts: vec![element(0, &[NDR20])] };
+    let actions = connection(Limits::default()).receive(&encode(PacketType::Bind, flags::WHOLE, 1, &bind.encode(), None).unwrap());
+    assert_eq!(BindAck::decode(sent(&actions)[0].body()).unwrap().max_xmit_frag, 2048);
+}
+
+#[test]
+fn one_of_several_transfer_syntaxes_is_taken() {
+    struct Both(bool);
+    impl Interface for Both {
+        fn syntax(&self) -> SyntaxId {
+            ECHO
+        }
+        fn speaks(&self, transfer: TransferSyntax) -> bool {
+            self.0 || transfer == TransferSyntax::Ndr20
+        }
+        fn call(&self, _opnum: u16, stub: Vec<u8>, _context: CallContext) -> CallFuture {
+            std::future::ready(Ok(stub)).boxed()
+        }
+    }
+    let taken = |speaks_both, preferred, contexts: &[ContextElement]| {
+        let mut config = connection(Limits::default()).config;
+        config.interfaces = InterfaceSet::from(Both(speaks_both)).preferring(preferred);
+        let mut connection = Connection::new(config);
+        let actions = connection.receive(&bind_pdu(0, contexts.to_vec()));
+        let results = BindAck::decode(sent(&actions)[0].body()).unwrap().results;
+        results.iter().map(|result| TransferSyntax::from_id(&result.transfer_syntax)).collect::<Vec<_>>()
+    };
+    let [ndr20, ndr64] = [Some(TransferSyntax::Ndr20), Some(TransferSyntax::Ndr64)];
+    // As Windows offers them: two elements for one interface.
+    let both = [element(0, &[NDR20]), element(1, &[NDR64])];
+    assert_eq!(taken(true, TransferSyntax::Ndr20, &both), [ndr20, None]);
+    assert_eq!(taken(true, TransferSyntax::Ndr64, &both), [None, ndr64]);
+    assert_eq!(taken(false, TransferSyntax::Ndr64, &both), [ndr20, None]);
+    // Both in one element, and only one of them.
+    assert_eq!(taken(true, TransferSyntax::Ndr64, &[element(0, &[NDR20, NDR64])]), [ndr64]);
+    assert_eq!(taken(true, TransferSyntax::Ndr20, &[element(0, &[NDR64])]), [ndr64]);
+    assert_eq!(taken(true, TransferSyntax::Ndr64, &[element(0, &[NDR20])]), [ndr20]);
+}
+
+#[test]
+fn memory_for_requests_is_shared_and_its_end_is_a_fault() {
+    let limits = Limits { stub_bytes_total_max: 2_000, ..Limits::default() };
+    let mut first = bound(flags::CONC_MPX, limits);
+    let mut second = Connection::new(first.config.clone());
+    second.receive(&bind_pdu(0, vec![element(0, &[NDR20])]));
+    // Who has not authenticated has half of it.
+    assert!(first.receive(&request_pdu(flags::FIRST, 2, 0, &[0; 900])).is_empty());
+    let actions = second.receive(&request_pdu(flags::FIRST, 2, 0, &[0; 200]));
+    assert!(fault_of(&actions) == Fault::OUT_OF_RESOURCES && !disconnects(&actions));
+    // The rest of the refused request is dropped, the next one is served.
+    assert!(second.receive(&request_pdu(0, 2, 0, &[0; 200])).is_empty());
+    assert!(second.receive(&request_pdu(flags::LAST, 2, 0, &[0; 200])).is_empty());
+    assert_eq!(calls(second.receive(&request_pdu(flags::WHOLE, 3, 0, &[0; 50]))).len(), 1);
+    // A call holds its part as long as it is under way.
+    let call = calls(first.receive(&request_pdu(flags::LAST, 2, 0, &[0; 50])));
+    assert_eq!(first.config.groups.stub_bytes.used(), 950);
+    drop(call);
+    assert_eq!(first.config.groups.stub_bytes.used(), 0);
+}
+
+#[test]
+fn fragments_without_end_come_to_an_end() {
+    let mut connection = bound(0, Limits { fragments_max: 100, ..Limits::default() });
+    connection.receive(&request_pdu(flags::FIRST, 2, 0, &[]));
+    for _ in 1..100 {
+        assert!(connection.receive(&request_pdu(0, 2, 0, &[])).is_empty());
+    }
+    let actions = connection.receive(&request_pdu(0, 2, 0, &[]));
+    assert!(disconnects(&actions) && fault_of(&actions) == Fault::ACCESS_DENIED);
+}
+
+#[test]
+fn a_server_that_goes_away_says_so_once() {
+    assert!(connection(Limits::default()).shutdown().is_empty(), "nobody is bound");
+    let mut connection = bound(0, Limits::default());
+    connection.receive(&request_pdu(flags::WHOLE, 2, 0, &[]));
+    assert_eq!(connection.unanswered().collect::<Vec<_>>(), [2]);
+    assert_eq!(Frame::parse(connection.shutdown()).unwrap().header.packet_type, PacketType::Shutdown);
+    assert!(connection.shutdown().is_empty() && connection.respond(2, Ok(vec![])).is_empty());
 }

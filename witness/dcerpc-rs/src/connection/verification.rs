@@ -3,7 +3,7 @@
 
 use crate::fault::Fault;
 use crate::pdu::PacketType;
-use crate::syntax::{NDR20, SyntaxId};
+use crate::syntax::{SyntaxId, TransferSyntax};
 
 const SIGNATURE: [u8; 8] = [0x8A, 0xE3, 0x13, 0x71, 0x02, 0xF4, 0x36, 0x71];
 const COMMAND_MASK: u16 = 0x3FFF;
@@ -13,9 +13,18 @@ const BITMASK: u16 = 1;
 const PRESENTATION_CONTEXT: u16 = 2;
 const HEADER: u16 = 3;
 
+/// What the headers of a request say, and a trailer has to repeat.
+pub(super) struct Said<'a> {
+    pub(super) call_id: u32,
+    pub(super) context_id: u16,
+    pub(super) opnum: u16,
+    pub(super) interface: &'a SyntaxId,
+    pub(super) transfer: TransferSyntax,
+}
+
 /// Returns the length of the stub without its verification trailer, or the fault for one that contradicts the headers.
 // MS-RPCE 2.2.2.13
-pub(super) fn check(stub: &[u8], call_id: u32, context_id: u16, opnum: u16, interface: &SyntaxId) -> Result<usize, Fault> {
+pub(super) fn check(stub: &[u8], said: &Said<'_>) -> Result<usize, Fault> {
     let Some(start) = find(stub) else { return Ok(stub.len()) };
     let mut rest = &stub[start + SIGNATURE.len()..];
     loop {
@@ -25,8 +34,8 @@ pub(super) fn check(stub: &[u8], call_id: u32, context_id: u16, opnum: u16, inte
         };
         let agrees = match command & COMMAND_MASK {
             BITMASK => data.len() == 4,
-            PRESENTATION_CONTEXT => data == presentation_context(interface) || data == presentation_context_any_minor(data, interface),
-            HEADER => data == header(call_id, context_id, opnum),
+            PRESENTATION_CONTEXT => is_presentation_context(data, said),
+            HEADER => data == header(said),
             _ => command & COMMAND_MUST_PROCESS == 0,
         };
         if !agrees {
@@ -51,22 +60,17 @@ fn split_command(bytes: &[u8]) -> Option<(u16, &[u8], &[u8])> {
     Some((u16::from_le_bytes([head[0], head[1]]), data, rest))
 }
 
-fn presentation_context(interface: &SyntaxId) -> Vec<u8> {
-    [interface.to_bytes(), NDR20.to_bytes()].concat()
-}
-
 /// What the client bound may have a lower minor version than what we serve.
-fn presentation_context_any_minor(data: &[u8], interface: &SyntaxId) -> Vec<u8> {
-    let theirs: Option<[u8; SyntaxId::BYTES]> = data.get(..SyntaxId::BYTES).and_then(|bytes| bytes.try_into().ok());
-    let served = theirs.map(|bytes| SyntaxId::from_bytes(&bytes)).filter(|syntax| interface.serves(syntax));
-    presentation_context(&served.unwrap_or(*interface))
+fn is_presentation_context(data: &[u8], said: &Said<'_>) -> bool {
+    let Some((interface, transfer)) = data.split_first_chunk::<{ SyntaxId::BYTES }>() else { return false };
+    said.interface.serves(&SyntaxId::from_bytes(interface)) && transfer == said.transfer.id().to_bytes()
 }
 
-fn header(call_id: u32, context_id: u16, opnum: u16) -> Vec<u8> {
+fn header(said: &Said<'_>) -> Vec<u8> {
     let mut out = vec![PacketType::Request as u8, 0, 0, 0, 0x10, 0, 0, 0];
-    out.extend_from_slice(&call_id.to_le_bytes());
-    out.extend_from_slice(&context_id.to_le_bytes());
-    out.extend_from_slice(&opnum.to_le_bytes());
+    out.extend_from_slice(&said.call_id.to_le_bytes());
+    out.extend_from_slice(&said.context_id.to_le_bytes());
+    out.extend_from_slice(&said.opnum.to_le_bytes());
     out
 }
 
@@ -74,25 +78,33 @@ fn header(call_id: u32, context_id: u16, opnum: u16) -> Vec<u8> {
 mod tests {
     use super::*;
     use crate::epm::EPMAPPER;
+    use crate::syntax::NDR20;
+
+    fn said(call_id: u32, interface: &SyntaxId) -> Said<'_> {
+        Said { call_id, context_id: 1, opnum: 3, interface, transfer: TransferSyntax::Ndr20 }
+    }
 
     fn trailer(call_id: u32) -> Vec<u8> {
         let mut out = vec![1, 2, 3, 4];
         out.extend_from_slice(&SIGNATURE);
         out.extend_from_slice(&[1, 0, 4, 0, 1, 0, 0, 0]);
         out.extend_from_slice(&[2, 0, 40, 0]);
-        out.extend_from_slice(&presentation_context(&EPMAPPER));
+        out.extend_from_slice(&EPMAPPER.to_bytes());
+        out.extend_from_slice(&NDR20.to_bytes());
         out.extend_from_slice(&[3, 0x40, 16, 0]);
-        out.extend_from_slice(&header(call_id, 1, 3));
+        out.extend_from_slice(&header(&said(call_id, &EPMAPPER)));
         out
     }
 
     #[test]
     fn a_true_trailer_is_cut_off_and_a_false_one_refused() {
-        assert_eq!(check(&trailer(7), 7, 1, 3, &EPMAPPER), Ok(4));
-        assert_eq!(check(&trailer(7), 8, 1, 3, &EPMAPPER), Err(Fault::ACCESS_DENIED));
-        assert_eq!(check(&trailer(7), 7, 1, 3, &NDR20), Err(Fault::ACCESS_DENIED));
-        assert_eq!(check(&[1, 2, 3, 4], 7, 1, 3, &EPMAPPER), Ok(4));
+        assert_eq!(check(&trailer(7), &said(7, &EPMAPPER)), Ok(4));
+        assert_eq!(check(&trailer(7), &said(8, &EPMAPPER)), Err(Fault::ACCESS_DENIED));
+        assert_eq!(check(&trailer(7), &said(7, &NDR20)), Err(Fault::ACCESS_DENIED));
+        let other_transfer = Said { transfer: TransferSyntax::Ndr64, ..said(7, &EPMAPPER) };
+        assert_eq!(check(&trailer(7), &other_transfer), Err(Fault::ACCESS_DENIED));
+        assert_eq!(check(&[1, 2, 3, 4], &said(7, &EPMAPPER)), Ok(4));
         let cut = trailer(7);
-        assert_eq!(check(&cut[..20], 7, 1, 3, &EPMAPPER), Ok(20));
+        assert_eq!(check(&cut[..20], &said(7, &EPMAPPER)), Ok(20));
     }
 }

@@ -17,7 +17,7 @@ use crate::client::{Client, ClientError};
 use crate::fault::Fault;
 use crate::interface::{CallContext, CallFuture, Interface};
 use crate::ndr::{NdrError, NdrReader, NdrWriter};
-use crate::syntax::SyntaxId;
+use crate::syntax::{SyntaxId, TransferSyntax};
 
 /// The endpoint mapper's own interface.
 pub const EPMAPPER: SyntaxId = SyntaxId::new(uuid!("e1af8308-5d1f-11c9-91a4-08002b14a0fa"), 3, 0);
@@ -91,7 +91,7 @@ impl EndpointMapper {
             OPNUM_MAP => self.map(stub, ipv4_of(local)),
             OPNUM_LOOKUP => self.lookup(stub, ipv4_of(local)),
             OPNUM_LOOKUP_HANDLE_FREE => {
-                let mut out = NdrWriter::new();
+                let mut out = NdrWriter::new(TransferSyntax::Ndr20);
                 out.context_handle(ContextHandle::NULL);
                 out.u32(STATUS_OK);
                 Ok(out.finish())
@@ -104,7 +104,7 @@ impl EndpointMapper {
 
     // MS-RPCE 2.2.1.2.5 ept_map
     fn map(&self, stub: &[u8], address: Ipv4Addr) -> Result<Vec<u8>, Fault> {
-        let mut reader = NdrReader::new(stub);
+        let mut reader = NdrReader::new(stub, TransferSyntax::Ndr20);
         if reader.pointer()? {
             let _object = reader.uuid()?;
         }
@@ -127,14 +127,14 @@ impl EndpointMapper {
             let serving = endpoints.iter().filter(|endpoint| endpoint.interface.serves(&wanted.interface));
             towers.extend(serving.take(room).map(|endpoint| Tower { port: endpoint.port, address, ..wanted }));
         }
-        let mut out = NdrWriter::new();
+        let mut out = NdrWriter::new(TransferSyntax::Ndr20);
         out.context_handle(ContextHandle::NULL);
-        out.count(towers.len());
+        out.length(towers.len());
         out.u32(max_towers);
         out.u32(0);
-        out.count(towers.len());
+        out.length(towers.len());
         for _ in &towers {
-            out.referent();
+            out.pointer(true);
         }
         for tower in &towers {
             write_tower(&mut out, tower);
@@ -145,7 +145,7 @@ impl EndpointMapper {
 
     // MS-RPCE 2.2.1.2.4 ept_lookup
     fn lookup(&self, stub: &[u8], address: Ipv4Addr) -> Result<Vec<u8>, Fault> {
-        let mut reader = NdrReader::new(stub);
+        let mut reader = NdrReader::new(stub, TransferSyntax::Ndr20);
         let inquiry = reader.u32()?;
         let object = if reader.pointer()? { reader.uuid()? } else { Uuid::nil() };
         let interface = if reader.pointer()? {
@@ -167,20 +167,22 @@ impl EndpointMapper {
             (!by_interface || fits) && (!by_object || object.is_nil())
         });
         entries.drain(..start.min(entries.len()));
+        let is_last = entries.len() < room;
         entries.truncate(room);
-        let mut out = NdrWriter::new();
-        // Clients ask on with the handle until nothing is left; it then comes back null.
-        out.context_handle(if entries.is_empty() { ContextHandle::NULL } else { handle_at(start + entries.len()) });
-        out.count(entries.len());
+        let mut out = NdrWriter::new(TransferSyntax::Ndr20);
+        // Clients ask on with the handle until it comes back null: with fewer entries than they asked for. One that got
+        // as many as it asked for asks once more and is told that there are none.
+        out.context_handle(if is_last { ContextHandle::NULL } else { handle_at(start + entries.len()) });
+        out.length(entries.len());
         out.u32(max_entries);
         out.u32(0);
-        out.count(entries.len());
+        out.length(entries.len());
         for entry in &entries {
             out.uuid(Uuid::nil());
-            out.referent();
+            out.pointer(true);
             let annotation: Vec<u8> = entry.annotation.bytes().take(ANNOTATION_BYTES_MAX).collect();
             out.u32(0);
-            out.count(annotation.len() + 1);
+            out.length(annotation.len() + 1);
             out.bytes(&annotation);
             out.u8(0);
             out.align(4);
@@ -222,8 +224,8 @@ fn position_of(handle: &ContextHandle) -> Option<usize> {
 
 fn write_tower(out: &mut NdrWriter, tower: &Tower) {
     let octets = tower.encode();
-    out.count(octets.len());
-    out.count(octets.len());
+    out.length(octets.len());
+    out.length(octets.len());
     out.bytes(&octets);
     out.align(4);
 }
@@ -254,12 +256,12 @@ fn ipv4_of(local: Option<SocketAddr>) -> Ipv4Addr {
 pub async fn resolve(mapper: SocketAddr, interface: SyntaxId) -> Result<SocketAddr, ClientError> {
     let client = Client::connect(mapper, EPMAPPER, None).await?;
     let question = Tower { interface, transfer: crate::syntax::NDR20, port: 0, address: Ipv4Addr::UNSPECIFIED }.encode();
-    let mut stub = NdrWriter::new();
-    stub.referent();
+    let mut stub = NdrWriter::new(TransferSyntax::Ndr20);
+    stub.pointer(true);
     stub.uuid(Uuid::nil());
-    stub.referent();
-    stub.count(question.len());
-    stub.count(question.len());
+    stub.pointer(true);
+    stub.length(question.len());
+    stub.length(question.len());
     stub.bytes(&question);
     stub.align(4);
     stub.context_handle(ContextHandle::NULL);
@@ -271,7 +273,7 @@ pub async fn resolve(mapper: SocketAddr, interface: SyntaxId) -> Result<SocketAd
 }
 
 fn read_map_answer(stub: &[u8]) -> Result<Option<u16>, NdrError> {
-    let mut reader = NdrReader::new(stub);
+    let mut reader = NdrReader::new(stub, TransferSyntax::Ndr20);
     reader.context_handle()?;
     let towers = reader.u32()?;
     let _max = reader.u32()?;
@@ -296,6 +298,44 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_lookup_goes_on_until_its_handle_is_null() {
+        let map = EndpointMap::new();
+        for number in 1..=3 {
+            let interface = SyntaxId::new(Uuid::from_u128(number), 1, 0);
+            map.insert(Endpoint { interface, port: 135, annotation: format!("number {number}") });
+        }
+        let mapper = EndpointMapper::new(map);
+        let ask = |handle, max_entries| {
+            let mut out = NdrWriter::new(TransferSyntax::Ndr20);
+            out.u32(0);
+            out.pointer(false);
+            out.pointer(false);
+            out.u32(1);
+            out.context_handle(handle);
+            out.u32(max_entries);
+            let answer = mapper.dispatch(OPNUM_LOOKUP, &out.finish(), None).unwrap();
+            let mut reader = NdrReader::new(&answer, TransferSyntax::Ndr20);
+            (reader.context_handle().unwrap(), reader.u32().unwrap(), answer[answer.len() - 4..].to_vec())
+        };
+        let (handle, count, status) = ask(ContextHandle::NULL, 2);
+        assert!(!handle.is_null() && count == 2 && status == STATUS_OK.to_le_bytes());
+        let (handle, count, status) = ask(handle, 2);
+        assert!(handle.is_null() && count == 1 && status == STATUS_OK.to_le_bytes());
+        let (handle, count, _) = ask(ContextHandle::NULL, 3);
+        assert!(!handle.is_null() && count == 3);
+        let (handle, count, status) = ask(handle, 3);
+        assert!(handle.is_null() && count == 0 && status == STATUS_NOT_REGISTERED.to_le_bytes());
+        assert_eq!(ask(ContextHandle::NULL, 500).1, 3);
+        let stranger = ContextHandle { attributes: 0, uuid: Uuid::from_u128(9) };
+        let mut stub = vec![0; 16];
+        stub.extend_from_slice(&stranger.uuid.to_bytes_le());
+        assert_eq!(
+            mapper.dispatch(OPNUM_LOOKUP, &[vec![0; 16], vec![0; 4], stub[16..].to_vec(), vec![1, 0, 0, 0]].concat(), None),
+            Err(Fault::CONTEXT_MISMATCH)
+        );
+    }
+
+    #[test]
     fn map_answers_with_our_port_and_address() {
         let map = EndpointMap::new();
         let interface = SyntaxId::new(uuid!("ccd8c074-d0e5-4a40-92b4-d074faa6ba28"), 1, 1);
@@ -303,12 +343,12 @@ mod tests {
         let mapper = EndpointMapper::new(map);
         let question = |interface| {
             let octets = Tower { interface, transfer: crate::syntax::NDR20, port: 0, address: Ipv4Addr::UNSPECIFIED }.encode();
-            let mut out = NdrWriter::new();
-            out.referent();
+            let mut out = NdrWriter::new(TransferSyntax::Ndr20);
+            out.pointer(true);
             out.uuid(Uuid::nil());
-            out.referent();
-            out.count(octets.len());
-            out.count(octets.len());
+            out.pointer(true);
+            out.length(octets.len());
+            out.length(octets.len());
             out.bytes(&octets);
             out.align(4);
             out.context_handle(ContextHandle::NULL);

@@ -1,6 +1,8 @@
 //! What a server offers: interfaces and their calls. It knows nothing of connections; a call gets what it may know of
 //! its connection as [`CallContext`]. The sub-modules are interfaces that file servers have besides their own.
 
+mod declare;
+pub mod mgmt;
 pub mod srvsvc;
 pub mod wkssvc;
 
@@ -8,13 +10,16 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
-use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::association::Association;
 use crate::fault::Fault;
+use crate::interruption::InterruptionWatch;
 use crate::security::{AuthLevel, Identity};
-use crate::syntax::SyntaxId;
+use crate::syntax::{SyntaxId, TransferSyntax};
+
+#[doc(hidden)]
+pub use declare::dispatch;
 
 /// What a call may know of its caller.
 #[derive(Clone, Debug)]
@@ -25,15 +30,39 @@ pub struct CallContext {
     pub auth_level: AuthLevel,
     /// The association group, with its context handles.
     pub association: Arc<Association>,
-    /// Set when the caller cancelled or abandoned the call. The runtime also drops the call's future then, so only
-    /// calls that hand work to others need to look at it.
-    pub cancelled: CancellationToken,
+    /// In which transfer syntax the stubs of this call are.
+    pub transfer: TransferSyntax,
+    /// Tells when the client cancels or abandons the call, or the server goes away. The runtime then drops the call's
+    /// future, unless the call says that it wants to answer itself.
+    pub interruption: InterruptionWatch,
     /// The object that the request names.
     pub object: Option<Uuid>,
     /// Where the client comes from.
     pub peer: Option<SocketAddr>,
     /// Which of our addresses it came to.
     pub local: Option<SocketAddr>,
+}
+
+#[cfg(test)]
+impl CallContext {
+    /// A call of nobody, alone in its association, and what interrupts it.
+    pub(crate) fn for_test(transfer: TransferSyntax) -> (Self, crate::interruption::Interrupter) {
+        let groups = crate::association::AssociationGroups::new();
+        let membership = groups.join(0, None, &crate::Limits::default()).unwrap();
+        let (interrupter, interruption) = crate::interruption::Interrupter::new();
+        let association = Arc::clone(&membership.association);
+        let context = Self {
+            identity: None,
+            auth_level: AuthLevel::None,
+            association,
+            transfer,
+            interruption,
+            object: None,
+            peer: None,
+            local: None,
+        };
+        (context, interrupter)
+    }
 }
 
 /// A call under way: it may stay pending for hours, and is dropped when it is cancelled or its connection ends.
@@ -44,7 +73,12 @@ pub trait Interface: Send + Sync {
     /// Its UUID and version.
     fn syntax(&self) -> SyntaxId;
 
-    /// Executes one operation: request stub in, response stub out, both NDR 2.0.
+    /// True if its stubs may be in this transfer syntax.
+    fn speaks(&self, transfer: TransferSyntax) -> bool {
+        transfer == TransferSyntax::Ndr20
+    }
+
+    /// Executes one operation: request stub in, response stub out, both in the transfer syntax of the context.
     fn call(&self, opnum: u16, stub: Vec<u8>, context: CallContext) -> CallFuture;
 }
 
@@ -52,6 +86,7 @@ pub trait Interface: Send + Sync {
 #[derive(Clone, Default)]
 pub struct InterfaceSet {
     interfaces: Vec<Arc<dyn Interface>>,
+    preferred: TransferSyntax,
 }
 
 impl InterfaceSet {
@@ -65,6 +100,18 @@ impl InterfaceSet {
     pub fn with(mut self, interface: Arc<dyn Interface>) -> Self {
         self.interfaces.push(interface);
         self
+    }
+
+    /// With this transfer syntax wherever a client leaves the choice; without it NDR 2.0.
+    #[must_use]
+    pub fn preferring(mut self, transfer: TransferSyntax) -> Self {
+        self.preferred = transfer;
+        self
+    }
+
+    /// The transfer syntax for a client that leaves the choice.
+    pub fn preferred(&self) -> TransferSyntax {
+        self.preferred
     }
 
     /// The interface that serves this syntax.

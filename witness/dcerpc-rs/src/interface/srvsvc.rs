@@ -1,19 +1,23 @@
 //! The server service (MS-SRVS), as far as clients of a file server ask it: lists of shares, one share, the server, the
 //! time of day. Who the shares are comes through [`ShareProvider`]; it changes nothing.
 
+pub mod declaration;
 mod share_info;
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use futures::FutureExt;
 use uuid::uuid;
 
+use self::declaration::{
+    ServerDetail, ServerInfo100, ServerInfo101, ServerInfo102, ServerInfoAnswer, ServerInfoRequest, ShareCheckAnswer, ShareCheckRequest,
+    ShareEnum, ShareEnumAnswer, ShareEnumRequest, ShareInfoAnswer, ShareInfoRequest, SrvsvcServer, SrvsvcStub, TimeOfDay, TimeOfDayAnswer,
+    TimeOfDayRequest,
+};
 use super::{CallContext, CallFuture, Interface};
 use crate::fault::Fault;
-use crate::ndr::{NdrError, NdrReader, NdrWriter};
 use crate::security::Identity;
-use crate::syntax::SyntaxId;
+use crate::syntax::{SyntaxId, TransferSyntax};
 
 /// The interface.
 pub const SRVSVC: SyntaxId = SyntaxId::new(uuid!("4b324fc8-1670-01d3-1278-5a47bf6ee188"), 3, 0);
@@ -30,9 +34,8 @@ pub const SHARE_FLAG_CONTINUOUS_AVAILABILITY: u32 = 0x4000;
 /// `SHI1005_FLAGS_ENCRYPT_DATA`.
 pub const SHARE_FLAG_ENCRYPT_DATA: u32 = 0x8000;
 
-pub(super) const STATUS_OK: u32 = 0;
-const STATUS_ACCESS_DENIED: u32 = 5;
-pub(super) const STATUS_INVALID_LEVEL: u32 = 0x7C;
+const STATUS_OK: u32 = 0;
+const STATUS_INVALID_LEVEL: u32 = 0x7C;
 const STATUS_MORE_DATA: u32 = 0xEA;
 const STATUS_SHARE_NOT_FOUND: u32 = 0x906;
 
@@ -90,170 +93,138 @@ pub trait ShareProvider: Send + Sync {
 
 /// The server service over a provider.
 pub struct Srvsvc {
-    provider: Arc<dyn ShareProvider>,
+    stub: SrvsvcStub<Service>,
 }
 
 impl Srvsvc {
     /// Serves what the provider tells.
     pub fn new(provider: Arc<dyn ShareProvider>) -> Self {
-        Self { provider }
-    }
-
-    fn dispatch(&self, opnum: u16, stub: &[u8], context: &CallContext) -> Result<Vec<u8>, Fault> {
-        let mut reader = NdrReader::new(stub);
-        let caller = context.identity.as_deref();
-        match opnum {
-            // MS-SRVS 3.1.4.8 NetrShareEnum, 3.1.4.9 NetrShareEnumSticky
-            15 | 36 => self.share_enum(&mut reader, caller),
-            // MS-SRVS 3.1.4.10 NetrShareGetInfo
-            16 => self.share_information(&mut reader, caller),
-            // MS-SRVS 3.1.4.12 NetrShareCheck: by device path, which nobody knows.
-            20 => Ok(status_after(|out| out.u32(0), STATUS_SHARE_NOT_FOUND)),
-            // MS-SRVS 3.1.4.17 NetrServerGetInfo
-            21 => self.server_information(&mut reader),
-            // MS-SRVS 3.1.4.21 NetrRemoteTOD
-            28 => Ok(remote_time_of_day()),
-            // Connections, files, sessions and everything that changes something is for administrators, elsewhere.
-            8..=14 | 17..=19 | 22..=27 | 29..=35 | 37..=59 => Err(Fault(STATUS_ACCESS_DENIED)),
-            _ => Err(Fault::OPNUM_OUT_OF_RANGE),
-        }
-    }
-
-    fn share_enum(&self, reader: &mut NdrReader<'_>, caller: Option<&Identity>) -> Result<Vec<u8>, Fault> {
-        let request = ShareEnumRequest::read(reader)?;
-        let mut out = NdrWriter::new();
-        out.u32(request.level);
-        out.u32(request.level);
-        if !share_info::ENUM_LEVELS.contains(&request.level) {
-            out.u32(0);
-            out.pointer(request.resume.is_some());
-            if let Some(resume) = request.resume {
-                out.u32(resume);
-            }
-            out.u32(STATUS_INVALID_LEVEL);
-            return Ok(out.finish());
-        }
-        let shares = self.provider.shares(caller);
-        let start = usize::try_from(request.resume.unwrap_or(0)).unwrap_or(usize::MAX).min(shares.len());
-        let rest = &shares[start..];
-        let taken = fitting(rest, request.level, request.preferred_bytes_max);
-        let complete = taken == rest.len();
-        out.referent();
-        out.count(taken);
-        out.referent();
-        share_info::write_array(&mut out, request.level, &rest[..taken]);
-        out.count(rest.len());
-        out.pointer(request.resume.is_some());
-        if request.resume.is_some() {
-            out.count(if complete { 0 } else { start + taken });
-        }
-        out.u32(if complete { STATUS_OK } else { STATUS_MORE_DATA });
-        Ok(out.finish())
-    }
-
-    fn share_information(&self, reader: &mut NdrReader<'_>, caller: Option<&Identity>) -> Result<Vec<u8>, Fault> {
-        let _server = reader.unique_wide_string()?;
-        let name = reader.wide_string()?;
-        let level = reader.u32()?;
-        let mut out = NdrWriter::new();
-        out.u32(level);
-        if !share_info::LEVELS.contains(&level) {
-            // Levels of the IDL that we do not tell have a pointer arm; all others have none.
-            if [1004, 1006, 1501].contains(&level) {
-                out.null();
-            }
-            out.u32(STATUS_INVALID_LEVEL);
-            return Ok(out.finish());
-        }
-        match self.provider.share(&name, caller) {
-            None => {
-                out.null();
-                out.u32(STATUS_SHARE_NOT_FOUND);
-            }
-            Some(share) => {
-                out.referent();
-                share_info::write_one(&mut out, level, &share);
-                out.u32(STATUS_OK);
-            }
-        }
-        Ok(out.finish())
-    }
-
-    fn server_information(&self, reader: &mut NdrReader<'_>) -> Result<Vec<u8>, Fault> {
-        let _server = reader.unique_wide_string()?;
-        let level = reader.u32()?;
-        let server = self.provider.server();
-        let mut out = NdrWriter::new();
-        out.u32(level);
-        if !(100..=102).contains(&level) {
-            if [103, 502, 503, 599].contains(&level) {
-                out.null();
-            }
-            out.u32(STATUS_INVALID_LEVEL);
-            return Ok(out.finish());
-        }
-        out.referent();
-        out.u32(PLATFORM_NT);
-        out.referent();
-        if level >= 101 {
-            out.u32(server.version.0);
-            out.u32(server.version.1);
-            out.u32(SERVER_TYPE);
-            out.referent();
-        }
-        if level >= 102 {
-            // users, disc (minutes), hidden, announce, announce delta, licences
-            for value in [0xFFFF_FFFF, 15, 0, 240, 3000, 0] {
-                out.u32(value);
-            }
-            out.referent();
-        }
-        out.wide_string(&server.name);
-        if level >= 101 {
-            out.wide_string(&server.comment);
-        }
-        if level >= 102 {
-            out.wide_string("C:\\");
-        }
-        out.u32(STATUS_OK);
-        Ok(out.finish())
+        Self { stub: SrvsvcStub(Arc::new(Service { provider })) }
     }
 }
 
 impl Interface for Srvsvc {
     fn syntax(&self) -> SyntaxId {
-        SRVSVC
+        self.stub.syntax()
+    }
+
+    fn speaks(&self, transfer: TransferSyntax) -> bool {
+        self.stub.speaks(transfer)
     }
 
     fn call(&self, opnum: u16, stub: Vec<u8>, context: CallContext) -> CallFuture {
-        let result = self.dispatch(opnum, &stub, &context);
-        std::future::ready(result).boxed()
+        self.stub.call(opnum, stub, context)
     }
 }
 
-struct ShareEnumRequest {
-    level: u32,
-    preferred_bytes_max: u32,
-    resume: Option<u32>,
+struct Service {
+    provider: Arc<dyn ShareProvider>,
 }
 
-impl ShareEnumRequest {
-    fn read(reader: &mut NdrReader<'_>) -> Result<Self, Fault> {
-        let _server = reader.unique_wide_string()?;
-        let level = reader.u32()?;
-        if reader.u32()? != level {
+impl SrvsvcServer for Service {
+    async fn share_enum(self: Arc<Self>, request: ShareEnumRequest, context: CallContext) -> Result<ShareEnumAnswer, Fault> {
+        self.list(&request, context.identity.as_deref())
+    }
+
+    async fn share_enum_sticky(self: Arc<Self>, request: ShareEnumRequest, context: CallContext) -> Result<ShareEnumAnswer, Fault> {
+        self.list(&request, context.identity.as_deref())
+    }
+
+    async fn share_info(self: Arc<Self>, request: ShareInfoRequest, context: CallContext) -> Result<ShareInfoAnswer, Fault> {
+        Ok(self.share(&request, context.identity.as_deref()))
+    }
+
+    /// By device path, which nobody knows.
+    async fn share_check(self: Arc<Self>, _request: ShareCheckRequest, _context: CallContext) -> Result<ShareCheckAnswer, Fault> {
+        Ok(ShareCheckAnswer { share_type: 0, status: STATUS_SHARE_NOT_FOUND })
+    }
+
+    async fn server_info(self: Arc<Self>, request: ServerInfoRequest, _context: CallContext) -> Result<ServerInfoAnswer, Fault> {
+        Ok(self.server(request.level))
+    }
+
+    async fn time_of_day(self: Arc<Self>, _request: TimeOfDayRequest, _context: CallContext) -> Result<TimeOfDayAnswer, Fault> {
+        Ok(TimeOfDayAnswer { time: Some(time_of_day()), status: STATUS_OK })
+    }
+
+    /// Connections, files, sessions and everything that changes something is for administrators, elsewhere.
+    fn other(&self, opnum: u16) -> Fault {
+        if (8..=59).contains(&opnum) { Fault::ACCESS_DENIED } else { Fault::OPNUM_OUT_OF_RANGE }
+    }
+}
+
+impl Service {
+    fn list(&self, request: &ShareEnumRequest, caller: Option<&Identity>) -> Result<ShareEnumAnswer, Fault> {
+        let level = request.list.level;
+        if request.list.shares.tag() != level {
             return Err(Fault::INVALID_TAG);
         }
-        if share_info::ENUM_LEVELS.contains(&level) && reader.pointer()? {
-            let entries = reader.u32()?;
-            // Clients send an empty container; one with entries would have to be skipped for nothing.
-            if reader.pointer()? && (reader.u32()? != 0 || entries != 0) {
-                return Err(NdrError("the container of a request is empty").into());
-            }
+        let shares = self.provider.shares(caller);
+        let start = usize::try_from(request.resume.unwrap_or(0)).unwrap_or(usize::MAX).min(shares.len());
+        let rest = &shares[start..];
+        let taken = fitting(rest, level, request.preferred_bytes_max);
+        let Some(told) = share_info::list(level, &rest[..taken]) else {
+            let list = ShareEnum { level, shares: share_info::no_list(level) };
+            return Ok(ShareEnumAnswer { list, total: 0, resume: request.resume, status: STATUS_INVALID_LEVEL });
+        };
+        let is_complete = taken == rest.len();
+        let next = if is_complete { 0 } else { start + taken };
+        let number = |count: usize| u32::try_from(count).expect("there are not 2^32 shares");
+        Ok(ShareEnumAnswer {
+            list: ShareEnum { level, shares: told },
+            total: number(rest.len()),
+            resume: request.resume.map(|_| number(next)),
+            status: if is_complete { STATUS_OK } else { STATUS_MORE_DATA },
+        })
+    }
+
+    fn share(&self, request: &ShareInfoRequest, caller: Option<&Identity>) -> ShareInfoAnswer {
+        let ShareInfoRequest { share_name, level, .. } = request;
+        let share = self.provider.share(share_name, caller);
+        match (share_info::detail(*level, share.as_ref()), share) {
+            (None, _) => ShareInfoAnswer { share: share_info::no_detail(*level), status: STATUS_INVALID_LEVEL },
+            (Some(share), None) => ShareInfoAnswer { share, status: STATUS_SHARE_NOT_FOUND },
+            (Some(share), Some(_)) => ShareInfoAnswer { share, status: STATUS_OK },
         }
-        let preferred_bytes_max = reader.u32()?;
-        let resume = if reader.pointer()? { Some(reader.u32()?) } else { None };
-        Ok(Self { level, preferred_bytes_max, resume })
+    }
+
+    fn server(&self, level: u32) -> ServerInfoAnswer {
+        let server = self.provider.server();
+        let level_101 = ServerInfo101 {
+            platform: PLATFORM_NT,
+            name: Some(server.name),
+            version_major: server.version.0,
+            version_minor: server.version.1,
+            server_type: SERVER_TYPE,
+            comment: Some(server.comment),
+        };
+        let told = match level {
+            100 => ServerDetail::Level100(Some(ServerInfo100 { platform: PLATFORM_NT, name: level_101.name })),
+            101 => ServerDetail::Level101(Some(level_101)),
+            102 => ServerDetail::Level102(Some(ServerInfo102 {
+                server: level_101,
+                users: u32::MAX,
+                disconnect_min: 15,
+                hidden: 0,
+                announce_s: 240,
+                announce_delta_ms: 3000,
+                licences: 0,
+                user_path: Some("C:\\".to_owned()),
+            })),
+            _ => return ServerInfoAnswer { server: no_server(level), status: STATUS_INVALID_LEVEL },
+        };
+        ServerInfoAnswer { server: told, status: STATUS_OK }
+    }
+}
+
+/// What is said at a level that is not told: a null pointer if the declaration has an arm for it.
+fn no_server(level: u32) -> ServerDetail {
+    match level {
+        103 => ServerDetail::Level103(None),
+        502 => ServerDetail::Level502(None),
+        503 => ServerDetail::Level503(None),
+        599 => ServerDetail::Level599(None),
+        unknown => ServerDetail::Unknown(unknown),
     }
 }
 
@@ -275,40 +246,26 @@ fn fitting(shares: &[ShareInfo], level: u32, preferred_bytes_max: u32) -> usize 
     count
 }
 
-fn status_after(write: impl FnOnce(&mut NdrWriter), status: u32) -> Vec<u8> {
-    let mut out = NdrWriter::new();
-    write(&mut out);
-    out.u32(status);
-    out.finish()
-}
-
-fn remote_time_of_day() -> Vec<u8> {
+fn time_of_day() -> TimeOfDay {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let seconds = now.as_secs();
     let (year, month, day) = civil_from_days(seconds / 86_400);
     let of_day = seconds % 86_400;
-    let mut out = NdrWriter::new();
-    out.referent();
     let low = |value: u64| u32::try_from(value & 0xFFFF_FFFF).expect("masked to 32 bits");
-    let values = [
-        low(seconds),
-        low(now.as_millis() as u64),
-        low(of_day / 3600),
-        low(of_day / 60 % 60),
-        low(of_day % 60),
-        now.subsec_millis() / 10,
-        0,   // minutes west of Greenwich
-        310, // a clock tick in units of 0.1 ms
+    TimeOfDay {
+        elapsed_s: low(seconds),
+        milliseconds: low(now.as_millis() as u64),
+        hours: low(of_day / 3600),
+        minutes: low(of_day / 60 % 60),
+        seconds: low(of_day % 60),
+        hundredths: now.subsec_millis() / 10,
+        timezone_min: 0,
+        tick: 310,
         day,
         month,
         year,
-        low((seconds / 86_400 + 4) % 7),
-    ];
-    for value in values {
-        out.u32(value);
+        weekday: low((seconds / 86_400 + 4) % 7),
     }
-    out.u32(STATUS_OK);
-    out.finish()
 }
 
 /// Year, month and day of a day since 1970, in the Gregorian calendar.

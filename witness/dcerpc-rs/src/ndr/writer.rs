@@ -1,22 +1,28 @@
-//! Writes NDR 2.0.
+//! Writes NDR.
 
 use uuid::Uuid;
 
 use crate::association::ContextHandle;
+use crate::syntax::TransferSyntax;
 
 const REFERENT_FIRST: u32 = 0x0002_0000;
 
 /// Builds a stub; alignment is relative to its start.
-#[derive(Default)]
 pub struct NdrWriter {
     out: Vec<u8>,
     referents: u32,
+    syntax: TransferSyntax,
 }
 
 impl NdrWriter {
     /// An empty stub.
-    pub fn new() -> Self {
-        Self::default()
+    pub fn new(syntax: TransferSyntax) -> Self {
+        Self { out: Vec::new(), referents: 0, syntax }
+    }
+
+    /// In which syntax it writes.
+    pub fn syntax(&self) -> TransferSyntax {
+        self.syntax
     }
 
     /// The finished stub.
@@ -37,6 +43,15 @@ impl NdrWriter {
     /// Pads with zeros up to the boundary.
     pub fn align(&mut self, boundary: usize) {
         self.out.resize(self.out.len().next_multiple_of(boundary), 0);
+    }
+
+    /// Padding that only NDR64 has: at the end of a structure, around the tag of a union.
+    // MS-RPCE 2.2.5
+    pub fn align_ndr64(&mut self, boundary: usize) {
+        match self.syntax {
+            TransferSyntax::Ndr20 => {}
+            TransferSyntax::Ndr64 => self.align(boundary),
+        }
     }
 
     /// Bytes as they are.
@@ -67,9 +82,13 @@ impl NdrWriter {
         self.bytes(&value.to_le_bytes());
     }
 
-    /// A length as 32 bits; lengths of ours are far below that.
-    pub fn count(&mut self, value: usize) {
-        self.u32(u32::try_from(value).expect("nothing of ours has 2^32 elements"));
+    /// A referent, a count or an offset: 32 or 64 bits. Lengths of ours are far below 2^32.
+    pub fn length(&mut self, value: usize) {
+        let value = u32::try_from(value).expect("nothing of ours has 2^32 elements");
+        match self.syntax {
+            TransferSyntax::Ndr20 => self.u32(value),
+            TransferSyntax::Ndr64 => self.u64(value.into()),
+        }
     }
 
     /// A UUID.
@@ -84,33 +103,22 @@ impl NdrWriter {
         self.uuid(handle.uuid);
     }
 
-    /// A fresh non-null referent; its target must be written where its turn comes.
-    pub fn referent(&mut self) {
+    /// A pointer: a fresh referent or null; the target must be written where its turn comes.
+    pub fn pointer(&mut self, present: bool) {
+        if !present {
+            return self.length(0);
+        }
         let id = REFERENT_FIRST + self.referents * 4;
         self.referents += 1;
-        self.u32(id);
-    }
-
-    /// A null pointer.
-    pub fn null(&mut self) {
-        self.u32(0);
-    }
-
-    /// A pointer: a fresh referent or null.
-    pub fn pointer(&mut self, present: bool) {
-        if present {
-            self.referent();
-        } else {
-            self.null();
-        }
+        self.length(usize::try_from(id).expect("32 bits fit"));
     }
 
     /// A conformant-varying wide string with its NUL.
     pub fn wide_string(&mut self, text: &str) {
         let units = text.encode_utf16().count() + 1;
-        self.count(units);
-        self.u32(0);
-        self.count(units);
+        self.length(units);
+        self.length(0);
+        self.length(units);
         for unit in text.encode_utf16() {
             self.bytes(&unit.to_le_bytes());
         }

@@ -78,6 +78,9 @@ impl<'a> Response<'a> {
     }
 }
 
+/// What a fault says as its allocation hint: the length of its PDU.
+const FAULT_BYTES: u32 = 32;
+
 /// Body of a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FaultBody {
@@ -100,7 +103,7 @@ impl FaultBody {
     /// Writes the body.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(16);
-        out.extend_from_slice(&0u32.to_le_bytes());
+        out.extend_from_slice(&FAULT_BYTES.to_le_bytes());
         out.extend_from_slice(&self.context_id.to_le_bytes());
         out.extend_from_slice(&[0, 0]);
         out.extend_from_slice(&self.status.0.to_le_bytes());

@@ -139,6 +139,12 @@ impl Frame {
         }
     }
 
+    /// True unless the security trailer stands where none may stand: everybody has to align it to four bytes.
+    // MS-RPCE 2.2.2.11
+    pub fn is_trailer_aligned(&self) -> bool {
+        self.auth.is_none() || self.trailer_offset().is_multiple_of(4)
+    }
+
     /// The security token; empty if there is no trailer.
     pub fn token(&self) -> &[u8] {
         match self.auth {

@@ -1,13 +1,12 @@
 //! The TCP server: a listener, a task per connection, and in it a task per call. It decides nothing about the protocol;
 //! that is [`crate::connection`].
 
+mod admission;
 mod drive;
 
-use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -18,13 +17,14 @@ use crate::interface::InterfaceSet;
 use crate::limits::Limits;
 use crate::security::SecurityProvider;
 
-pub(crate) use drive::run_call;
+use admission::{HalfOpen, HalfOpenPlace, Peers};
 
 /// Pause after an accept that failed for want of a resource.
 const ACCEPT_PAUSE: std::time::Duration = std::time::Duration::from_millis(50);
 
-/// Serves interfaces on a listener until it is cancelled. Returns when every connection has ended and every context
-/// handle has been run down.
+/// Serves interfaces on a listener until it is cancelled. Then every call under way is interrupted and answered, every
+/// client is told (shutdown PDU), and it returns when every connection has ended and every context handle has been run
+/// down: at the latest after twice [`Limits::shutdown_timeout`].
 pub async fn serve(
     listener: TcpListener,
     interfaces: InterfaceSet,
@@ -35,6 +35,7 @@ pub async fn serve(
     let port = listener.local_addr()?.port();
     let groups = AssociationGroups::new();
     let half_open = Arc::new(HalfOpen::default());
+    let peers = Arc::new(Peers::default());
     let mut connections = JoinSet::new();
     let mut serial: u64 = 0;
     loop {
@@ -51,6 +52,10 @@ pub async fn serve(
                 continue;
             }
         };
+        let Some(seat) = peers.enter(peer.ip(), limits.connections_per_peer_max) else {
+            tracing::debug!(%peer, "too many connections of one client");
+            continue;
+        };
         prepare(&stream);
         let config = ConnectionConfig {
             interfaces: interfaces.clone(),
@@ -64,7 +69,10 @@ pub async fn serve(
         };
         serial += 1;
         let place = half_open.enter(serial, limits.half_open_max, &cancel);
-        connections.spawn(drive::connection(stream, config, place));
+        connections.spawn(async move {
+            let _seat = seat;
+            drive::connection(stream, config, place).await;
+        });
     }
     while connections.join_next().await.is_some() {}
     Ok(())
@@ -82,45 +90,5 @@ fn prepare(stream: &TcpStream) {
     };
     if let Err(error) = set() {
         tracing::debug!(%error, "socket options are not set");
-    }
-}
-
-/// Connections that have not finished their bind, oldest first.
-#[derive(Default)]
-struct HalfOpen {
-    waiting: Mutex<BTreeMap<u64, CancellationToken>>,
-}
-
-impl HalfOpen {
-    /// Registers a connection; drops the oldest one if there are too many.
-    fn enter(self: &Arc<Self>, serial: u64, half_open_max: usize, parent: &CancellationToken) -> HalfOpenPlace {
-        let token = parent.child_token();
-        let mut waiting = self.waiting.lock();
-        waiting.insert(serial, token.clone());
-        if waiting.len() > half_open_max
-            && let Some((_, oldest)) = waiting.pop_first()
-        {
-            oldest.cancel();
-        }
-        HalfOpenPlace { half_open: Arc::clone(self), serial, token }
-    }
-}
-
-/// One connection's place among the half-open ones.
-struct HalfOpenPlace {
-    half_open: Arc<HalfOpen>,
-    serial: u64,
-    token: CancellationToken,
-}
-
-impl HalfOpenPlace {
-    fn leave(&self) {
-        self.half_open.waiting.lock().remove(&self.serial);
-    }
-}
-
-impl Drop for HalfOpenPlace {
-    fn drop(&mut self) {
-        self.leave();
     }
 }

@@ -1,89 +1,110 @@
-//! The shapes in which a share is told: SHARE_INFO of each level. Fixed parts of all entries first, then their strings.
+//! The shapes in which a share is told: a share of the provider as SHARE_INFO of each level.
 
 use super::ShareInfo;
-use crate::ndr::NdrWriter;
+use super::declaration::{
+    ShareDetail, ShareInfo0, ShareInfo1, ShareInfo2, ShareInfo501, ShareInfo502, ShareInfo503, ShareInfo1005, ShareList,
+};
+use crate::ndr::{Ndr, NdrWriter};
+use crate::syntax::TransferSyntax;
 
-/// Levels of a list.
-pub(super) const ENUM_LEVELS: [u32; 6] = [0, 1, 2, 501, 502, 503];
-/// Levels of a single share.
-pub(super) const LEVELS: [u32; 7] = [0, 1, 2, 501, 502, 503, 1005];
-
-const PERMISSIONS_UNUSED: u32 = 0;
-
-pub(super) fn write_array(out: &mut NdrWriter, level: u32, shares: &[ShareInfo]) {
-    out.count(shares.len());
-    for share in shares {
-        write_fixed(out, level, share);
+/// The list at this level; `None` if there is no such level of a list.
+pub(super) fn list(level: u32, shares: &[ShareInfo]) -> Option<ShareList> {
+    fn all<T>(shares: &[ShareInfo], told: impl Fn(&ShareInfo) -> T) -> Option<crate::ndr::Counted<T>> {
+        Some(shares.iter().map(told).collect::<Vec<T>>().into())
     }
-    for share in shares {
-        write_deferred(out, level, share);
+    Some(match level {
+        0 => ShareList::Level0(all(shares, level_0)),
+        1 => ShareList::Level1(all(shares, level_1)),
+        2 => ShareList::Level2(all(shares, level_2)),
+        501 => ShareList::Level501(all(shares, level_501)),
+        502 => ShareList::Level502(all(shares, level_502)),
+        503 => ShareList::Level503(all(shares, level_503)),
+        _ => return None,
+    })
+}
+
+/// A container of this level without shares.
+pub(super) fn no_list(level: u32) -> ShareList {
+    match level {
+        0 => ShareList::Level0(None),
+        1 => ShareList::Level1(None),
+        2 => ShareList::Level2(None),
+        501 => ShareList::Level501(None),
+        502 => ShareList::Level502(None),
+        503 => ShareList::Level503(None),
+        unknown => ShareList::Unknown(unknown),
     }
 }
 
-pub(super) fn write_one(out: &mut NdrWriter, level: u32, share: &ShareInfo) {
-    write_fixed(out, level, share);
-    write_deferred(out, level, share);
+/// One share at this level, or nothing at this level; `None` if the level is not told.
+pub(super) fn detail(level: u32, share: Option<&ShareInfo>) -> Option<ShareDetail> {
+    Some(match level {
+        0 => ShareDetail::Level0(share.map(level_0)),
+        1 => ShareDetail::Level1(share.map(level_1)),
+        2 => ShareDetail::Level2(share.map(level_2)),
+        501 => ShareDetail::Level501(share.map(level_501)),
+        502 => ShareDetail::Level502(share.map(level_502)),
+        503 => ShareDetail::Level503(share.map(level_503)),
+        1005 => ShareDetail::Level1005(share.map(|share| ShareInfo1005 { flags: share.flags })),
+        _ => return None,
+    })
+}
+
+/// What is said at a level that is not told: a null pointer if the declaration has an arm for it.
+pub(super) fn no_detail(level: u32) -> ShareDetail {
+    match level {
+        1004 => ShareDetail::Level1004(None),
+        1006 => ShareDetail::Level1006(None),
+        1501 => ShareDetail::Level1501(None),
+        unknown => ShareDetail::Unknown(unknown),
+    }
 }
 
 /// About how long an entry is, for the client's preferred length.
 pub(super) fn bytes_of(share: &ShareInfo, level: u32) -> usize {
-    let mut out = NdrWriter::new();
-    write_one(&mut out, level, share);
+    let Some(list) = list(level, std::slice::from_ref(share)) else { return 0 };
+    let mut out = NdrWriter::new(TransferSyntax::Ndr20);
+    list.encode_deferred(&mut out);
     out.len()
 }
 
-// MS-SRVS 2.2.4.22 to 2.2.4.29
-fn write_fixed(out: &mut NdrWriter, level: u32, share: &ShareInfo) {
-    if level == 1005 {
-        out.u32(share.flags);
-        return;
-    }
-    out.referent();
-    if level == 0 {
-        return;
-    }
-    out.u32(share.share_type);
-    out.referent();
-    if level == 501 {
-        out.u32(share.flags);
-    }
-    if matches!(level, 2 | 502 | 503) {
-        out.u32(PERMISSIONS_UNUSED);
-        out.u32(share.max_uses);
-        out.u32(share.current_uses);
-        out.referent();
-        out.null();
-    }
-    if level == 503 {
-        // The server name to which the share is bound; "*" means any.
-        out.referent();
-    }
-    if matches!(level, 502 | 503) {
-        let descriptor = share.security_descriptor.as_deref();
-        out.count(descriptor.map_or(0, <[u8]>::len));
-        out.pointer(descriptor.is_some());
+fn level_0(share: &ShareInfo) -> ShareInfo0 {
+    ShareInfo0 { name: Some(share.name.clone()) }
+}
+
+fn level_1(share: &ShareInfo) -> ShareInfo1 {
+    ShareInfo1 { name: Some(share.name.clone()), share_type: share.share_type, remark: Some(share.remark.clone()) }
+}
+
+fn level_2(share: &ShareInfo) -> ShareInfo2 {
+    ShareInfo2 {
+        name: Some(share.name.clone()),
+        share_type: share.share_type,
+        remark: Some(share.remark.clone()),
+        permissions: 0,
+        max_uses: share.max_uses,
+        current_uses: share.current_uses,
+        path: Some(share.path.clone()),
+        password: None,
     }
 }
 
-fn write_deferred(out: &mut NdrWriter, level: u32, share: &ShareInfo) {
-    if level == 1005 {
-        return;
-    }
-    out.wide_string(&share.name);
-    if level == 0 {
-        return;
-    }
-    out.wide_string(&share.remark);
-    if matches!(level, 2 | 502 | 503) {
-        out.wide_string(&share.path);
-    }
-    if level == 503 {
-        out.wide_string("*");
-    }
-    if matches!(level, 502 | 503)
-        && let Some(descriptor) = &share.security_descriptor
-    {
-        out.count(descriptor.len());
-        out.bytes(descriptor);
-    }
+fn level_501(share: &ShareInfo) -> ShareInfo501 {
+    let ShareInfo1 { name, share_type, remark } = level_1(share);
+    ShareInfo501 { name, share_type, remark, flags: share.flags }
+}
+
+fn level_502(share: &ShareInfo) -> ShareInfo502 {
+    let (descriptor_bytes, descriptor) = descriptor(share);
+    ShareInfo502 { share: level_2(share), descriptor_bytes, descriptor }
+}
+
+fn level_503(share: &ShareInfo) -> ShareInfo503 {
+    let (descriptor_bytes, descriptor) = descriptor(share);
+    ShareInfo503 { share: level_2(share), server_name: Some("*".to_owned()), descriptor_bytes, descriptor }
+}
+
+fn descriptor(share: &ShareInfo) -> (u32, Option<Vec<u8>>) {
+    let length = share.security_descriptor.as_ref().map_or(0, Vec::len);
+    (u32::try_from(length).expect("descriptors are short"), share.security_descriptor.clone())
 }

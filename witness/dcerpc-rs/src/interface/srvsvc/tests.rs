@@ -1,4 +1,8 @@
+use futures::FutureExt;
+
+use super::declaration::{ShareDetail, ShareInfo1, ShareInfo1005, ShareList};
 use super::*;
+use crate::ndr::{Counted, Parameters};
 
 struct TwoShares;
 
@@ -22,76 +26,79 @@ impl ShareProvider for TwoShares {
     }
 }
 
-fn service() -> Srvsvc {
-    Srvsvc::new(Arc::new(TwoShares))
+/// Asks with the bytes of both transfer syntaxes; both answers must come to the same.
+fn ask<Q: Parameters, A: Parameters + PartialEq + std::fmt::Debug>(opnum: u16, request: &Q) -> Result<A, Fault> {
+    let [first, second] = TransferSyntax::ALL.map(|transfer| {
+        let (context, _interrupter) = CallContext::for_test(transfer);
+        let answer = Srvsvc::new(Arc::new(TwoShares)).call(opnum, request.to_stub(transfer), context);
+        answer.now_or_never().expect("nothing waits").map(|stub| A::from_stub(&stub, transfer).unwrap())
+    });
+    assert_eq!(first, second);
+    first
 }
 
-fn enum_request(level: u32, preferred_bytes_max: u32, resume: Option<u32>) -> Vec<u8> {
-    let mut out = NdrWriter::new();
-    out.unique_wide_string(Some("\\\\fs1"));
-    out.u32(level);
-    out.u32(level);
-    if share_info::ENUM_LEVELS.contains(&level) {
-        out.referent();
-        out.u32(0);
-        out.null();
-    }
-    out.u32(preferred_bytes_max);
-    out.pointer(resume.is_some());
-    if let Some(resume) = resume {
-        out.u32(resume);
-    }
-    out.finish()
+fn enumerate(level: u32, preferred_bytes_max: u32, resume: Option<u32>) -> ShareEnumAnswer {
+    let list = ShareEnum { level, shares: share_info::list(level, &[]).unwrap_or(ShareList::Unknown(level)) };
+    ask(15, &ShareEnumRequest { server_name: Some("\\\\fs1".into()), list, preferred_bytes_max, resume }).unwrap()
 }
 
 #[test]
 fn level_1_lists_names_types_and_remarks() {
-    let answer = service().share_enum(&mut NdrReader::new(&enum_request(1, u32::MAX, Some(0))), None).unwrap();
-    let mut reader = NdrReader::new(&answer);
-    assert_eq!((reader.u32().unwrap(), reader.u32().unwrap()), (1, 1));
-    assert!(reader.pointer().unwrap());
-    assert_eq!(reader.u32().unwrap(), 2);
-    assert!(reader.pointer().unwrap());
-    assert_eq!(reader.u32().unwrap(), 2);
-    let mut types = Vec::new();
-    for _ in 0..2 {
-        assert!(reader.pointer().unwrap());
-        types.push(reader.u32().unwrap());
-        assert!(reader.pointer().unwrap());
+    let answer = enumerate(1, u32::MAX, Some(0));
+    assert_eq!((answer.total, answer.resume, answer.status), (2, Some(0), STATUS_OK));
+    let share = |name: &str, share_type| ShareInfo1 { name: Some(name.into()), share_type, remark: Some(format!("about {name}")) };
+    let shares = vec![share("data", SHARE_TYPE_DISK), share("IPC$", SHARE_TYPE_IPC)];
+    assert_eq!(answer.list, ShareEnum { level: 1, shares: ShareList::Level1(Some(shares.into())) });
+}
+
+#[test]
+fn every_level_of_a_list_is_told_alike_in_both_syntaxes() {
+    for level in [0, 1, 2, 501, 502, 503] {
+        let answer = enumerate(level, u32::MAX, None);
+        assert_eq!((answer.list.shares.tag(), answer.total, answer.status), (level, 2, STATUS_OK), "{level}");
     }
-    assert_eq!(types, [SHARE_TYPE_DISK, SHARE_TYPE_IPC]);
-    let strings: Vec<String> = (0..4).map(|_| reader.wide_string().unwrap()).collect();
-    assert_eq!(strings, ["data", "about data", "IPC$", "about IPC$"]);
-    assert_eq!(reader.u32().unwrap(), 2);
-    assert!(reader.pointer().unwrap());
-    assert_eq!(reader.u32().unwrap(), 0);
-    assert_eq!(reader.u32().unwrap(), STATUS_OK);
-    assert_eq!(reader.remaining(), 0);
 }
 
 #[test]
 fn a_short_preferred_length_gives_one_entry_and_a_resume_handle() {
-    let answer = service().share_enum(&mut NdrReader::new(&enum_request(0, 1, Some(0))), None).unwrap();
-    assert_eq!(answer[answer.len() - 4..], STATUS_MORE_DATA.to_le_bytes());
-    assert_eq!(answer[answer.len() - 8..answer.len() - 4], 1u32.to_le_bytes());
-    let answer = service().share_enum(&mut NdrReader::new(&enum_request(0, 1, Some(1))), None).unwrap();
-    assert_eq!(answer[answer.len() - 4..], STATUS_OK.to_le_bytes());
+    let answer = enumerate(0, 1, Some(0));
+    assert_eq!((answer.resume, answer.status), (Some(1), STATUS_MORE_DATA));
+    assert_eq!(enumerate(0, 1, Some(1)).status, STATUS_OK);
 }
 
 #[test]
 fn unknown_levels_and_shares_have_their_codes() {
-    let answer = service().share_enum(&mut NdrReader::new(&enum_request(77, 0, None)), None).unwrap();
-    assert_eq!(answer, [77, 0, 0, 0, 77, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x7C, 0, 0, 0]);
-    let ask = |name: &str, level| {
-        let mut out = NdrWriter::new();
-        out.unique_wide_string(None);
-        out.wide_string(name);
-        out.u32(level);
-        service().share_information(&mut NdrReader::new(&out.finish()), None).unwrap()
+    let answer = enumerate(77, 0, None);
+    assert_eq!(answer.to_stub(TransferSyntax::Ndr20), [77, 0, 0, 0, 77, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x7C, 0, 0, 0]);
+    let share = |name: &str, level| -> ShareInfoAnswer {
+        ask(16, &ShareInfoRequest { server_name: None, share_name: name.into(), level }).unwrap()
     };
-    assert_eq!(ask("nobody", 1)[8..], STATUS_SHARE_NOT_FOUND.to_le_bytes());
-    assert_eq!(ask("DATA", 1005)[8..], [0, 0x40, 0, 0, 0, 0, 0, 0]);
-    assert_eq!(ask("data", 99)[4..], STATUS_INVALID_LEVEL.to_le_bytes());
+    assert_eq!(share("nobody", 1), ShareInfoAnswer { share: ShareDetail::Level1(None), status: STATUS_SHARE_NOT_FOUND });
+    let flags = ShareDetail::Level1005(Some(ShareInfo1005 { flags: SHARE_FLAG_CONTINUOUS_AVAILABILITY }));
+    assert_eq!(share("DATA", 1005), ShareInfoAnswer { share: flags, status: STATUS_OK });
+    assert_eq!(share("data", 1004), ShareInfoAnswer { share: ShareDetail::Level1004(None), status: STATUS_INVALID_LEVEL });
+    assert_eq!(share("data", 99), ShareInfoAnswer { share: ShareDetail::Unknown(99), status: STATUS_INVALID_LEVEL });
+}
+
+#[test]
+fn the_server_tells_of_itself_at_every_level() {
+    for level in [100, 101, 102] {
+        let answer: ServerInfoAnswer = ask(21, &ServerInfoRequest { server_name: None, level }).unwrap();
+        assert_eq!((answer.server.tag(), answer.status), (level, STATUS_OK));
+    }
+    let answer: ServerInfoAnswer = ask(21, &ServerInfoRequest { server_name: None, level: 599 }).unwrap();
+    assert_eq!(answer, ServerInfoAnswer { server: ServerDetail::Level599(None), status: STATUS_INVALID_LEVEL });
+}
+
+#[test]
+fn what_is_not_served_and_what_contradicts_itself_is_a_fault() {
+    let nothing = crate::ndr::NoParameters;
+    assert_eq!(ask::<_, crate::ndr::NoParameters>(12, &nothing), Err(Fault::ACCESS_DENIED));
+    assert_eq!(ask::<_, crate::ndr::NoParameters>(77, &nothing), Err(Fault::OPNUM_OUT_OF_RANGE));
+    assert_eq!(ask::<_, ShareEnumAnswer>(15, &nothing), Err(Fault::BAD_STUB_DATA));
+    let list = ShareEnum { level: 1, shares: ShareList::Level0(Some(Counted::null())) };
+    let request = ShareEnumRequest { server_name: None, list, preferred_bytes_max: 0, resume: None };
+    assert_eq!(ask::<_, ShareEnumAnswer>(15, &request), Err(Fault::INVALID_TAG));
 }
 
 #[test]
