@@ -29,6 +29,8 @@ pub(crate) enum Call {
     Certificates,
     /// You are about to be removed: stop serving, and do not begin again.
     Leave,
+    /// A question of the sender's program. An older node calls it nonsense.
+    Program { question: Vec<u8> },
 }
 
 /// The answer.
@@ -55,6 +57,8 @@ pub(crate) enum Answer {
     Certificates(CertificateReport),
     /// It was not done, for this reason.
     Refused(String),
+    /// What the program answered.
+    Program { answer: Vec<u8> },
 }
 
 pub(crate) fn encode<T: Serialize>(value: &T) -> Vec<u8> {
@@ -80,8 +84,12 @@ mod tests {
 
     #[test]
     fn calls_read_back_and_nonsense_is_refused() {
-        let call = Call::Renew { node: NodeId(3), incarnation: Incarnation(70_000) };
-        assert_eq!(decode::<Call>(&encode(&call)), Some(call));
+        for call in [Call::Renew { node: NodeId(3), incarnation: Incarnation(70_000) }, Call::Program { question: vec![1, 2] }] {
+            assert_eq!(decode::<Call>(&encode(&call)), Some(call));
+        }
+        // Nodes of other versions read these: positions stay.
+        assert_eq!(encode(&Call::Program { question: vec![7] }), [8, 1, 7]);
+        assert_eq!(encode(&Answer::Program { answer: vec![7] }), [10, 1, 7]);
         for answer in [Answer::Over, Answer::RenewedFor { lease_ms: 70_000 }] {
             assert_eq!(decode::<Answer>(&encode(&answer)), Some(answer));
         }

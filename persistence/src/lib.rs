@@ -17,6 +17,7 @@
 //!   .suspect(node)                                          have the port of a node looked at now
 //!   .status() .watch_leader() .has_leader() .create_token(ttl) .promote(node) .remove(node) .transfer_leader(node) .drain(node, on)
 //!   .certificates() .renew_certificate() .renew_authority() .retire_authority()
+//!   .answer_programs(handler) .ask_program(node, bytes, timeout)   what the programs above the stores say to each other, beside the log
 //!   .backup(notes, out)                                     a consistent copy of the records while clients are served
 //!   .shutdown()                                             hands everything over first;   .kill() as if the process died
 //! Backup::read(input) restore(config, dir, backup, rebirth) the first node of a new cluster that begins with one
@@ -26,6 +27,7 @@
 
 mod accord;
 mod agree;
+mod ask;
 mod backup;
 mod call;
 mod catch_up;
@@ -48,6 +50,7 @@ mod store;
 mod warden;
 mod watch;
 
+pub use ask::{AskError, PROGRAM_BYTES_MAX, ProgramHandler};
 pub use backup::{Backup, restore};
 pub use certificates::{CertificateReport, Keeper, Renewal};
 pub use config::{Fence, StoreConfig};

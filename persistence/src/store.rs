@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::ask::ProgramHandler;
 use crate::call::{self, Answer, Call};
 use crate::config::StoreConfig;
 use crate::engine::Engine;
@@ -65,6 +66,8 @@ pub(crate) struct Inner {
     pub(crate) certificate_turn: tokio::sync::Mutex<()>,
     /// This node was told that it is being removed.
     pub(crate) leaving: watch::Sender<bool>,
+    /// Who answers other nodes' programs.
+    pub(crate) program: OnceLock<ProgramHandler>,
     raft: OnceLock<RaftStore>,
     pub(crate) stop: CancellationToken,
     pub(crate) tasks: TaskTracker,
@@ -121,6 +124,7 @@ impl Store {
             door: door.clone(),
             certificate_turn: tokio::sync::Mutex::default(),
             leaving: watch::Sender::new(false),
+            program: OnceLock::new(),
             raft: OnceLock::new(),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),

@@ -305,6 +305,7 @@ impl Inner {
                 self.leave().await;
                 Answer::Done
             }
+            Call::Program { question } => self.answer_program(from, question).await,
         }
     }
 

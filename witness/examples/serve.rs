@@ -5,7 +5,7 @@
 //! `share NAME`, `ip`, `list`, `quit`.
 #![allow(clippy::print_stdout, reason = "a tool for a terminal")]
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -41,6 +41,10 @@ impl ClusterView for TwoNodes {
             local,
         };
         vec![interface(1, is_first_up, false), interface(2, true, true)]
+    }
+
+    fn leave_for(&self, _address: IpAddr) -> Vec<Address> {
+        Vec::new()
     }
 
     fn shares(&self) -> Vec<Share> {
@@ -110,11 +114,15 @@ async fn main() -> std::io::Result<()> {
                 view.is_first_up.store(true, Ordering::SeqCst);
                 service.raise(&ClusterEvent::NodeUp { node_id: 1 });
             }
-            ["move", client] => service.raise(&ClusterEvent::ClientMove { client: client.into(), destinations: other.clone() }),
+            ["move", client] => {
+                service.raise(&ClusterEvent::ClientMove { client: client.into(), destinations: other.clone() });
+            }
             ["share", share] => {
                 service.raise(&ClusterEvent::ShareMove { share: share.into(), client: None, destinations: other.clone() });
             }
-            ["ip"] => service.raise(&ClusterEvent::AddressChange { client: None, addresses: other.clone() }),
+            ["ip"] => {
+                service.raise(&ClusterEvent::AddressChange { client: None, addresses: other.clone() });
+            }
             ["list"] => println!("{:#?}", service.registrations()),
             ["quit"] => break,
             _ => println!("down | up | move CLIENT | share NAME | ip | list | quit"),

@@ -58,6 +58,9 @@ pub trait ClusterView: Send + Sync {
 
     /// All shares.
     fn shares(&self) -> Vec<Share>;
+
+    /// Where the clients of an address should go because its node is being drained; empty if it is not, or if nobody could take them.
+    fn leave_for(&self, address: IpAddr) -> Vec<Address>;
 }
 
 /// What happened.
@@ -68,10 +71,22 @@ pub enum ClusterEvent {
         /// Which.
         node_id: u64,
     },
-    /// A node serves (again).
+    /// A node serves (again), perhaps with other addresses than before.
     NodeUp {
         /// Which.
         node_id: u64,
+    },
+    /// A living node has lost or gained addresses.
+    NodeAddresses {
+        /// Which.
+        node_id: u64,
+    },
+    /// A node asks its clients to move ([`ClusterView::leave_for`] says where to), or has stopped asking.
+    NodeDraining {
+        /// Which.
+        node_id: u64,
+        /// Asks.
+        on: bool,
     },
     /// One address went or came while its node lives.
     ResourceChange {
@@ -80,7 +95,7 @@ pub enum ClusterEvent {
         /// True if it serves now.
         is_available: bool,
     },
-    /// A client should move (balancing, draining, the administrator).
+    /// A client should move, because the administrator wants it. The wish stands for a while: see [`crate::service::WISH_STANDS`].
     ClientMove {
         /// The client computer's name.
         client: String,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dcerpc_rs::Uuid;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -16,12 +16,17 @@ use tokio_util::sync::CancellationToken;
 use crate::cluster::{ClusterEvent, ClusterView, Interface, InterfaceState};
 use crate::declaration::RegisterExRequest;
 use crate::interface::{InterfaceInfo, REGISTER_IP_NOTIFICATION, VERSION_1, VERSION_2};
-use crate::message::Notification;
+use crate::message::{Address, Notification};
 use crate::status::Status;
-use crate::table::{Begun, Completion, NewRegistration, Only, RegistrationView, Table, WaiterId};
+use crate::table::{Begun, Completion, NewRegistration, Only, RegistrationView, Table, Told, WaiterId, folded};
 
 /// How long GetInterfaceList waits for an interface that is available.
 pub const INTERFACE_WAIT: Duration = Duration::from_secs(10);
+
+/// How long a wish that a client should move stands for registrations that the client makes after it.
+pub const WISH_STANDS: Duration = Duration::from_secs(30);
+/// Wishes that stand at the same time; beyond it the oldest goes.
+pub const WISHES_MAX: usize = 1_024;
 
 type Answer = Result<Notification, Status>;
 
@@ -29,10 +34,18 @@ type Answer = Result<Notification, Status>;
 struct State {
     table: Table,
     senders: BTreeMap<WaiterId, oneshot::Sender<Answer>>,
-    /// Addresses that each node has had: a dead node may be gone from the view.
+    /// Addresses that each node has, or had when it died: it may be gone from the view.
     addresses: BTreeMap<u64, BTreeSet<IpAddr>>,
+    /// Moves that the administrator wants, by the client's folded name: a client that is between two registrations gets to know of it too.
+    wishes: BTreeMap<String, Wish>,
     /// Until when the timer sleeps.
     timer: Option<Duration>,
+}
+
+/// A client should move.
+struct Wish {
+    until: Duration,
+    destinations: Vec<Address>,
 }
 
 /// The witness service of one node.
@@ -49,40 +62,80 @@ impl WitnessService {
     pub fn new(view: Arc<dyn ClusterView>) -> Arc<Self> {
         let service =
             Self { view, started: Instant::now(), state: Mutex::default(), timer_changed: Notify::new(), cluster_changed: Notify::new() };
-        service.remember(&mut service.state.lock());
+        let mut state = State::default();
+        for interface in service.view.interfaces() {
+            state.addresses.entry(interface.node_id).or_default().extend(interface.addresses().map(|address| address.to_canonical()));
+        }
+        *service.state.lock() = state;
         Arc::new(service)
     }
 
-    /// Tells the clients concerned what happened: at once those that wait, the others when they ask next.
-    pub fn raise(&self, event: &ClusterEvent) {
+    /// Tells the clients concerned what happened: at once those that wait, the others when they ask next. Returns how many
+    /// registrations at this node it was for.
+    pub fn raise(&self, event: &ClusterEvent) -> usize {
         let now = self.now();
         let mut state = self.state.lock();
-        self.remember(&mut state);
-        let table = &mut state.table;
-        let completions = match event {
-            ClusterEvent::NodeDown { node_id } => self.node_change(&mut state, *node_id, false),
-            ClusterEvent::NodeUp { node_id } => self.node_change(&mut state, *node_id, true),
-            ClusterEvent::ResourceChange { address, is_available } => table.resource_change(now, address.to_canonical(), *is_available),
-            ClusterEvent::ClientMove { client, destinations } => table.client_move(now, client, destinations),
-            ClusterEvent::ShareMove { share, client, destinations } => table.share_move(now, only(client), share, destinations),
-            ClusterEvent::AddressChange { client, addresses } => table.ip_change(now, only(client), addresses),
+        let told = match event {
+            ClusterEvent::NodeDown { node_id } => self.node_down(&mut state, *node_id),
+            ClusterEvent::NodeUp { node_id } | ClusterEvent::NodeAddresses { node_id } => self.node_up(&mut state, *node_id),
+            ClusterEvent::NodeDraining { node_id, on } => self.draining(&mut state, *node_id, *on),
+            ClusterEvent::ResourceChange { address, is_available } => {
+                state.table.resource_change(now, address.to_canonical(), *is_available)
+            }
+            ClusterEvent::ClientMove { client, destinations } => self.client_move(&mut state, client, destinations),
+            ClusterEvent::ShareMove { share, client, destinations } => {
+                let key = client.as_deref().map(folded);
+                state.table.share_move(now, only(key.as_ref()), share, destinations)
+            }
+            ClusterEvent::AddressChange { client, addresses } => {
+                let key = client.as_deref().map(folded);
+                state.table.ip_change(now, only(key.as_ref()), addresses)
+            }
         };
-        tracing::debug!(?event, answered = completions.len(), "cluster event");
-        self.complete(&mut state, completions);
-        drop(state);
+        tracing::debug!(?event, registrations = told.registrations, answered = told.completions.len(), "cluster event");
+        let registrations = told.registrations;
+        self.complete(state, told.completions);
         self.cluster_changed.notify_waiters();
+        registrations
     }
 
-    /// All registrations at this node, for an operator.
+    /// Tells the state of an address because the administrator wants it told, also to those that know it; only to one client's
+    /// registrations if `client` is given. Returns how many registrations at this node it was for.
+    pub fn force_change(&self, client: Option<&str>, address: IpAddr, is_available: bool) -> usize {
+        let key = client.map(folded);
+        let mut state = self.state.lock();
+        let told = state.table.force_change(self.now(), only(key.as_ref()), address.to_canonical(), is_available);
+        self.complete(state, told.completions);
+        told.registrations
+    }
+
+    /// All registrations at this node, for an operator; in the order of their numbers.
     pub fn registrations(&self) -> Vec<RegistrationView> {
         self.state.lock().table.view()
     }
 
-    /// Drops a client's registrations; its waiting calls are answered with NOT_FOUND, so that it registers anew.
-    pub fn unregister_client(&self, client: &str) {
+    /// As [`Self::registrations`], at most `count` of those whose numbers are above `after`: for looking at many, piece by piece.
+    pub fn registrations_after(&self, after: Option<Uuid>, count: usize) -> Vec<RegistrationView> {
+        self.state.lock().table.view_after(after, count)
+    }
+
+    /// How many registrations there are at this node.
+    pub fn registration_count(&self) -> usize {
+        self.state.lock().table.len()
+    }
+
+    /// Drops a client's registrations; its waiting calls are answered with NOT_FOUND, so that it registers anew. Returns how many.
+    pub fn unregister_client(&self, client: &str) -> usize {
+        let key = folded(client);
         let mut state = self.state.lock();
-        let completions = state.table.unregister_client(client);
-        self.complete(&mut state, completions);
+        let told = state.table.unregister_client(Only::Client(&key));
+        self.complete(state, told.completions);
+        told.registrations
+    }
+
+    /// As [`Self::unregister_client`] for one registration, by its number. False if it is not here.
+    pub fn unregister_one(&self, id: Uuid) -> bool {
+        self.unregister(id).is_ok()
     }
 
     /// Runs the timers (keep-alives, forced completions, clean-up) until cancelled.
@@ -111,7 +164,8 @@ impl WitnessService {
             if !removed.is_empty() {
                 tracing::debug!(count = removed.len(), "registrations dropped");
             }
-            self.complete(&mut state, completions);
+            state.wishes.retain(|_, wish| wish.until > now);
+            self.complete(state, completions);
         }
     }
 
@@ -138,22 +192,44 @@ impl WitnessService {
         let new = self.check(request, extended)?;
         let address = new.ip_address.parse::<IpAddr>().ok().map(|address| address.to_canonical());
         let now = self.now();
+        let client = new.client_name.clone();
         let mut state = self.state.lock();
         state.table.register(now, id, new)?;
-        // The address may have gone between the client's last look and its registration: then nothing will be raised
-        // any more, so it is told now. The view is read after the registration is in the table, and shows a change
-        // before it is raised: one of the two always sees it.
-        let interfaces = self.view.interfaces();
-        let is_down = interfaces
-            .iter()
-            .any(|interface| interface.state == InterfaceState::Unavailable && interface.addresses().any(|other| Some(other) == address));
-        if is_down {
-            let completions = state.table.resource_change_of(now, id, false);
-            assert!(completions.is_empty(), "nobody waits on a registration that is being made");
-        }
-        metrics::gauge!("witness_registrations").set(state.table.len() as f64);
-        self.wake_timer(&state);
+        self.tell_present(&mut state, id, &client, address);
+        self.complete(state, Vec::new());
         Ok(())
+    }
+
+    /// What a new registration has to know at once: it came too late for the events that told it to others.
+    ///
+    /// The view is read after the registration is in the table, and shows a change before it is raised: an event between the client's
+    /// last look and its registration is seen by one of the two, always.
+    fn tell_present(&self, state: &mut State, id: Uuid, client: &str, address: Option<IpAddr>) {
+        let now = self.now();
+        let mut told = Told::default();
+        let interfaces = self.view.interfaces();
+        let is_there = |state| {
+            let in_state = interfaces.iter().filter(|interface| interface.state == state);
+            in_state.flat_map(Interface::addresses).any(|other| Some(other.to_canonical()) == address)
+        };
+        // A dead node's address may be another node's by now.
+        if is_there(InterfaceState::Unavailable) && !is_there(InterfaceState::Available) {
+            told.add(state.table.resource_change_of(now, id, false));
+        }
+        let leave_for = address.map(|address| self.view.leave_for(address)).unwrap_or_default();
+        if !leave_for.is_empty() {
+            told.add(state.table.leave_of(now, id, &leave_for));
+        }
+        let key = folded(client);
+        if let Some(wish) = state.wishes.get(&key).filter(|wish| wish.until > now) {
+            if wish.destinations.iter().any(|destination| Some(destination.ip.to_canonical()) == address) {
+                // It has moved.
+                state.wishes.remove(&key);
+            } else {
+                told.add(state.table.client_move_of(now, id, &wish.destinations));
+            }
+        }
+        assert!(told.completions.is_empty(), "nobody waits on a registration that is being made");
     }
 
     fn check(&self, request: RegisterExRequest, extended: bool) -> Result<NewRegistration, Status> {
@@ -203,8 +279,7 @@ impl WitnessService {
     pub(crate) fn unregister(&self, id: Uuid) -> Result<(), Status> {
         let mut state = self.state.lock();
         let completions = state.table.unregister(id)?;
-        self.complete(&mut state, completions);
-        metrics::gauge!("witness_registrations").set(state.table.len() as f64);
+        self.complete(state, completions);
         Ok(())
     }
 
@@ -225,41 +300,117 @@ impl WitnessService {
                 }
             }
         };
-        let mut waiting = WaitingCall { service: self, registration: id, waiter, receiver };
-        (&mut waiting.receiver).await.unwrap_or(Err(Status::NOT_FOUND))
+        let mut waiting = WaitingCall { service: self, registration: id, waiter, receiver, is_answered: false };
+        let answer = (&mut waiting.receiver).await.unwrap_or(Err(Status::NOT_FOUND));
+        // Whoever answers takes the call out of the table first: there is nothing left to clear up, and with thousands of calls
+        // answered at once none of them should wait for the table.
+        waiting.is_answered = true;
+        answer
     }
 
-    fn node_change(&self, state: &mut State, node_id: u64, is_up: bool) -> Vec<Completion> {
+    fn node_down(&self, state: &mut State, node_id: u64) -> Told {
+        self.remember(state, node_id);
+        let mut told = Told::default();
+        for address in state.addresses.get(&node_id).cloned().unwrap_or_default() {
+            told.add(state.table.resource_change(self.now(), address, false));
+        }
+        told
+    }
+
+    /// A node serves with the addresses that the view has: those that it had before and has no more are lost.
+    fn node_up(&self, state: &mut State, node_id: u64) -> Told {
         let now = self.now();
-        let addresses = state.addresses.get(&node_id).cloned().unwrap_or_default();
-        addresses.into_iter().flat_map(|address| state.table.resource_change(now, address, is_up)).collect()
-    }
-
-    /// Notes which addresses nodes have. An address that moved to another node is that node's.
-    fn remember(&self, state: &mut State) {
-        for interface in self.view.interfaces() {
-            for address in interface.addresses() {
-                for (node_id, addresses) in &mut state.addresses {
-                    if *node_id != interface.node_id {
-                        addresses.remove(&address);
-                    }
-                }
-                state.addresses.entry(interface.node_id).or_default().insert(address);
+        let before = state.addresses.remove(&node_id).unwrap_or_default();
+        let present = self.remember(state, node_id);
+        let mut told = Told::default();
+        let mut changes = Vec::new();
+        for &ip in before.difference(&present) {
+            // Another node may have it by now.
+            if !state.addresses.values().any(|others| others.contains(&ip)) {
+                told.add(state.table.resource_change(now, ip, false));
+                changes.push(Address { ip, is_online: false });
             }
         }
+        for &ip in &present {
+            state.table.stay(ip);
+            told.add(state.table.resource_change(now, ip, true));
+            if !before.contains(&ip) {
+                changes.push(Address { ip, is_online: true });
+            }
+        }
+        if !changes.is_empty() {
+            told.add(state.table.ip_change(now, Only::All, &changes));
+        }
+        // There may be somewhere to go now for the clients of nodes that are being drained.
+        let draining: Vec<u64> = state.addresses.keys().copied().filter(|other| *other != node_id).collect();
+        for other in draining {
+            told.add(self.draining(state, other, true));
+        }
+        told
     }
 
-    fn complete(&self, state: &mut State, completions: Vec<Completion>) {
+    fn draining(&self, state: &mut State, node_id: u64, on: bool) -> Told {
+        self.remember(state, node_id);
+        let mut told = Told::default();
+        for address in state.addresses.get(&node_id).cloned().unwrap_or_default() {
+            let destinations = self.view.leave_for(address);
+            if !on {
+                state.table.stay(address);
+            } else if !destinations.is_empty() {
+                told.add(state.table.leave(self.now(), address, &destinations));
+            }
+        }
+        told
+    }
+
+    fn client_move(&self, state: &mut State, client: &str, destinations: &[Address]) -> Told {
+        let (now, key) = (self.now(), folded(client));
+        if state.wishes.len() >= WISHES_MAX && !state.wishes.contains_key(&key) {
+            // The oldest has waited longest for nothing.
+            let oldest = state.wishes.iter().min_by_key(|(_, wish)| wish.until).map(|(client, _)| client.clone());
+            if let Some(oldest) = oldest {
+                state.wishes.remove(&oldest);
+            }
+        }
+        let told = state.table.client_move(now, Only::Client(&key), destinations);
+        state.wishes.insert(key, Wish { until: now + WISH_STANDS, destinations: destinations.to_vec() });
+        told
+    }
+
+    /// Notes the addresses that a node has: once it is dead, the view may have forgotten them. An address that moved to another node is
+    /// that node's. Returns those of a node that lives.
+    fn remember(&self, state: &mut State, node_id: u64) -> BTreeSet<IpAddr> {
+        let interfaces = self.view.interfaces();
+        let own = interfaces.iter().filter(|interface| interface.node_id == node_id && interface.state != InterfaceState::Unavailable);
+        let present: BTreeSet<IpAddr> = own.flat_map(Interface::addresses).map(|address| address.to_canonical()).collect();
+        for addresses in state.addresses.values_mut() {
+            addresses.retain(|address| !present.contains(address));
+        }
+        state.addresses.entry(node_id).or_default().extend(&present);
+        present
+    }
+
+    /// Answers calls. The table is free again before the first of them is woken.
+    fn complete(&self, mut state: MutexGuard<'_, State>, completions: Vec<Completion>) {
+        let mut answers = Vec::with_capacity(completions.len());
         for completion in completions {
-            if completion.result.is_ok() {
-                metrics::counter!("witness_notifications_total").increment(1);
-            }
             // The sender is there unless its call was dropped, and that takes it out of the table first.
-            if let Some(sender) = state.senders.remove(&completion.waiter) {
-                _ = sender.send(completion.result);
+            let sender = state.senders.remove(&completion.waiter);
+            answers.extend(sender.map(|sender| (completion.registration, sender, completion.result)));
+        }
+        metrics::gauge!("witness_registrations").set(state.table.len() as f64);
+        self.wake_timer(&state);
+        drop(state);
+        let told = answers.iter().filter(|(.., result)| result.is_ok()).count();
+        metrics::counter!("witness_notifications_total").increment(told as u64);
+        for (registration, sender, result) in answers {
+            // Given up in this very moment: the next call gets it.
+            if let Err(Ok(notification)) = sender.send(result) {
+                let mut state = self.state.lock();
+                let completions = state.table.give_back(self.now(), registration, notification);
+                self.complete(state, completions);
             }
         }
-        self.wake_timer(state);
     }
 
     fn wake_timer(&self, state: &State) {
@@ -281,24 +432,30 @@ struct WaitingCall {
     registration: Uuid,
     waiter: WaiterId,
     receiver: oneshot::Receiver<Answer>,
+    is_answered: bool,
 }
 
 impl Drop for WaitingCall {
     fn drop(&mut self) {
+        if self.is_answered {
+            return;
+        }
         let now = self.service.now();
         let mut state = self.service.state.lock();
         state.senders.remove(&self.waiter);
         state.table.cancel(now, self.waiter);
+        // From here on nothing can be sent to this call; what was sent before is in it.
+        self.receiver.close();
         let completions = match self.receiver.try_recv() {
             Ok(Ok(notification)) => state.table.give_back(now, self.registration, notification),
             Ok(Err(_)) | Err(_) => Vec::new(),
         };
-        self.service.complete(&mut state, completions);
+        self.service.complete(state, completions);
     }
 }
 
-fn only(client: &Option<String>) -> Only<'_> {
-    client.as_deref().map_or(Only::All, Only::Client)
+fn only(key: Option<&String>) -> Only<'_> {
+    key.map_or(Only::All, |key| Only::Client(key))
 }
 
 fn interface_info(interface: Interface) -> InterfaceInfo {
@@ -315,3 +472,6 @@ fn interface_info(interface: Interface) -> InterfaceInfo {
         is_witness: !interface.local,
     }
 }
+
+#[cfg(test)]
+mod tests;

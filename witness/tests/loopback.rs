@@ -44,6 +44,10 @@ impl ClusterView for View {
         vec![interface(1, states[0]), interface(2, states[1])]
     }
 
+    fn leave_for(&self, _address: IpAddr) -> Vec<Address> {
+        Vec::new()
+    }
+
     fn shares(&self) -> Vec<Share> {
         self.shares.lock().clone()
     }
@@ -165,6 +169,7 @@ async fn a_death_is_told_to_the_waiting_and_kept_for_the_others() {
     // Nobody waits now: both are kept, in their order.
     let other = vec![Address { ip: IpAddr::from([127, 0, 0, 12]), is_online: true }];
     fixture.service.raise(&ClusterEvent::ClientMove { client: "client1".into(), destinations: other.clone() });
+    fixture.view.states.lock()[0] = InterfaceState::Available;
     fixture.service.raise(&ClusterEvent::NodeUp { node_id: 1 });
     fixture.service.raise(&ClusterEvent::AddressChange { client: None, addresses: other.clone() });
     assert_eq!(client.async_notify(handle).await.unwrap(), change(ResourceState::Available));

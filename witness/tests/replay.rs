@@ -40,6 +40,10 @@ impl ClusterView for TwoNodes {
         vec![interface(1, false), interface(2, true)]
     }
 
+    fn leave_for(&self, _address: std::net::IpAddr) -> Vec<witness::Address> {
+        Vec::new()
+    }
+
     fn shares(&self) -> Vec<Share> {
         Vec::new()
     }

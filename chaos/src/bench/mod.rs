@@ -1,7 +1,7 @@
 //! `chaos bench`: what the store and the server do per second and how soon, in one run, beside a flush of the same disk and beside peers.
 //!
 //! `disk` is the yardstick, `commits` the store beside etcd, `opens` SMB beside another server, `trouble` opens while something happens to the
-//! cluster, `wire` what nodes say to each other, `records` a store with many records. Peers are measured in turns with ours, never alone.
+//! cluster, `wire` what nodes say to each other, `records` a store with many records, `witness` many clients that wait for news. Peers are measured in turns with ours, never alone.
 
 mod commits;
 mod disk;
@@ -12,6 +12,7 @@ pub mod printer;
 mod records;
 mod trouble;
 mod wire;
+mod witness;
 
 use anyhow::Context as _;
 use serde_json::json;
@@ -40,11 +41,14 @@ pub enum Section {
     Wire,
     /// A store with many records
     Records,
+    /// Many clients at one witness
+    Witness,
 }
 
 impl Section {
     /// All, in their order.
-    pub const EVERY: [Self; 7] = [Self::Disk, Self::Commits, Self::Deaths, Self::Opens, Self::Trouble, Self::Wire, Self::Records];
+    pub const EVERY: [Self; 8] =
+        [Self::Disk, Self::Commits, Self::Deaths, Self::Opens, Self::Trouble, Self::Wire, Self::Records, Self::Witness];
 
     /// Its name.
     #[must_use]
@@ -57,6 +61,7 @@ impl Section {
             Self::Trouble => "trouble",
             Self::Wire => "wire",
             Self::Records => "records",
+            Self::Witness => "witness",
         }
     }
 }
@@ -80,15 +85,35 @@ pub struct Scale {
     pub counted: usize,
     /// Open records of the store with many.
     pub records: u64,
+    /// Clients at the witness, row by row; each row has those of the row before.
+    pub listeners: &'static [usize],
 }
 
 impl Scale {
     /// For figures that are quoted.
-    pub const FULL: Self =
-        Self { seconds: 2.0, rounds: 3, deaths_ours: 20, deaths_etcd: 5, mib: 256, held: 4000, counted: 500, records: 1_000_000 };
+    pub const FULL: Self = Self {
+        seconds: 2.0,
+        rounds: 3,
+        deaths_ours: 20,
+        deaths_etcd: 5,
+        mib: 256,
+        held: 4000,
+        counted: 500,
+        records: 1_000_000,
+        listeners: &[1, 1_000, 10_000],
+    };
     /// To see that all of it works.
-    pub const QUICK: Self =
-        Self { seconds: 1.0, rounds: 1, deaths_ours: 3, deaths_etcd: 1, mib: 64, held: 500, counted: 100, records: 20_000 };
+    pub const QUICK: Self = Self {
+        seconds: 1.0,
+        rounds: 1,
+        deaths_ours: 3,
+        deaths_etcd: 1,
+        mib: 64,
+        held: 500,
+        counted: 100,
+        records: 20_000,
+        listeners: &[1, 1_000],
+    };
 }
 
 /// What to measure.
@@ -136,6 +161,9 @@ pub async fn bench(options: &BenchOptions) -> anyhow::Result<bool> {
     }
     if wants(Section::Records) {
         records::records(printer, scale).await?;
+    }
+    if wants(Section::Witness) {
+        witness::witness(printer, scale, &options.cluster).await?;
     }
     Ok(good)
 }

@@ -11,21 +11,37 @@ use tokio::net::TcpStream;
 const ANSWER_BYTES_MAX: u64 = 16 << 20;
 /// How long an answer may take.
 const LIMIT: Duration = Duration::from_secs(3);
+/// How long one may take that waits for other nodes, or for clients.
+const PATIENCE: Duration = Duration::from_secs(240);
 
 /// The status code and the body.
 pub async fn get(address: SocketAddr, path: &str) -> anyhow::Result<(u16, Vec<u8>)> {
-    exchange(address, &format!("GET {path}"), "", "").await
+    exchange(address, &format!("GET {path}"), "", "", LIMIT).await
+}
+
+/// As [`get`], of what only the holder of a node's token may see.
+pub async fn get_with(address: SocketAddr, path: &str, token: &str) -> anyhow::Result<(u16, Vec<u8>)> {
+    exchange(address, &format!("GET {path}"), &format!("Authorization: Bearer {token}\r\n"), "", PATIENCE).await
 }
 
 /// The status code and the body of what only the holder of a node's token may do; `json` is empty where nothing is to be said.
 pub async fn post(address: SocketAddr, path: &str, token: &str, json: &str) -> anyhow::Result<(u16, Vec<u8>)> {
-    let heads = format!("Authorization: Bearer {token}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n", json.len());
-    exchange(address, &format!("POST {path}"), &heads, json).await
+    post_within(LIMIT, address, path, token, json).await
 }
 
-async fn exchange(address: SocketAddr, what: &str, heads: &str, body: &str) -> anyhow::Result<(u16, Vec<u8>)> {
+/// As [`post`], for what takes its time.
+pub async fn post_patiently(address: SocketAddr, path: &str, token: &str, json: &str) -> anyhow::Result<(u16, Vec<u8>)> {
+    post_within(PATIENCE, address, path, token, json).await
+}
+
+async fn post_within(limit: Duration, address: SocketAddr, path: &str, token: &str, json: &str) -> anyhow::Result<(u16, Vec<u8>)> {
+    let heads = format!("Authorization: Bearer {token}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n", json.len());
+    exchange(address, &format!("POST {path}"), &heads, json, limit).await
+}
+
+async fn exchange(address: SocketAddr, what: &str, heads: &str, body: &str, limit: Duration) -> anyhow::Result<(u16, Vec<u8>)> {
     let said =
-        tokio::time::timeout(LIMIT, say(address, format!("{what} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{heads}\r\n{body}")));
+        tokio::time::timeout(limit, say(address, format!("{what} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{heads}\r\n{body}")));
     let answer = said.await.with_context(|| format!("no answer to {what} at {address}"))??;
     parse(&answer).with_context(|| format!("answer to {what} at {address}"))
 }

@@ -26,6 +26,8 @@ pub const CA_SHARE: &str = "share";
 /// A plain share.
 pub const PLAIN_SHARE: &str = "plain";
 
+/// Makes nodes cut links when told to.
+const FAULTS_VARIABLE: &str = "HOLDFAST_FAULTS";
 /// How long a cluster may take to be ready.
 const READY_LIMIT: Duration = Duration::from_secs(90);
 /// How long it may take to stop.
@@ -127,6 +129,7 @@ impl Cluster {
         };
         let directory = tempfile::Builder::new().prefix("holdfast-chaos-").tempdir().context("no temporary directory")?;
         let mut command = Command::new(&program);
+        command.env(FAULTS_VARIABLE, "links");
         command.arg("demo").arg("--json").arg("--ephemeral-ports");
         command.arg("--dir").arg(directory.path().join("demo"));
         command.arg("--nodes").arg(options.nodes.to_string());
@@ -198,6 +201,56 @@ impl Cluster {
         kill_process(pid, signal).with_context(|| format!("cannot signal node {} (process {})", node.id, node.pid))
     }
 
+    /// Cuts a node off from the other nodes, in both directions; clients reach it as before.
+    pub async fn cut_off(&self, index: usize) -> anyhow::Result<()> {
+        let own = self.nodes.get(index).context("no such node")?.id;
+        let others = self.nodes.iter().map(|node| node.id).filter(|id| *id != own);
+        self.cut(&others.flat_map(|other| [(own, other), (other, own)]).collect::<Vec<_>>()).await
+    }
+
+    /// Mends all links.
+    pub async fn mend(&self) -> anyhow::Result<()> {
+        self.cut(&[]).await
+    }
+
+    async fn cut(&self, links: &[(u64, u64)]) -> anyhow::Result<()> {
+        let body = serde_json::json!({ "cut": links }).to_string();
+        for node in &self.nodes {
+            let (status, answer) = http::post(node.admin, "/api/v1/faults/links", &self.admin_token(node.id)?, &body).await?;
+            anyhow::ensure!(status == 200, "node {} cuts no links: {}", node.id, String::from_utf8_lossy(&answer));
+        }
+        Ok(())
+    }
+
+    /// What a node's admin API shows to the holder of its token.
+    pub async fn look(&self, index: usize, path: &str) -> anyhow::Result<serde_json::Value> {
+        let node = self.nodes.get(index).context("no such node")?;
+        let (status, body) = http::get_with(node.admin, path, &self.admin_token(node.id)?).await?;
+        anyhow::ensure!(status == 200, "{path} at node {}: {}", node.id, String::from_utf8_lossy(&body));
+        Ok(serde_json::from_slice(&body)?)
+    }
+
+    /// Has a node's admin API do something that only the holder of its token may; the answer whatever its status.
+    pub async fn order(&self, index: usize, path: &str, body: &serde_json::Value) -> anyhow::Result<(u16, serde_json::Value)> {
+        let node = self.nodes.get(index).context("no such node")?;
+        let (status, answer) = http::post_patiently(node.admin, path, &self.admin_token(node.id)?, &body.to_string()).await?;
+        Ok((status, serde_json::from_slice(&answer)?))
+    }
+
+    /// Runs an operator's command about a node; its exit code and what it printed.
+    pub async fn command(&self, index: usize, arguments: &[&str]) -> anyhow::Result<(Option<i32>, String)> {
+        let config = self.config_file(index)?;
+        let output = Command::new(&self.program).args(arguments).arg("--config").arg(config).stdin(Stdio::null()).output().await?;
+        let text = [output.stdout, output.stderr].concat();
+        Ok((output.status.code(), String::from_utf8_lossy(&text).into_owned()))
+    }
+
+    /// A node's configuration file.
+    pub fn config_file(&self, index: usize) -> anyhow::Result<PathBuf> {
+        let node = self.nodes.get(index).context("no such node")?;
+        Ok(self.directory().join(format!("node-{}", node.id)).join("holdfast.toml"))
+    }
+
     /// Kills a node; it gets no chance to say anything.
     pub fn kill(&self, index: usize) -> anyhow::Result<()> {
         self.signal(index, Signal::KILL)
@@ -227,6 +280,7 @@ impl Cluster {
         let folder = directory.join(format!("node-{}", node.id));
         let log = std::fs::OpenOptions::new().create(true).append(true).open(folder.join("restarted.log")).context("no log file")?;
         let child = Command::new(program)
+            .env(FAULTS_VARIABLE, "links")
             .arg("serve")
             .arg("--config")
             .arg(folder.join("holdfast.toml"))

@@ -1,7 +1,9 @@
 //! `chaos failover`: nodes are killed under writing clients, and every acknowledged block is compared afterwards.
 //!
-//! `writer` writes, `intruder` tries to get in between, `run` is one run from start to evidence, `report` says what was seen.
+//! `writer` writes, `intruder` tries to get in between, `run` is one run from start to evidence, `report` says what was seen; `drain` empties a
+//! node on purpose.
 
+pub mod drain;
 pub mod intruder;
 pub mod report;
 pub mod run;

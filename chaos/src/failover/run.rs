@@ -199,7 +199,7 @@ pub fn mount_options(cluster: &Cluster) -> MountOptions {
 }
 
 /// Waits for a condition.
-async fn wait(limit: Duration, mut done: impl FnMut() -> bool) -> anyhow::Result<()> {
+pub(super) async fn wait(limit: Duration, mut done: impl FnMut() -> bool) -> anyhow::Result<()> {
     let deadline = Instant::now() + limit;
     while !done() {
         if Instant::now() > deadline {
@@ -210,7 +210,8 @@ async fn wait(limit: Duration, mut done: impl FnMut() -> bool) -> anyhow::Result
     Ok(())
 }
 
-fn longest_silence(writer: &Writer) -> f64 {
+/// The longest time between two acknowledgments, ms.
+pub(super) fn longest_silence(writer: &Writer) -> f64 {
     let mut times: Vec<Instant> = writer.acknowledged().values().map(|a| a.at).collect();
     times.sort();
     times.windows(2).map(|w| w[1].saturating_duration_since(w[0]).as_secs_f64() * 1000.0).fold(0.0, f64::max)

@@ -30,8 +30,9 @@ pub enum Command {
     Status(LookArgs),
     /// Lists open handles
     Handles(LookArgs),
-    /// Lists witness registrations at a node
-    Witness(LookArgs),
+    /// Lists witness registrations, moves and notifies clients
+    #[command(subcommand)]
+    Witness(crate::command::witness::WitnessCommand),
     /// Tells what has happened and what happens in the cluster
     Events(crate::command::events::EventsArgs),
     /// Makes, changes and lists users
@@ -308,8 +309,8 @@ pub struct ShareArgs {
 pub enum NodeCommand {
     /// Lists nodes
     List(LookArgs),
-    /// Asks the clients of a node to move elsewhere
-    Drain(NodeArgs),
+    /// Asks the clients of a node to move elsewhere, and waits until it is safe to stop it
+    Drain(DrainArgs),
     /// Ends the draining of a node
     Undrain(NodeArgs),
     /// Makes a node the leader
@@ -322,6 +323,22 @@ pub enum NodeCommand {
     Replace(ReplaceArgs),
     /// Tells the others where a node is reached now, if it cannot tell them itself
     Address(AddressArgs),
+}
+
+/// A node to be emptied.
+#[derive(Debug, Args)]
+pub struct DrainArgs {
+    /// Which node to ask; any will do.
+    #[command(flatten)]
+    pub at: At,
+    /// The node
+    pub id: u64,
+    /// How long to wait for its handles to be reclaimed at other nodes, s; 0: do not wait
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(0..=crate::admin::change::DRAIN_SECONDS_MAX))]
+    pub wait: u64,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// A lost node.

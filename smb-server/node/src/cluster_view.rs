@@ -6,8 +6,8 @@ use std::{
     sync::Arc,
 };
 
-use persistence_model::{Event, NodeId, NodeState};
-use tokio::sync::broadcast::error::RecvError;
+use persistence::{EventPosition, Scope, WatchError};
+use persistence_model::{Event, Incarnation, Node, NodeId, NodeState, State};
 use tokio_util::sync::CancellationToken;
 use witness::{
     WitnessService,
@@ -43,8 +43,7 @@ impl ClusterView for Records {
             let mut all = Vec::new();
             for node in state.nodes() {
                 let is_live = node.state != NodeState::Down;
-                let addresses: BTreeSet<IpAddr> = node.addresses.smb.iter().map(|a| a.ip().to_canonical()).collect();
-                for address in addresses {
+                for address in addresses(node) {
                     let (ipv4, ipv6) = match address {
                         IpAddr::V4(v4) => (Some(v4), None),
                         IpAddr::V6(v6) => (None, Some(v6)),
@@ -63,73 +62,118 @@ impl ClusterView for Records {
         })
     }
 
+    fn leave_for(&self, address: IpAddr) -> Vec<Address> {
+        self.store.with_state(|state| {
+            let drains = |node: &Node| node.state == NodeState::Draining && addresses(node).contains(&address);
+            if !state.nodes().any(drains) {
+                return Vec::new();
+            }
+            let others = state.nodes().filter(|node| node.state == NodeState::Up);
+            let all: BTreeSet<IpAddr> = others.flat_map(addresses).collect();
+            all.into_iter().map(|ip| Address { ip, is_online: true }).collect()
+        })
+    }
+
     fn shares(&self) -> Vec<Share> {
         self.store
             .with_state(|state| state.shares().map(|share| Share { name: share.name.clone(), sofs: share.settings.scaleout }).collect())
     }
 }
 
-/// Carries the records' events to the witness until cancelled. A gap in the events is made up for by comparing states: nothing is lost.
-pub async fn carry(store: persistence::Store, service: Arc<WitnessService>, cancel: CancellationToken) {
-    let mut events = store.subscribe_news();
-    let mut known = states(&store);
-    loop {
-        let event = tokio::select! {
-            () = cancel.cancelled() => return,
-            event = events.recv() => event,
-        };
-        match event.as_deref() {
-            Ok(Event::NodeDown { node, .. }) => raise(&service, &mut known, *node, NodeState::Down),
-            Ok(Event::NodeUp { node, .. }) => raise(&service, &mut known, *node, NodeState::Up),
-            Ok(Event::NodeDraining { node, on }) => {
-                if *on {
-                    move_clients(&store, &service, *node);
+/// The addresses at which clients reach a node.
+pub(crate) fn addresses(node: &Node) -> BTreeSet<IpAddr> {
+    node.addresses.smb.iter().map(|address| address.ip().to_canonical()).collect()
+}
+
+/// What the witness was told of a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Told {
+    incarnation: Incarnation,
+    state: NodeState,
+}
+
+/// Carries the records' events to the witness.
+pub struct Carrier {
+    store: persistence::Store,
+    told: BTreeMap<NodeId, Told>,
+    from: EventPosition,
+}
+
+impl Carrier {
+    /// From now on: made before the witness is, so that no event falls between the two.
+    #[must_use]
+    pub fn new(store: persistence::Store) -> Self {
+        let (told, from) = store.with_state_at(|state, at| (look(state), at));
+        Self { store, told, from }
+    }
+
+    /// Carries until cancelled. Where events are missing (this node was sent a snapshot), states are compared instead: what a client has
+    /// to know is told late, and not lost.
+    pub async fn run(mut self, service: Arc<WitnessService>, cancel: CancellationToken) {
+        let mut events = self.store.watch(self.from, Scope::News);
+        loop {
+            let next = tokio::select! {
+                () = cancel.cancelled() => return,
+                next = events.next() => next,
+            };
+            match next {
+                Ok(placed) => self.carry(&service, &placed.event),
+                Err(WatchError::Gap { .. }) => {
+                    let (present, from) = self.store.with_state_at(|state, at| (look(state), at));
+                    tracing::warn!(%from, "events are missing; the states of nodes are compared instead");
+                    self.compare(&service, &present);
+                    events = self.store.watch(from, Scope::News);
                 }
+                Err(WatchError::Stopped) => return,
             }
-            Ok(_) => {}
-            Err(RecvError::Lagged(missed)) => {
-                tracing::error!(missed, "events were missed; comparing the states of nodes instead");
-                for (node, state) in states(&store) {
-                    raise(&service, &mut known, node, state);
-                }
-            }
-            Err(RecvError::Closed) => return,
         }
     }
+
+    fn carry(&mut self, service: &WitnessService, event: &Event) {
+        match event {
+            Event::NodeUp { node, incarnation } => {
+                self.told.insert(*node, Told { incarnation: *incarnation, state: NodeState::Up });
+                service.raise(&ClusterEvent::NodeUp { node_id: node.0 });
+            }
+            Event::NodeDown { node, incarnation } => {
+                self.told.insert(*node, Told { incarnation: *incarnation, state: NodeState::Down });
+                service.raise(&ClusterEvent::NodeDown { node_id: node.0 });
+            }
+            Event::NodeDraining { node, on } => {
+                if let Some(told) = self.told.get_mut(node) {
+                    told.state = if *on { NodeState::Draining } else { NodeState::Up };
+                }
+                service.raise(&ClusterEvent::NodeDraining { node_id: node.0, on: *on });
+            }
+            _ => {}
+        }
+    }
+
+    /// Raises what has changed since it was last told.
+    fn compare(&mut self, service: &WitnessService, present: &BTreeMap<NodeId, Told>) {
+        for (node, now) in present {
+            let was = self.told.get(node);
+            let was_live = was.is_some_and(|was| was.state != NodeState::Down);
+            let is_same_life = was.is_some_and(|was| was.incarnation == now.incarnation);
+            let is_live = now.state != NodeState::Down;
+            if was_live && !(is_live && is_same_life) {
+                service.raise(&ClusterEvent::NodeDown { node_id: node.0 });
+            }
+            if is_live {
+                // Also when nothing is known to have happened: its addresses may have changed.
+                service.raise(&ClusterEvent::NodeUp { node_id: node.0 });
+                service.raise(&ClusterEvent::NodeDraining { node_id: node.0, on: now.state == NodeState::Draining });
+            }
+        }
+        for (node, was) in &self.told {
+            if was.state != NodeState::Down && !present.contains_key(node) {
+                service.raise(&ClusterEvent::NodeDown { node_id: node.0 });
+            }
+        }
+        self.told.clone_from(present);
+    }
 }
 
-fn states(store: &persistence::Store) -> BTreeMap<NodeId, NodeState> {
-    store.with_state(|state| state.nodes().map(|node| (node.id, node.state)).collect())
-}
-
-/// Raises a change once.
-fn raise(service: &WitnessService, known: &mut BTreeMap<NodeId, NodeState>, node: NodeId, state: NodeState) {
-    let was = known.insert(node, state);
-    if was == Some(state) {
-        return;
-    }
-    match state {
-        NodeState::Down => service.raise(&ClusterEvent::NodeDown { node_id: node.0 }),
-        NodeState::Up => service.raise(&ClusterEvent::NodeUp { node_id: node.0 }),
-        NodeState::Draining => {}
-    }
-}
-
-/// Asks the clients of a draining node to move to the others.
-fn move_clients(store: &persistence::Store, service: &WitnessService, from: NodeId) {
-    let (old, destinations) = store.with_state(|state| {
-        let old: BTreeSet<String> =
-            state.node(from).into_iter().flat_map(|node| node.addresses.smb.iter().map(|a| a.ip().to_string())).collect();
-        let others = state.nodes().filter(|node| node.id != from && node.state == NodeState::Up);
-        let addresses: BTreeSet<IpAddr> = others.flat_map(|node| node.addresses.smb.iter().map(|a| a.ip())).collect();
-        (old, addresses.into_iter().map(|ip| Address { ip, is_online: true }).collect::<Vec<_>>())
-    });
-    if destinations.is_empty() {
-        return;
-    }
-    let clients: BTreeSet<String> =
-        service.registrations().into_iter().filter(|r| old.contains(&r.ip_address)).map(|r| r.client_name).collect();
-    for client in clients {
-        service.raise(&ClusterEvent::ClientMove { client, destinations: destinations.clone() });
-    }
+fn look(state: &State) -> BTreeMap<NodeId, Told> {
+    state.nodes().map(|node| (node.id, Told { incarnation: node.incarnation, state: node.state })).collect()
 }

@@ -14,10 +14,11 @@ use witness::{NtlmSecurity, WitnessService};
 use crate::{
     admin::{self, Admin},
     bind::bind,
-    cluster_view::{self, Records},
+    cluster_view::{Carrier, Records},
     config::Config,
     failure::{CONFIG, Failure, NO_INPUT, UNAVAILABLE},
     identity, life,
+    registrations::Registrations,
     replication::Replication,
 };
 
@@ -43,21 +44,26 @@ pub async fn serve(config: Config, watch_stdin: bool) -> Result<(), Failure> {
     let admin_listener = bind("the admin API", config.listen.admin).await?;
 
     let replication = Replication::start()?;
-    let store = replication.open(store_config(&config)?).await?;
+    let (mut options, faults) = (store_config(&config)?, admin::faults::offered());
+    options.faults = faults.clone().unwrap_or_default();
+    let store = replication.open(options).await?;
     let stop = CancellationToken::new();
     let tasks = TaskTracker::new();
 
     let current = life::Current::new(RwLock::new(None));
+    let carrier = Carrier::new(store.clone());
     let view = Records::new(store.clone(), config.smb.workgroup.clone(), config.smb.aliases.clone());
     let service = WitnessService::new(view);
-    tasks.spawn(cluster_view::carry(store.clone(), Arc::clone(&service), stop.clone()));
+    tasks.spawn(carrier.run(Arc::clone(&service), stop.clone()));
+    let registrations = Registrations::new(store.clone(), Arc::clone(&service));
     let endpoints = dcerpc_rs::EndpointMap::new();
     witness::server::announce(&endpoints, config.listen.witness.port());
     let limits = dcerpc_rs::Limits::default();
     tasks.spawn(witness::serve(Arc::clone(&service), witness_listener, security(&config, &store), limits, stop.clone()));
     tasks.spawn(witness::serve_mapper(mapper, endpoints, limits, stop.clone()));
     tasks.spawn(life::run(Arc::clone(&config), store.clone(), Arc::clone(&current), smb, stop.clone()));
-    let admin = Admin::new(Arc::clone(&config), store.clone(), service, current, metrics, identity::admin_token(&config.data_dir)?);
+    let token = identity::admin_token(&config.data_dir)?;
+    let admin = Admin::new(Arc::clone(&config), store.clone(), service, registrations, current, faults, metrics, token);
     tasks.spawn(admin::serve(admin, admin_listener, stop.clone()));
 
     tasks.spawn(watch_room(Arc::clone(&config), stop.clone()));

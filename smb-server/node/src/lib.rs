@@ -16,6 +16,7 @@ pub mod demo;
 pub mod failure;
 pub mod identity;
 pub mod life;
+pub mod registrations;
 pub mod replication;
 pub mod store_adapter;
 pub mod words;

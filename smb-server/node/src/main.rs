@@ -60,7 +60,7 @@ fn run(command: &Command) -> Result<(), Failure> {
         }
         Command::Status(args) => command::look::status(args),
         Command::Handles(args) => command::look::handles(args),
-        Command::Witness(args) => command::look::witness(args),
+        Command::Witness(command) => command::witness::run(command),
         Command::Events(args) => command::events::run(args),
         Command::User(command) => command::user::run(command),
         Command::Share(command) => command::share::run(command),

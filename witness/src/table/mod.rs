@@ -7,14 +7,15 @@ mod registration;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
+use std::ops::Bound;
 use std::time::Duration;
 
 use dcerpc_rs::Uuid;
 
 use crate::message::{Address, Notification, ResourceChange, ResourceState};
 use crate::status::Status;
-pub use registration::RegistrationView;
 use registration::{Registration, Waiter};
+pub use registration::{RegistrationView, folded};
 
 /// Registrations of one node.
 pub const REGISTRATIONS_MAX: usize = 65_536;
@@ -70,6 +71,23 @@ pub struct Completion {
     pub result: Result<Notification, Status>,
 }
 
+/// What an event came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Told {
+    /// Registrations that it was for.
+    pub registrations: usize,
+    /// Calls that are answered by it at once.
+    pub completions: Vec<Completion>,
+}
+
+impl Told {
+    /// Adds what another event came to.
+    pub fn add(&mut self, other: Self) {
+        self.registrations += other.registrations;
+        self.completions.extend(other.completions);
+    }
+}
+
 /// What an AsyncNotify call meets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Begun {
@@ -79,19 +97,20 @@ pub enum Begun {
     Waits(WaiterId),
 }
 
-/// Which registrations an address event is for.
+/// Which registrations an event is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Only<'a> {
     /// Every one.
     All,
-    /// Those of this client computer.
+    /// Those of the client computer whose [`folded`] name this is.
     Client(&'a str),
 }
 
 /// The table.
 #[derive(Default)]
 pub struct Table {
-    registrations: BTreeMap<Uuid, Registration>,
+    /// Boxed: a tree keeps room for entries that are not there.
+    registrations: BTreeMap<Uuid, Box<Registration>>,
     /// Each registration's earliest deadline.
     deadlines: BTreeSet<(Duration, Uuid)>,
     waiters: BTreeMap<WaiterId, Uuid>,
@@ -124,6 +143,12 @@ impl Table {
         self.registrations.iter().map(|(id, registration)| registration.view(*id)).collect()
     }
 
+    /// As [`Self::view`], at most `count` of those whose numbers are above `after`.
+    pub fn view_after(&self, after: Option<Uuid>, count: usize) -> Vec<RegistrationView> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.registrations.range((from, Bound::Unbounded)).take(count).map(|(id, registration)| registration.view(*id)).collect()
+    }
+
     /// Adds a registration under a fresh number.
     pub fn register(&mut self, now: Duration, id: Uuid, new: NewRegistration) -> Result<(), Status> {
         if self.registrations.len() >= REGISTRATIONS_MAX {
@@ -133,7 +158,7 @@ impl Table {
         if names.into_iter().flatten().any(|name| name.encode_utf16().count() > NAME_UNITS_MAX) {
             return Err(Status::INVALID_PARAMETER);
         }
-        let before = self.registrations.insert(id, Registration::new(now, new));
+        let before = self.registrations.insert(id, Box::new(Registration::new(now, new)));
         assert!(before.is_none(), "registration numbers are fresh");
         self.reschedule(id);
         Ok(())
@@ -186,60 +211,97 @@ impl Table {
     /// A notification that was handed out but could not be sent goes back to the front. If the client meanwhile waits
     /// again, it gets it at once.
     pub fn give_back(&mut self, now: Duration, id: Uuid, notification: Notification) -> Vec<Completion> {
-        self.tell(now, |candidate, _| candidate == id, |registration| registration.give_back(notification.clone()))
+        self.tell_one(now, id, |registration| registration.give_back(notification)).completions
     }
 
-    /// An address went or came: told to the registrations about it.
+    /// An address went or came: told to the registrations about it. Who knows already is not told again.
     // MS-SWN 3.1.6.1: registrations whose address matches; the net name has been checked when they were made.
-    pub fn resource_change(&mut self, now: Duration, address: IpAddr, is_available: bool) -> Vec<Completion> {
-        let state = if is_available { ResourceState::Available } else { ResourceState::Unavailable };
-        self.tell(now, |_, registration| registration.address == Some(address), |registration| registration.queue_change(state))
+    pub fn resource_change(&mut self, now: Duration, address: IpAddr, is_available: bool) -> Told {
+        let state = resource_state(is_available);
+        self.tell(now, |registration| registration.address == Some(address), |registration| registration.queue_change(state))
     }
 
     /// As [`Self::resource_change`] for one registration only: what its address was when it was made.
-    pub fn resource_change_of(&mut self, now: Duration, id: Uuid, is_available: bool) -> Vec<Completion> {
-        let state = if is_available { ResourceState::Available } else { ResourceState::Unavailable };
-        self.tell(now, |candidate, _| candidate == id, |registration| registration.queue_change(state))
+    pub fn resource_change_of(&mut self, now: Duration, id: Uuid, is_available: bool) -> Told {
+        self.tell_one(now, id, |registration| registration.queue_change(resource_state(is_available)))
+    }
+
+    /// As [`Self::resource_change`], because the administrator wants it: also told to those that know already.
+    pub fn force_change(&mut self, now: Duration, only: Only<'_>, address: IpAddr, is_available: bool) -> Told {
+        let state = resource_state(is_available);
+        self.tell(
+            now,
+            |registration| registration.is_of(only) && registration.address == Some(address),
+            |registration| registration.force_change(state),
+        )
     }
 
     /// A client should move. A newer move replaces one that was not delivered.
     // MS-SWN 3.1.6.2
-    pub fn client_move(&mut self, now: Duration, client: &str, destinations: &[Address]) -> Vec<Completion> {
+    pub fn client_move(&mut self, now: Duration, client: Only<'_>, destinations: &[Address]) -> Told {
+        let list = cut(destinations);
+        self.tell(now, |registration| registration.is_of(client), |registration| registration.client_move = Some(list.clone()))
+    }
+
+    /// As [`Self::client_move`] for one registration only.
+    pub fn client_move_of(&mut self, now: Duration, id: Uuid, destinations: &[Address]) -> Told {
+        self.tell_one(now, id, |registration| registration.client_move = Some(cut(destinations)))
+    }
+
+    /// The clients that use an address should move. Who was told already is not told again, until [`Self::stay`].
+    pub fn leave(&mut self, now: Duration, address: IpAddr, destinations: &[Address]) -> Told {
         let list = cut(destinations);
         self.tell(
             now,
-            |_, registration| registration.is_of(Only::Client(client)),
-            |registration| registration.client_move = Some(list.clone()),
+            |registration| registration.address == Some(address) && !registration.leaves,
+            |registration| {
+                registration.leaves = true;
+                registration.client_move = Some(list.clone());
+            },
         )
+    }
+
+    /// As [`Self::leave`] for one registration only.
+    pub fn leave_of(&mut self, now: Duration, id: Uuid, destinations: &[Address]) -> Told {
+        self.tell_one(now, id, |registration| {
+            registration.leaves = true;
+            registration.client_move = Some(cut(destinations));
+        })
+    }
+
+    /// The clients that use an address need not move any more.
+    pub fn stay(&mut self, address: IpAddr) {
+        for registration in self.registrations.values_mut().filter(|registration| registration.address == Some(address)) {
+            registration.leaves = false;
+        }
     }
 
     /// A share has moved: told to those that registered for it by name.
     // MS-SWN 3.1.6.2
-    pub fn share_move(&mut self, now: Duration, only: Only<'_>, share: &str, destinations: &[Address]) -> Vec<Completion> {
-        let list = cut(destinations);
+    pub fn share_move(&mut self, now: Duration, only: Only<'_>, share: &str, destinations: &[Address]) -> Told {
+        let (list, key) = (cut(destinations), folded(share));
         self.tell(
             now,
-            |_, registration| registration.is_of(only) && registration.wants_share(share),
+            |registration| registration.is_of(only) && registration.wants_share(&key),
             |registration| registration.share_move = Some(list.clone()),
         )
     }
 
-    /// Addresses changed: told to those that asked for it.
+    /// Addresses changed: told to those that asked for it. Of an address that changes again before it was told, the newer state is told.
     // MS-SWN 3.1.6.3
-    pub fn ip_change(&mut self, now: Duration, only: Only<'_>, addresses: &[Address]) -> Vec<Completion> {
-        let list = cut(addresses);
+    pub fn ip_change(&mut self, now: Duration, only: Only<'_>, addresses: &[Address]) -> Told {
         self.tell(
             now,
-            |_, registration| registration.is_of(only) && registration.ip_notification,
-            |registration| registration.ip_change = Some(list.clone()),
+            |registration| registration.is_of(only) && registration.ip_notification,
+            |registration| registration.queue_addresses(addresses),
         )
     }
 
     /// Completes everything of a client by force, as an operator may want: its registrations go.
-    pub fn unregister_client(&mut self, client: &str) -> Vec<Completion> {
-        let ids: Vec<Uuid> =
-            self.registrations.iter().filter(|(_, registration)| registration.is_of(Only::Client(client))).map(|(id, _)| *id).collect();
-        ids.into_iter().flat_map(|id| self.unregister(id).unwrap_or_default()).collect()
+    pub fn unregister_client(&mut self, client: Only<'_>) -> Told {
+        let ids: Vec<Uuid> = self.registrations.iter().filter(|(_, registration)| registration.is_of(client)).map(|(id, _)| *id).collect();
+        let registrations = ids.len();
+        Told { registrations, completions: ids.into_iter().flat_map(|id| self.unregister(id).unwrap_or_default()).collect() }
     }
 
     /// When [`Self::tick`] has something to do next.
@@ -275,27 +337,28 @@ impl Table {
         completions
     }
 
-    fn tell(
-        &mut self,
-        now: Duration,
-        is_for: impl Fn(Uuid, &Registration) -> bool,
-        mut change: impl FnMut(&mut Registration),
-    ) -> Vec<Completion> {
-        let mut completions = Vec::new();
-        let ids: Vec<Uuid> = self.registrations.iter().filter(|(id, registration)| is_for(**id, registration)).map(|(id, _)| *id).collect();
+    fn tell(&mut self, now: Duration, is_for: impl Fn(&Registration) -> bool, mut change: impl FnMut(&mut Registration)) -> Told {
+        let ids: Vec<Uuid> = self.registrations.iter().filter(|(_, registration)| is_for(registration)).map(|(id, _)| *id).collect();
+        let mut told = Told::default();
         for id in ids {
-            let registration = self.registrations.get_mut(&id).expect("found above");
-            change(registration);
-            // One notification answers one call; several calls of one handle are served in their order.
-            while !registration.waiters.is_empty() {
-                let Some(notification) = registration.take(now) else { break };
-                let waiter = registration.waiters.pop_front().expect("not empty");
-                self.waiters.remove(&waiter.id);
-                completions.push(Completion { waiter: waiter.id, registration: id, result: Ok(notification) });
-            }
-            self.reschedule(id);
+            told.add(self.tell_one(now, id, &mut change));
         }
-        completions
+        told
+    }
+
+    fn tell_one(&mut self, now: Duration, id: Uuid, change: impl FnOnce(&mut Registration)) -> Told {
+        let Some(registration) = self.registrations.get_mut(&id) else { return Told::default() };
+        change(registration);
+        let mut completions = Vec::new();
+        // One notification answers one call; several calls of one handle are served in their order.
+        while !registration.waiters.is_empty() {
+            let Some(notification) = registration.take(now) else { break };
+            let waiter = registration.waiters.pop_front().expect("not empty");
+            self.waiters.remove(&waiter.id);
+            completions.push(Completion { waiter: waiter.id, registration: id, result: Ok(notification) });
+        }
+        self.reschedule(id);
+        Told { registrations: 1, completions }
     }
 
     fn reschedule(&mut self, id: Uuid) {
@@ -312,6 +375,10 @@ impl Table {
             self.deadlines.insert((deadline, id));
         }
     }
+}
+
+fn resource_state(is_available: bool) -> ResourceState {
+    if is_available { ResourceState::Available } else { ResourceState::Unavailable }
 }
 
 fn cut(addresses: &[Address]) -> Vec<Address> {

@@ -7,8 +7,8 @@ use std::time::Duration;
 use dcerpc_rs::Uuid;
 
 use super::{
-    Address, CLEAN_UP_AFTER, FORCED_AFTER, KEEP_ALIVE_MAX, NewRegistration, Notification, Only, RESOURCE_CHANGES_MAX, ResourceState,
-    WaiterId, change_message,
+    ADDRESSES_MAX, Address, CLEAN_UP_AFTER, FORCED_AFTER, KEEP_ALIVE_MAX, NewRegistration, Notification, Only, RESOURCE_CHANGES_MAX,
+    ResourceState, WaiterId, change_message,
 };
 use crate::interface::VERSION_2;
 
@@ -24,6 +24,10 @@ pub(super) struct Registration {
     /// The address, if what the client wrote is one.
     pub(super) address: Option<IpAddr>,
     client_name: String,
+    /// The share's name as names are compared.
+    share_key: Option<String>,
+    /// The client's name as names are compared.
+    client_key: String,
     version: u32,
     pub(super) keep_alive: Option<Duration>,
     pub(super) ip_notification: bool,
@@ -35,7 +39,9 @@ pub(super) struct Registration {
     last_state: Option<ResourceState>,
     pub(super) client_move: Option<Vec<Address>>,
     pub(super) share_move: Option<Vec<Address>>,
-    pub(super) ip_change: Option<Vec<Address>>,
+    ip_change: Option<Vec<Address>>,
+    /// Has been asked to leave its node, which is being drained: it is not asked twice.
+    pub(super) leaves: bool,
     /// When the client is forced to register anew.
     forced_at: Option<Duration>,
     sent: u64,
@@ -58,8 +64,12 @@ pub struct RegistrationView {
     pub client_name: String,
     /// Version.
     pub version: u32,
+    /// Wants IP_CHANGE.
+    pub ip_notification: bool,
     /// True if an AsyncNotify waits.
     pub is_waiting: bool,
+    /// True if it was told to move and has not gone yet: it is dropped [`FORCED_AFTER`] after it was told.
+    pub is_moving: bool,
     /// Notifications sent so far.
     pub sent: u64,
     /// Messages that are kept for its next AsyncNotify.
@@ -71,8 +81,10 @@ impl Registration {
         Self {
             address: new.ip_address.parse::<IpAddr>().ok().map(|address| address.to_canonical()),
             net_name: new.net_name,
+            share_key: new.share_name.as_deref().map(folded),
             share_name: new.share_name,
             ip_address: new.ip_address,
+            client_key: folded(&new.client_name),
             client_name: new.client_name,
             version: new.version,
             keep_alive: new.keep_alive.map(|keep_alive| keep_alive.min(KEEP_ALIVE_MAX)),
@@ -84,6 +96,7 @@ impl Registration {
             client_move: None,
             share_move: None,
             ip_change: None,
+            leaves: false,
             forced_at: None,
             sent: 0,
             scheduled: None,
@@ -99,7 +112,9 @@ impl Registration {
             ip_address: self.ip_address.clone(),
             client_name: self.client_name.clone(),
             version: self.version,
+            ip_notification: self.ip_notification,
             is_waiting: !self.waiters.is_empty(),
+            is_moving: self.forced_at.is_some(),
             sent: self.sent,
             queued: self.changes.len() + lists.into_iter().flatten().count(),
         }
@@ -108,12 +123,12 @@ impl Registration {
     pub(super) fn is_of(&self, only: Only<'_>) -> bool {
         match only {
             Only::All => true,
-            Only::Client(client) => same_name(&self.client_name, client),
+            Only::Client(key) => self.client_key == key,
         }
     }
 
-    pub(super) fn wants_share(&self, share: &str) -> bool {
-        self.version >= VERSION_2 && self.share_name.as_deref().is_some_and(|name| same_name(name, share))
+    pub(super) fn wants_share(&self, share_key: &str) -> bool {
+        self.version >= VERSION_2 && self.share_key.as_deref() == Some(share_key)
     }
 
     /// Queues a state unless it is what the client knows already.
@@ -126,9 +141,31 @@ impl Registration {
         if was.is_none() && state == ResourceState::Available {
             return;
         }
+        self.push_change(state);
+    }
+
+    /// Queues a state because the administrator wants it told, whatever the client knows.
+    pub(super) fn force_change(&mut self, state: ResourceState) {
+        self.last_state = Some(state);
+        self.push_change(state);
+    }
+
+    fn push_change(&mut self, state: ResourceState) {
         self.changes.push_back(state);
         if self.changes.len() > RESOURCE_CHANGES_MAX {
             self.changes.pop_front();
+        }
+    }
+
+    /// Queues addresses; of one that is queued already, the newer state counts.
+    pub(super) fn queue_addresses(&mut self, addresses: &[Address]) {
+        let list = self.ip_change.get_or_insert_default();
+        for address in addresses {
+            if let Some(known) = list.iter_mut().find(|known| known.ip == address.ip) {
+                known.is_online = address.is_online;
+            } else if list.len() < ADDRESSES_MAX {
+                list.push(*address);
+            }
         }
     }
 
@@ -172,7 +209,8 @@ impl Registration {
                 self.share_move.get_or_insert(list);
             }
             Notification::IpChange(list) => {
-                self.ip_change.get_or_insert(list);
+                let newer = self.ip_change.replace(list).unwrap_or_default();
+                self.queue_addresses(&newer);
             }
         }
     }
@@ -190,7 +228,7 @@ impl Registration {
     }
 }
 
-/// Names are compared without case.
-fn same_name(left: &str, right: &str) -> bool {
-    left.to_lowercase() == right.to_lowercase()
+/// A name as it is compared: without case.
+pub fn folded(name: &str) -> String {
+    name.to_lowercase()
 }

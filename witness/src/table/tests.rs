@@ -55,7 +55,7 @@ fn an_event_answers_the_waiting_call_at_once() {
     let mut table = table_with(&[registration("C1"), NewRegistration { ip_address: "127.0.0.12".into(), ..registration("C2") }]);
     let first = waits(table.async_notify(at(1), id(1)));
     waits(table.async_notify(at(1), id(2)));
-    let completions = table.resource_change(at(2), ip(A), false);
+    let completions = table.resource_change(at(2), ip(A), false).completions;
     let expected = Completion { waiter: first, registration: id(1), result: Ok(changes(&[ResourceState::Unavailable])) };
     assert_eq!(completions, [expected]);
     assert_eq!(table.waiters(), 1);
@@ -64,13 +64,13 @@ fn an_event_answers_the_waiting_call_at_once() {
 #[test]
 fn events_between_two_calls_are_kept_and_ordered() {
     let mut table = table_with(&[registration("C1")]);
-    assert!(table.ip_change(at(1), Only::All, &online("127.0.0.13")).is_empty());
-    assert!(table.client_move(at(1), "c1", &online("127.0.0.12")).is_empty());
-    assert!(table.client_move(at(1), "C1", &online("127.0.0.13")).is_empty());
-    assert!(table.share_move(at(1), Only::All, "DATA", &online("127.0.0.12")).is_empty());
-    assert!(table.resource_change(at(1), ip(A), false).is_empty());
-    assert!(table.resource_change(at(1), ip(A), false).is_empty(), "the same again is nothing new");
-    assert!(table.resource_change(at(1), ip(A), true).is_empty());
+    assert!(table.ip_change(at(1), Only::All, &online("127.0.0.13")).completions.is_empty());
+    assert!(table.client_move(at(1), Only::Client("c1"), &online("127.0.0.12")).completions.is_empty());
+    assert!(table.client_move(at(1), Only::Client("c1"), &online("127.0.0.13")).completions.is_empty());
+    assert!(table.share_move(at(1), Only::All, "DATA", &online("127.0.0.12")).completions.is_empty());
+    assert!(table.resource_change(at(1), ip(A), false).completions.is_empty());
+    assert!(table.resource_change(at(1), ip(A), false).completions.is_empty(), "the same again is nothing new");
+    assert!(table.resource_change(at(1), ip(A), true).completions.is_empty());
     assert_eq!(table.view()[0].queued, 5);
     let expected = [
         changes(&[ResourceState::Unavailable, ResourceState::Available]),
@@ -90,8 +90,8 @@ fn several_calls_on_one_handle_are_served_in_order() {
     let mut table = table_with(&[registration("C1")]);
     let first = waits(table.async_notify(at(1), id(1)));
     let second = waits(table.async_notify(at(1), id(1)));
-    assert_eq!(table.resource_change(at(2), ip(A), false)[0].waiter, first);
-    assert_eq!(table.resource_change(at(2), ip(A), true)[0].waiter, second);
+    assert_eq!(table.resource_change(at(2), ip(A), false).completions[0].waiter, first);
+    assert_eq!(table.resource_change(at(2), ip(A), true).completions[0].waiter, second);
     for _ in 0..WAITERS_MAX {
         waits(table.async_notify(at(3), id(1)));
     }
@@ -106,13 +106,13 @@ fn who_did_not_ask_is_not_told() {
         NewRegistration { version: VERSION_1, share_name: None, keep_alive: None, ip_notification: false, ..registration("C1") };
     let mut table = table_with(&[first_version]);
     let waiter = waits(table.async_notify(at(0), id(1)));
-    assert!(table.ip_change(at(1), Only::All, &online(A)).is_empty());
-    assert!(table.share_move(at(1), Only::All, "Data", &online(A)).is_empty());
-    assert!(table.client_move(at(1), "C2", &online(A)).is_empty());
-    assert!(table.resource_change(at(1), ip("127.0.0.13"), false).is_empty());
-    assert!(table.resource_change(at(1), ip(A), true).is_empty(), "still available is no news");
+    assert!(table.ip_change(at(1), Only::All, &online(A)).completions.is_empty());
+    assert!(table.share_move(at(1), Only::All, "Data", &online(A)).completions.is_empty());
+    assert!(table.client_move(at(1), Only::Client("c2"), &online(A)).completions.is_empty());
+    assert!(table.resource_change(at(1), ip("127.0.0.13"), false).completions.is_empty());
+    assert!(table.resource_change(at(1), ip(A), true).completions.is_empty(), "still available is no news");
     assert_eq!(table.next_deadline(), None, "version 1 waits without end");
-    assert_eq!(table.client_move(at(1), "c1", &online(A))[0].waiter, waiter);
+    assert_eq!(table.client_move(at(1), Only::Client("c1"), &online(A)).completions[0].waiter, waiter);
 }
 
 #[test]
@@ -137,7 +137,7 @@ fn keep_alive_ends_the_call_and_keeps_the_registration() {
 fn a_client_that_does_not_move_is_forced() {
     let mut table = table_with(&[registration("C1")]);
     waits(table.async_notify(at(0), id(1)));
-    assert_eq!(table.client_move(at(1), "C1", &online(A)).len(), 1);
+    assert_eq!(table.client_move(at(1), Only::Client("c1"), &online(A)).completions.len(), 1);
     let waiter = waits(table.async_notify(at(2), id(1)));
     let mut removed = Vec::new();
     let completions = table.tick(at(6), &mut removed);
@@ -155,7 +155,7 @@ fn a_client_that_does_not_move_is_forced() {
 fn what_could_not_be_sent_is_told_again() {
     let mut table = table_with(&[registration("C1")]);
     waits(table.async_notify(at(0), id(1)));
-    let lost = table.resource_change(at(1), ip(A), false).remove(0).result.unwrap();
+    let lost = table.resource_change(at(1), ip(A), false).completions.remove(0).result.unwrap();
     table.resource_change(at(1), ip(A), true);
     assert!(table.give_back(at(2), id(1), lost).is_empty());
     let both = changes(&[ResourceState::Unavailable, ResourceState::Available]);
@@ -170,14 +170,59 @@ fn queues_have_their_limits() {
         table.resource_change(at(1), ip(A), round % 2 == 1);
     }
     table.resource_change(at(1), ip(A), false);
-    let many = vec![online(A)[0]; ADDRESSES_MAX + 1];
+    let many: Vec<Address> = (0..=ADDRESSES_MAX).map(|n| Address { ip: IpAddr::V4((n as u32).into()), is_online: true }).collect();
     table.ip_change(at(1), Only::All, &many);
     assert_eq!(table.view()[0].queued, RESOURCE_CHANGES_MAX + 1);
     let Begun::Ready(Ok(Notification::ResourceChange(list))) = table.async_notify(at(1), id(1)) else { panic!("no changes") };
     assert_eq!(list.last().unwrap().state, ResourceState::Unavailable);
-    assert_eq!(table.async_notify(at(1), id(1)), Begun::Ready(Ok(Notification::IpChange(many[1..].to_vec()))));
+    assert_eq!(table.async_notify(at(1), id(1)), Begun::Ready(Ok(Notification::IpChange(many[..ADDRESSES_MAX].to_vec()))));
     let long = NewRegistration { client_name: "x".repeat(NAME_UNITS_MAX + 1), ..registration("") };
     assert_eq!(table.register(at(1), id(7), long), Err(Status::INVALID_PARAMETER));
+}
+
+#[test]
+fn a_full_table_takes_nobody_and_serves_those_it_has() {
+    let mut table = Table::new();
+    for number in 0..REGISTRATIONS_MAX {
+        table.register(at(0), id(number as u128), registration("C1")).unwrap();
+    }
+    assert_eq!(table.register(at(0), id(u128::MAX), registration("C1")), Err(Status::NO_SYSTEM_RESOURCES));
+    assert_eq!(table.resource_change(at(1), ip(A), false).registrations, REGISTRATIONS_MAX);
+    let numbers = |views: Vec<RegistrationView>| views.iter().map(|view| view.id).collect::<Vec<_>>();
+    assert_eq!(numbers(table.view_after(None, 2)), [id(0), id(1)]);
+    assert_eq!(numbers(table.view_after(Some(id(1)), 2)), [id(2), id(3)]);
+    assert_eq!(numbers(table.view_after(Some(id(REGISTRATIONS_MAX as u128 - 2)), 9)), [id(REGISTRATIONS_MAX as u128 - 1)]);
+    assert!(table.unregister(id(7)).unwrap().is_empty());
+    assert_eq!(table.register(at(1), id(u128::MAX), registration("C1")), Ok(()));
+    assert_eq!(table.len(), REGISTRATIONS_MAX);
+}
+
+#[test]
+fn the_clients_of_an_address_are_asked_to_leave_once() {
+    let elsewhere = NewRegistration { ip_address: "127.0.0.12".into(), ..registration("C2") };
+    let mut table = table_with(&[registration("C1"), elsewhere]);
+    let waiter = waits(table.async_notify(at(0), id(1)));
+    let told = table.leave(at(1), ip(A), &online("127.0.0.13"));
+    assert_eq!((told.registrations, told.completions[0].waiter), (1, waiter));
+    assert_eq!(table.leave(at(2), ip(A), &online("127.0.0.13")), Told::default());
+    assert!(table.view()[0].is_moving && !table.view()[1].is_moving);
+    table.stay(ip(A));
+    assert_eq!(table.leave(at(3), ip(A), &online("127.0.0.13")).registrations, 1);
+}
+
+#[test]
+fn of_an_address_that_changes_twice_the_newer_state_is_told() {
+    let mut table = table_with(&[registration("C1")]);
+    let address = |text: &str, is_online| Address { ip: ip(text), is_online };
+    table.ip_change(at(1), Only::All, &[address("10.0.0.1", true), address("10.0.0.2", true)]);
+    table.ip_change(at(2), Only::All, &[address("10.0.0.1", false), address("10.0.0.3", true)]);
+    let merged = vec![address("10.0.0.1", false), address("10.0.0.2", true), address("10.0.0.3", true)];
+    assert_eq!(table.async_notify(at(3), id(1)), Begun::Ready(Ok(Notification::IpChange(merged.clone()))));
+    // What could not be sent is older than what came since.
+    table.ip_change(at(4), Only::All, &[address("10.0.0.2", false)]);
+    table.give_back(at(4), id(1), Notification::IpChange(merged));
+    let merged = vec![address("10.0.0.1", false), address("10.0.0.2", false), address("10.0.0.3", true)];
+    assert_eq!(table.async_notify(at(5), id(1)), Begun::Ready(Ok(Notification::IpChange(merged))));
 }
 
 #[test]
@@ -186,7 +231,7 @@ fn cancelled_calls_are_forgotten() {
     let waiter = waits(table.async_notify(at(0), id(1)));
     table.cancel(at(3), waiter);
     table.cancel(at(3), waiter);
-    assert!(table.resource_change(at(4), ip(A), false).is_empty());
+    assert!(table.resource_change(at(4), ip(A), false).completions.is_empty());
     assert_eq!(table.async_notify(at(5), id(1)), Begun::Ready(Ok(changes(&[ResourceState::Unavailable]))));
 }
 
@@ -212,7 +257,7 @@ proptest! {
                         last = flag;
                         kept += 1;
                     }
-                    for completion in table.resource_change(Duration::from_millis(now), ip(A), flag) {
+                    for completion in table.resource_change(Duration::from_millis(now), ip(A), flag).completions {
                         prop_assert_eq!(Some(completion.waiter), waiting.take());
                         take(completion.result.unwrap(), &mut told);
                         kept = 0;

@@ -1,15 +1,20 @@
 //! What operators can change. Every change is a command in the log; it holds on every node when the answer comes.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, path::Path, sync::Arc, time::Duration};
 
 use axum::{Json, extract::State, http::StatusCode};
 use persistence::StoreError;
-use persistence_model::{Command, NodeId, Outcome, Rejection, ShareSettings};
+use persistence_model::{Command, NodeId, OpenId, Outcome, Rejection, ShareSettings};
 use serde::{Deserialize, Serialize};
 use smb_auth::NtHash;
+use tokio::time::Instant;
 
 use super::{Admin, Problem, view::ShareView};
 
+/// Longest wait for a node's clients to move, s.
+pub const DRAIN_SECONDS_MAX: u64 = 180;
+/// Pause between two looks at the handles of a node that is being drained.
+const LOOK_PAUSE: Duration = Duration::from_millis(100);
 /// Longest life of a join token, s.
 const TOKEN_SECONDS_MAX: u64 = 7 * 24 * 3600;
 
@@ -52,6 +57,9 @@ pub struct Drain {
     pub id: u64,
     /// Drain, or serve again.
     pub on: bool,
+    /// The longest wait for the node's handles to be elsewhere, s; 0: do not wait.
+    #[serde(default)]
+    pub wait_s: u64,
 }
 
 /// What became of it.
@@ -63,6 +71,15 @@ pub struct Drained {
     pub draining: bool,
     /// Who leads now.
     pub leader: Option<u64>,
+    /// Handles that were at the node and are neither closed nor reclaimed at another one.
+    #[serde(default)]
+    pub handles: usize,
+    /// From the order until there were none, or until the wait was over, ms.
+    #[serde(default)]
+    pub waited_ms: u64,
+    /// Nothing is at the node any more, and it does not lead: stopping it interrupts nobody.
+    #[serde(default)]
+    pub safe_to_stop: bool,
 }
 
 /// A lost node and the token for its successor.
@@ -184,8 +201,49 @@ pub(super) async fn token_create(State(admin): State<Arc<Admin>>, Json(wish): Js
 }
 
 pub(super) async fn node_drain(State(admin): State<Arc<Admin>>, Json(drain): Json<Drain>) -> Answer<Drained> {
-    let leader = admin.store.drain(NodeId(drain.id), drain.on).await?;
-    Ok(Json(Drained { node: drain.id, draining: drain.on, leader: leader.map(|leader| leader.0) }))
+    if drain.wait_s > DRAIN_SECONDS_MAX {
+        return Err(Problem::new(StatusCode::BAD_REQUEST, format!("wait_s must be 0 to {DRAIN_SECONDS_MAX}")));
+    }
+    let node = NodeId(drain.id);
+    let mut leaving = Leaving::new(node);
+    leaving.look(&admin);
+    let from = Instant::now();
+    admin.store.drain(node, drain.on).await?;
+    let deadline = Instant::now() + Duration::from_secs(if drain.on { drain.wait_s } else { 0 });
+    while leaving.look(&admin) > 0 && Instant::now() < deadline {
+        tokio::time::sleep(LOOK_PAUSE).await;
+    }
+    let leader = admin.store.leader();
+    Ok(Json(Drained {
+        node: drain.id,
+        draining: drain.on,
+        leader: leader.map(|leader| leader.0),
+        handles: leaving.opens.len(),
+        waited_ms: u64::try_from(from.elapsed().as_millis()).unwrap_or(u64::MAX),
+        safe_to_stop: drain.on && leaving.opens.is_empty() && leader != Some(node),
+    }))
+}
+
+/// The handles of a node whose clients were asked to move.
+struct Leaving {
+    node: NodeId,
+    opens: BTreeSet<OpenId>,
+}
+
+impl Leaving {
+    fn new(node: NodeId) -> Self {
+        Self { node, opens: BTreeSet::new() }
+    }
+
+    /// Looks which are there; those that are closed, or served by another node, are gone. A handle between two nodes is not: its client
+    /// may still be on its way.
+    fn look(&mut self, admin: &Admin) -> usize {
+        admin.store.with_state(|state| {
+            self.opens.extend(state.opens_of_node(self.node).map(|open| open.id));
+            self.opens.retain(|id| state.open(*id).is_some_and(|open| open.owner.is_none_or(|owner| owner.node == self.node)));
+        });
+        self.opens.len()
+    }
 }
 
 pub(super) async fn node_promote(State(admin): State<Arc<Admin>>, Json(node): Json<NodeWord>) -> Answer<Done> {

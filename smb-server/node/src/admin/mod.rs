@@ -4,10 +4,13 @@ pub mod backup;
 pub mod certificate;
 pub mod change;
 pub mod events;
+pub mod faults;
 pub mod view;
+pub mod witness;
 
 use std::sync::Arc;
 
+use ::witness::WitnessService;
 use axum::{
     Json, Router,
     extract::{Request, State},
@@ -17,20 +20,22 @@ use axum::{
     routing::{get, post},
 };
 use metrics_exporter_prometheus::PrometheusHandle;
-use persistence::{Store, Traffic};
+use persistence::{Faults, Store, Traffic};
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use witness::WitnessService;
 
-use crate::{config::Config, life};
+use crate::{config::Config, life, registrations::Registrations};
 
 /// What the admin API looks at.
 pub struct Admin {
     pub(crate) store: Store,
     pub(crate) witness: Arc<WitnessService>,
+    pub(crate) registrations: Arc<Registrations>,
     pub(crate) current: life::Current,
     pub(crate) config: Arc<Config>,
+    /// Only where they are asked for.
+    pub(crate) faults: Option<Faults>,
     metrics: PrometheusHandle,
     token: String,
 }
@@ -38,15 +43,18 @@ pub struct Admin {
 impl Admin {
     /// Over a running node.
     #[must_use]
+    #[expect(clippy::too_many_arguments, reason = "the daemon calls it once, with everything that it has made")]
     pub fn new(
         config: Arc<Config>,
         store: Store,
         witness: Arc<WitnessService>,
+        registrations: Arc<Registrations>,
         current: life::Current,
+        faults: Option<Faults>,
         metrics: PrometheusHandle,
         token: String,
     ) -> Arc<Self> {
-        Arc::new(Self { store, witness, current, config, metrics, token })
+        Arc::new(Self { store, witness, registrations, current, config, faults, metrics, token })
     }
 
     fn is_shown_token(&self, headers: &HeaderMap) -> bool {
@@ -78,13 +86,18 @@ pub async fn serve(admin: Arc<Admin>, listener: TcpListener, stop: CancellationT
         .route("/api/v1/authority/renew", post(certificate::renew_authority))
         .route("/api/v1/authority/retire", post(certificate::retire_authority))
         .route("/api/v1/backup", get(backup::stream))
+        .route("/api/v1/faults/links", post(faults::links))
+        .route("/api/v1/witness", get(witness::list))
+        .route("/api/v1/witness/move", post(witness::client_move))
+        .route("/api/v1/witness/move-share", post(witness::share_move))
+        .route("/api/v1/witness/unregister", post(witness::unregister))
+        .route("/api/v1/witness/notify", post(witness::notify))
         .route_layer(middleware::from_fn_with_state(Arc::clone(&admin), require_token));
     let app = Router::new()
         .route("/healthz", get(health))
         .route("/metrics", get(metrics))
         .route("/api/v1/status", get(view::status))
         .route("/api/v1/shares", get(view::shares))
-        .route("/api/v1/witness", get(view::witness))
         .merge(guarded)
         .merge(events::router(Arc::clone(&admin), stop.clone()))
         .with_state(admin);

@@ -139,25 +139,6 @@ pub struct UserView {
     pub disabled: bool,
 }
 
-/// One witness registration at this node.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RegistrationView {
-    /// Client computer.
-    pub client: String,
-    /// NetName.
-    pub net_name: String,
-    /// Address it asks about.
-    pub address: String,
-    /// Share it asks about.
-    pub share: Option<String>,
-    /// An AsyncNotify waits.
-    pub waiting: bool,
-    /// Notifications sent.
-    pub sent: u64,
-    /// Messages kept.
-    pub queued: usize,
-}
-
 pub(super) async fn status(State(admin): State<Arc<Admin>>) -> Json<Status> {
     let own = admin.store.status();
     let certificate = admin.store.certificate().ok();
@@ -200,7 +181,7 @@ pub(super) async fn status(State(admin): State<Arc<Admin>>) -> Json<Status> {
             opens: state.open_count(),
             disconnected_opens: state.detached_count(),
             connections,
-            registrations: admin.witness.registrations().len(),
+            registrations: admin.witness.registration_count(),
             level: own.level,
             newest_level: own.newest_level,
             program: env!("CARGO_PKG_VERSION").to_owned(),
@@ -270,17 +251,4 @@ pub(super) async fn users(State(admin): State<Arc<Admin>>) -> Json<Vec<UserView>
     Json(admin.store.with_state(|state| {
         state.users().map(|user| UserView { name: user.name.clone(), sid: user.sid.to_string(), disabled: user.disabled }).collect()
     }))
-}
-
-pub(super) async fn witness(State(admin): State<Arc<Admin>>) -> Json<Vec<RegistrationView>> {
-    let view = |r: witness::table::RegistrationView| RegistrationView {
-        client: r.client_name,
-        net_name: r.net_name,
-        address: r.ip_address,
-        share: r.share_name,
-        waiting: r.is_waiting,
-        sent: r.sent,
-        queued: r.queued,
-    };
-    Json(admin.witness.registrations().into_iter().map(view).collect())
 }

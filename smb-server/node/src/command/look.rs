@@ -1,8 +1,8 @@
-//! `status`, `handles`, `witness`: what a node sees.
+//! `status`, `handles`: what a node sees.
 
 use super::{say, say_json};
 use crate::{
-    admin::view::{HandleView, RegistrationView, Status},
+    admin::view::{HandleView, Status},
     cli::LookArgs,
     client::AdminClient,
     failure::{Failure, UNAVAILABLE},
@@ -50,22 +50,5 @@ pub fn handles(args: &LookArgs) -> Result<(), Failure> {
         say(&format!("{:<14} {:<10} {:<8} {}\\{}   locks {}   {}", h.id, h.class, node, h.share, h.path, h.locks, h.user));
     }
     say(&format!("{} handles", handles.len()));
-    Ok(())
-}
-
-/// `holdfast witness`.
-///
-/// # Errors
-/// The node cannot be asked.
-pub fn witness(args: &LookArgs) -> Result<(), Failure> {
-    let registrations: Vec<RegistrationView> = AdminClient::of_config(&args.at.config)?.get("/api/v1/witness")?;
-    if args.json {
-        return say_json(&registrations);
-    }
-    for r in &registrations {
-        let waits = if r.waiting { "waiting" } else { "away" };
-        say(&format!("{:<16} asks about {:<16} {:<8} sent {} kept {}", r.client, r.address, waits, r.sent, r.queued));
-    }
-    say(&format!("{} registrations", registrations.len()));
     Ok(())
 }

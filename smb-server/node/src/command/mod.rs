@@ -10,6 +10,7 @@ pub mod node;
 pub mod share;
 pub mod store;
 pub mod user;
+pub mod witness;
 
 use crate::failure::Failure;
 

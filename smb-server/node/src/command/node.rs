@@ -6,9 +6,9 @@ use crate::{
         change::{Done, Drain, Drained, Moved, NodeWord, Replace, Token, TokenWish},
         view::Status,
     },
-    cli::{AddressArgs, NodeArgs, NodeCommand, ReplaceArgs, TokenArgs},
+    cli::{AddressArgs, DrainArgs, NodeArgs, NodeCommand, ReplaceArgs, TokenArgs},
     client::AdminClient,
-    failure::Failure,
+    failure::{Failure, UNAVAILABLE},
 };
 
 /// Carries it out.
@@ -29,8 +29,8 @@ pub fn run(command: &NodeCommand) -> Result<(), Failure> {
             }
             Ok(())
         }
-        NodeCommand::Drain(args) => drain(args, true),
-        NodeCommand::Undrain(args) => drain(args, false),
+        NodeCommand::Drain(args) => drain(args),
+        NodeCommand::Undrain(args) => undrain(args),
         NodeCommand::Lead(args) => post(args, "/api/v1/nodes/lead", "leads"),
         NodeCommand::Promote(args) => post(args, "/api/v1/nodes/promote", "votes"),
         NodeCommand::Remove(args) => post(args, "/api/v1/nodes/remove", "is removed"),
@@ -73,16 +73,44 @@ pub fn token(args: &TokenArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-fn drain(args: &NodeArgs, on: bool) -> Result<(), Failure> {
-    let drained: Drained = AdminClient::patient(&args.at.config)?.post("/api/v1/nodes/drain", &Drain { id: args.id, on })?;
+/// Exit code 69 when handles stay at the node.
+fn drain(args: &DrainArgs) -> Result<(), Failure> {
+    let wish = Drain { id: args.id, on: true, wait_s: args.wait };
+    let drained: Drained = AdminClient::patient(&args.at.config)?.post("/api/v1/nodes/drain", &wish)?;
+    let leads = drained.leader == Some(args.id);
+    if args.json {
+        say_json(&drained)?;
+    } else {
+        let leader = drained.leader.map_or("nobody leads at the moment".to_owned(), |leader| format!("node {leader} leads"));
+        say(&format!("node {} asks its clients to move; {leader}", args.id));
+        if drained.safe_to_stop {
+            say(&format!("it is safe to stop node {}: after {} ms nothing is left there", args.id, drained.waited_ms));
+        }
+    }
+    if drained.safe_to_stop || args.wait == 0 {
+        if leads && !args.json {
+            say("attention: it still leads, because no other node can");
+        }
+        return Ok(());
+    }
+    let because = if drained.handles == 0 {
+        format!("node {} still leads, because no other node can: start another one before this is stopped", args.id)
+    } else {
+        format!(
+            "{} handles are at node {} after {} s: their clients do not move. `holdfast handles` names them; stopping the node interrupts them",
+            drained.handles, args.id, args.wait
+        )
+    };
+    Err(Failure::new(UNAVAILABLE, because))
+}
+
+fn undrain(args: &NodeArgs) -> Result<(), Failure> {
+    let wish = Drain { id: args.id, on: false, wait_s: 0 };
+    let drained: Drained = AdminClient::patient(&args.at.config)?.post("/api/v1/nodes/drain", &wish)?;
     if args.json {
         return say_json(&drained);
     }
-    let leader = drained.leader.map_or("nobody leads at the moment".to_owned(), |leader| format!("node {leader} leads"));
-    say(&format!("node {} {}; {leader}", args.id, if on { "asks its clients to move" } else { "serves again" }));
-    if on && drained.leader == Some(args.id) {
-        say("attention: it still leads, because no other node can");
-    }
+    say(&format!("node {} serves again", args.id));
     Ok(())
 }
 
