@@ -223,6 +223,9 @@ impl Connection {
                 Err(error) => self.refuse_frame(error, &mut actions),
             }
         }
+        if self.input.is_empty() {
+            self.input = BytesMut::new();
+        }
         actions
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::{Buf, BytesMut};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
@@ -49,7 +49,6 @@ pub(super) async fn connection(mut stream: TcpStream, config: ConnectionConfig, 
     let limits = config.limits;
     let cancel = place.token.clone();
     let mut driver = Driver::new(Connection::new(config));
-    let mut input = BytesMut::with_capacity(READ_BYTES);
     let now = Instant::now();
     let mut deadlines = Deadlines {
         bind: now + limits.bind_timeout,
@@ -59,7 +58,7 @@ pub(super) async fn connection(mut stream: TcpStream, config: ConnectionConfig, 
         leave: None,
     };
     let mut half_open = true;
-    let (mut reader, mut writer) = stream.split();
+    let (reader, mut writer) = stream.split();
     loop {
         if half_open && driver.connection.is_established() {
             half_open = false;
@@ -94,23 +93,30 @@ pub(super) async fn connection(mut stream: TcpStream, config: ConnectionConfig, 
             written = writer.write(&driver.output), if !driver.output.is_empty() => match written {
                 Ok(count) if count > 0 => {
                     driver.output.advance(count);
+                    if driver.output.is_empty() {
+                        driver.output = BytesMut::new();
+                    }
                     deadlines.write = Instant::now() + limits.write_timeout;
                 }
                 Ok(_) | Err(_) => break,
             },
             Some(joined) = driver.calls.join_next(), if !driver.calls.is_empty() => driver.finish(joined),
-            count = reader.read_buf(&mut input), if may_read => match count {
-                Ok(count) if count > 0 => {
-                    let actions = driver.connection.receive(&input);
-                    input.clear();
-                    driver.act(actions);
-                    deadlines.request = match driver.connection.is_assembling() {
-                        true => deadlines.request.or_else(|| Some(Instant::now() + limits.request_timeout)),
-                        false => None,
-                    };
+            // Most connections wait for hours: none holds a buffer meanwhile.
+            ready = reader.readable(), if may_read => {
+                let mut input = BytesMut::with_capacity(READ_BYTES);
+                match ready.and_then(|()| reader.try_read_buf(&mut input)) {
+                    Ok(count) if count > 0 => {
+                        let actions = driver.connection.receive(&input);
+                        driver.act(actions);
+                        deadlines.request = match driver.connection.is_assembling() {
+                            true => deadlines.request.or_else(|| Some(Instant::now() + limits.request_timeout)),
+                            false => None,
+                        };
+                    }
+                    Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+                    Ok(_) | Err(_) => break,
                 }
-                Ok(_) | Err(_) => break,
-            },
+            }
         }
         deadlines.idle = Instant::now() + limits.idle_timeout;
         if was_idle && !driver.output.is_empty() {
