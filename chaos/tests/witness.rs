@@ -27,6 +27,7 @@ async fn listener(cluster: &Cluster, at: usize, about: IpAddr, client: &str) -> 
 
 fn listens(cluster: &Cluster, at: usize, about: IpAddr, client: &str) -> Listens {
     Listens {
+        from: None,
         witness: cluster.nodes[at].witness,
         net_name: cluster.net_name.clone(),
         client: client.to_owned(),

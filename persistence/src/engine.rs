@@ -142,7 +142,8 @@ impl Engine {
         self.settle_debts(index, command, &events, &mut interested);
         self.tell(&events);
         self.history.add(index, &events);
-        EntryOutcome::Applied { applied: Applied { outcome, events: Vec::new(), interested }, class }
+        let news = events.iter().any(|event| !matches!(**event, Event::FileChanged { .. }));
+        EntryOutcome::Applied { applied: Applied { outcome, events: Vec::new(), interested }, class, news }
     }
 
     /// Remembers who has lost something by this entry, and adds to those whom it waits for who may not know of such a loss yet.
@@ -215,7 +216,11 @@ impl Engine {
                 Outcome::Rejected(Rejection::NoSuchRecord)
             }
         };
-        EntryOutcome::Applied { applied: Applied { outcome, events: Vec::new(), interested: Vec::new() }, class: Class::Persistent }
+        EntryOutcome::Applied {
+            applied: Applied { outcome, events: Vec::new(), interested: Vec::new() },
+            class: Class::Persistent,
+            news: true,
+        }
     }
 
     fn take_authority(&self, authority: Option<Authority>) {

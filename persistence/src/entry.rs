@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! entry:    tag u8 | 1: command | 2: authority u64le, command | 3: node u64le | 4: change of the accord
-//! outcome:  tag u8 | 0: applied: class u8, codec of the model, without events | 1 void | 2 authority taken | 3 not understood
+//! outcome:  tag u8 | 0: applied: class u8, news u8, codec of the model, without events | 1 void | 2 authority taken | 3 not understood
 //! ```
 
 use persistence_model::codec::{self, DecodeError};
@@ -109,8 +109,9 @@ pub fn describe_key(key: &[u8]) -> String {
 /// What an entry came to, as its proposer learns it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum EntryOutcome {
-    /// The model's answer; events are left out, they went another way. The class is the one that the command needed at its place in the log.
-    Applied { applied: Applied, class: Class },
+    /// The model's answer; events are left out, they went another way. The class is the one that the command needed at its place in the log;
+    /// there is news when other nodes have something to do about it.
+    Applied { applied: Applied, class: Class, news: bool },
     /// The condition did not hold.
     Void,
     /// Authority was taken.
@@ -122,7 +123,9 @@ pub(crate) enum EntryOutcome {
 impl EntryOutcome {
     pub(crate) fn encode(&self) -> Vec<u8> {
         match self {
-            Self::Applied { applied, class } => [&[APPLIED, *class as u8][..], &codec::encode_applied(applied)].concat(),
+            Self::Applied { applied, class, news } => {
+                [&[APPLIED, *class as u8, u8::from(*news)][..], &codec::encode_applied(applied)].concat()
+            }
             Self::Void => vec![VOID],
             Self::Taken => vec![TAKEN],
             Self::Nonsense => vec![NONSENSE],
@@ -133,9 +136,9 @@ impl EntryOutcome {
         let (tag, rest) = bytes.split_first().ok_or(DecodeError::Truncated)?;
         match *tag {
             APPLIED => {
-                let (class, rest) = rest.split_first().ok_or(DecodeError::Truncated)?;
+                let ([class, news], rest) = rest.split_first_chunk().ok_or(DecodeError::Truncated)?;
                 let class = CLASSES.into_iter().find(|known| *known as u8 == *class).ok_or(DecodeError::Version(u16::from(*class)))?;
-                Ok(Self::Applied { applied: codec::decode_applied(rest)?, class })
+                Ok(Self::Applied { applied: codec::decode_applied(rest)?, class, news: *news != 0 })
             }
             VOID => Ok(Self::Void),
             TAKEN => Ok(Self::Taken),
@@ -167,7 +170,7 @@ mod tests {
             }
         }
         let applied = Applied { outcome: Outcome::Done, events: Vec::new(), interested: vec![NodeId(2)] };
-        let applied = |class| EntryOutcome::Applied { applied: applied.clone(), class };
+        let applied = |class| EntryOutcome::Applied { applied: applied.clone(), class, news: class == Class::Durable };
         let [volatile, durable, persistent] = CLASSES.map(applied);
         for result in [volatile, durable, persistent, EntryOutcome::Void, EntryOutcome::Taken, EntryOutcome::Nonsense] {
             assert_eq!(EntryOutcome::decode(&result.encode()), Ok(result));

@@ -44,7 +44,10 @@ impl Inner {
         assert_eq!(group, Group::HOME, "there is one Raft group; with several, this is where one is chosen");
         let applied = self.raft().propose(entry.encode(), raft_class(class), timeout).await?;
         match EntryOutcome::decode(&applied.outcome) {
-            Ok(EntryOutcome::Applied { applied: Applied { outcome, interested, .. }, class: needed }) => {
+            Ok(EntryOutcome::Applied { applied: Applied { outcome, interested, .. }, class: needed, news }) => {
+                if news {
+                    self.raft().tell_now(applied.index);
+                }
                 if needed == Class::Persistent && class != Class::Persistent {
                     // What got into the log before it has changed whose promise it touches.
                     self.made_stable(deadline).await?;

@@ -6,6 +6,8 @@ use dcerpc_rs::client::TypedCall;
 use dcerpc_rs::ndr::{NdrError, NoParameters};
 use dcerpc_rs::{AuthLevel, Client, ClientConfig, ClientError, ClientSecurity, ContextHandle, TransferSyntax, epm};
 
+use tokio::net::TcpStream;
+
 use crate::declaration::{HandleRequest, NotifyAnswer, RegisterExRequest, RegisterRequest, WitnessCalls};
 use crate::interface::{InterfaceInfo, REGISTER_IP_NOTIFICATION, VERSION_1, VERSION_2, notification_of, result_of};
 use crate::message::Notification;
@@ -65,6 +67,13 @@ impl WitnessClient {
         let security = ClientSecurity { auth_type: initiator.auth_type(), level, context: Box::new(initiator) };
         let config = ClientConfig { security: Some(security), transfer, ..ClientConfig::default() };
         Ok(Self { calls: WitnessCalls(Client::connect_with(address, WITNESS, config).await?) })
+    }
+
+    /// As [`Self::connect`], on a connection that was made already: from a source address of its own, for example.
+    pub async fn over(stream: TcpStream, initiator: NtlmInitiator, level: AuthLevel) -> Result<Self, WitnessError> {
+        let security = ClientSecurity { auth_type: initiator.auth_type(), level, context: Box::new(initiator) };
+        let config = ClientConfig { security: Some(security), transfer: vec![TransferSyntax::Ndr20], ..ClientConfig::default() };
+        Ok(Self { calls: WitnessCalls(Client::bind(stream, WITNESS, config).await?) })
     }
 
     /// Asks the endpoint mapper for the witness port, then connects to it.

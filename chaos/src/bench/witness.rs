@@ -1,7 +1,7 @@
 //! The witness of one node with many clients: how soon each is told, what they cost in memory, how fast they register and move.
 
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::TcpStream;
+use std::net::{Ipv4Addr, TcpStream};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -19,6 +19,8 @@ use crate::stats::Samples;
 const LIMIT: Duration = Duration::from_secs(120);
 /// Registrations under way at once.
 const REGISTERING: usize = 32;
+/// Clients that share a source address.
+const PER_ADDRESS: usize = 1000;
 /// Clients that are moved, one after the other.
 const MOVES: usize = 20;
 /// A client's pause between an answer and its next call: it has better things to do first, and here it shares the machine with the server.
@@ -81,6 +83,7 @@ async fn register(cluster: &Cluster, (at, watched): (usize, usize), more: usize,
     let first = all.len();
     let what = |number: usize| Listens {
         witness: cluster.nodes[at].witness,
+        from: Some(Ipv4Addr::new(127, 99, u8::try_from(number / PER_ADDRESS % 250).unwrap_or(0), 1)),
         net_name: cluster.net_name.clone(),
         client: format!("CLIENT-{number}"),
         about: cluster.nodes[watched].smb.ip(),
@@ -193,6 +196,7 @@ async fn moves(printer: Printer, cluster: &Cluster, (at, to): (usize, usize), ot
     for number in 0..MOVES {
         let client = format!("MOVER-{number}");
         let what = Listens {
+            from: None,
             witness: cluster.nodes[at].witness,
             net_name: cluster.net_name.clone(),
             client: client.clone(),

@@ -2,11 +2,12 @@
 //!
 //! It asks again when it was answered, at once or after a pause, and does not register anew by itself.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use dcerpc_rs::{AuthLevel, ContextHandle};
+use dcerpc_rs::{AuthLevel, ClientError, ContextHandle};
+use tokio::net::TcpSocket;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use witness::client::Registration;
@@ -22,6 +23,8 @@ const KEEP_ALIVE_S: u32 = 120;
 pub struct Listens {
     /// The port of the witness.
     pub witness: SocketAddr,
+    /// The address that it connects from; a witness lets only so many connections in from one.
+    pub from: Option<Ipv4Addr>,
     /// The cluster's name.
     pub net_name: String,
     /// The client computer's name.
@@ -63,7 +66,17 @@ impl Listener {
     /// Registers, and listens from then on.
     pub async fn register(what: &Listens) -> Result<Self, WitnessError> {
         let initiator = NtlmInitiator::spnego(what.identity.credentials(), &what.client, "");
-        let client = WitnessClient::connect(what.witness, initiator, AuthLevel::Integrity).await?;
+        let client = match what.from {
+            None => WitnessClient::connect(what.witness, initiator, AuthLevel::Integrity).await?,
+            Some(from) => {
+                let address = what.witness;
+                let failed = |source| WitnessError::Rpc(ClientError::Connect { address, source });
+                let socket = TcpSocket::new_v4().map_err(failed)?;
+                socket.bind((from, 0).into()).map_err(failed)?;
+                let stream = socket.connect(address).await.map_err(failed)?;
+                WitnessClient::over(stream, initiator, AuthLevel::Integrity).await?
+            }
+        };
         let about = what.about.to_string();
         let handle = if what.is_first_version {
             client.register(&what.net_name, &about, &what.client).await?

@@ -221,6 +221,12 @@ impl RaftStore {
         }
     }
 
+    /// Has the other nodes told at once that this entry is committed, if this node leads: otherwise they hear of it with the next entries,
+    /// or a few milliseconds later.
+    pub fn tell_now(&self, index: u64) {
+        self.core.urged.urge(index);
+    }
+
     /// Calls the application on another node, whose handler answers. A call to this node itself goes to its own handler.
     pub async fn call(&self, node: u64, payload: Vec<u8>, timeout: Duration) -> Result<Vec<u8>, CallError> {
         let max = self.core.config.limits.call_bytes_max;
