@@ -37,8 +37,8 @@ const INSTALL_MAX: Duration = Duration::from_secs(600);
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
 /// Longest wait for entries to be written: a batch has to be synced, which takes longer than a heartbeat on a slow disk.
 const APPEND_MAX: Duration = Duration::from_secs(2);
-/// Appends sent to a peer before the first of them is answered. With four, the simulation saw a follower get nothing for the whole of
-/// `APPEND_MAX` now and then.
+/// Appends sent to a peer before the first of them is answered. What comes meanwhile goes together with the next: more at once cost more
+/// messages, and were no quicker (docs/decisions/0017).
 const APPENDS_UNDER_WAY_MAX: usize = 1;
 /// Longest wait for a vote.
 const VOTE_MAX: Duration = Duration::from_millis(500);
