@@ -143,7 +143,8 @@ impl Engine {
         self.tell(&events);
         self.history.add(index, &events);
         let news = events.iter().any(|event| !matches!(**event, Event::FileChanged { .. }));
-        EntryOutcome::Applied { applied: Applied { outcome, events: Vec::new(), interested }, class, news }
+        let applied = Box::new(Applied { outcome, events: Vec::new(), interested });
+        EntryOutcome::Applied { applied, class, news }
     }
 
     /// Remembers who has lost something by this entry, and adds to those whom it waits for who may not know of such a loss yet.
@@ -217,7 +218,7 @@ impl Engine {
             }
         };
         EntryOutcome::Applied {
-            applied: Applied { outcome, events: Vec::new(), interested: Vec::new() },
+            applied: Box::new(Applied { outcome, events: Vec::new(), interested: Vec::new() }),
             class: Class::Persistent,
             news: true,
         }

@@ -111,7 +111,7 @@ pub fn describe_key(key: &[u8]) -> String {
 pub(crate) enum EntryOutcome {
     /// The model's answer; events are left out, they went another way. The class is the one that the command needed at its place in the log;
     /// there is news when other nodes have something to do about it.
-    Applied { applied: Applied, class: Class, news: bool },
+    Applied { applied: Box<Applied>, class: Class, news: bool },
     /// The condition did not hold.
     Void,
     /// Authority was taken.
@@ -138,7 +138,7 @@ impl EntryOutcome {
             APPLIED => {
                 let ([class, news], rest) = rest.split_first_chunk().ok_or(DecodeError::Truncated)?;
                 let class = CLASSES.into_iter().find(|known| *known as u8 == *class).ok_or(DecodeError::Version(u16::from(*class)))?;
-                Ok(Self::Applied { applied: codec::decode_applied(rest)?, class, news: *news != 0 })
+                Ok(Self::Applied { applied: Box::new(codec::decode_applied(rest)?), class, news: *news != 0 })
             }
             VOID => Ok(Self::Void),
             TAKEN => Ok(Self::Taken),
@@ -170,7 +170,7 @@ mod tests {
             }
         }
         let applied = Applied { outcome: Outcome::Done, events: Vec::new(), interested: vec![NodeId(2)] };
-        let applied = |class| EntryOutcome::Applied { applied: applied.clone(), class, news: class == Class::Durable };
+        let applied = |class| EntryOutcome::Applied { applied: Box::new(applied.clone()), class, news: class == Class::Durable };
         let [volatile, durable, persistent] = CLASSES.map(applied);
         for result in [volatile, durable, persistent, EntryOutcome::Void, EntryOutcome::Taken, EntryOutcome::Nonsense] {
             assert_eq!(EntryOutcome::decode(&result.encode()), Ok(result));

@@ -44,7 +44,8 @@ impl Inner {
         assert_eq!(group, Group::HOME, "there is one Raft group; with several, this is where one is chosen");
         let applied = self.raft().propose(entry.encode(), raft_class(class), timeout).await?;
         match EntryOutcome::decode(&applied.outcome) {
-            Ok(EntryOutcome::Applied { applied: Applied { outcome, interested, .. }, class: needed, news }) => {
+            Ok(EntryOutcome::Applied { applied: inner, class: needed, news }) => {
+                let Applied { outcome, interested, .. } = *inner;
                 if news {
                     self.raft().tell_now(applied.index);
                 }
