@@ -57,7 +57,7 @@ impl State {
             Command::SetResilient { open, timeout_ms, by } => command::durability::set_resilient(self, &mut fx, *open, *timeout_ms, *by),
             Command::SetOpenClass { open, class, by } => command::durability::set_class(self, &mut fx, *open, *class, *by),
             Command::EndReplay { open, by } => command::durability::end_replay(self, &mut fx, *open, *by),
-            Command::ShareAdd { name, settings } => command::share::add(self, &mut fx, name, settings),
+            Command::ShareAdd { name, settings } => command::share::add(self, &mut fx, name, settings, None),
             Command::ShareChange { share, settings } => command::share::change(self, &mut fx, *share, settings),
             Command::ShareRemove { share } => command::share::remove(self, &mut fx, *share),
             Command::UserAdd { name, nt_hash, sid } => command::user::add(self, &mut fx, name, *nt_hash, sid.as_ref()),
@@ -66,6 +66,9 @@ impl State {
             Command::UserRemove { name } => command::user::remove(self, &mut fx, name),
             Command::TokenAdd { hash, ttl_ms } => command::token::add(self, &fx, *hash, *ttl_ms),
             Command::TokenUse { hash } => command::token::spend(self, &fx, *hash),
+            Command::AsymmetricShareAdd { name, settings, owner } => command::share::add_owned(self, &mut fx, name, settings, *owner),
+            Command::ShareMove { share, to, instead_of } => command::share::give(self, &mut fx, *share, *to, *instead_of),
+            Command::NodeListen { node, by, add, remove } => command::node::listen(self, &mut fx, *node, *by, add, remove),
         };
         let (Ok(outcome) | Err(outcome)) = step;
         fx.into_applied(outcome)

@@ -7,12 +7,16 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::command::Command;
 use crate::outcome::Applied;
+use crate::record::Share;
+use crate::record::share::ShareV1;
 
 const MAGIC: [u8; 4] = *b"HFR1";
 const HEADER_BYTES: usize = 12;
 const CHECKSUM_BYTES: usize = 4;
-/// Format version of every kind at present.
-const FORMAT_VERSION: u16 = 1;
+/// Format version of every kind, but for what is said below.
+pub(crate) const FORMAT_VERSION: u16 = 1;
+/// Format of shares that a node owns, and of the commands that programs of format 1 do not know.
+pub const FORMAT_OWNERS: u16 = 2;
 /// No payload is longer; decoding claims no more memory than this for one value.
 pub const PAYLOAD_BYTES_MAX: usize = 4 << 20;
 
@@ -77,10 +81,14 @@ pub enum DecodeError {
 
 /// Wraps a value into its envelope.
 pub(crate) fn encode<T: Serialize>(kind: Kind, value: &T) -> Vec<u8> {
+    encode_as(kind, FORMAT_VERSION, value)
+}
+
+fn encode_as<T: Serialize>(kind: Kind, version: u16, value: &T) -> Vec<u8> {
     let mut out = Vec::with_capacity(256);
     out.extend_from_slice(&MAGIC);
     out.extend_from_slice(&[kind as u8, 0]);
-    out.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
+    out.extend_from_slice(&version.to_le_bytes());
     out.extend_from_slice(&[0; 4]);
     bincode::serde::encode_into_std_write(value, &mut out, bincode::config::standard())
         .expect("writing to memory, and our types have no unsupported shape");
@@ -93,6 +101,12 @@ pub(crate) fn encode<T: Serialize>(kind: Kind, value: &T) -> Vec<u8> {
 
 /// Opens an envelope of the expected kind.
 pub(crate) fn decode<T: DeserializeOwned>(kind: Kind, bytes: &[u8]) -> Result<T, DecodeError> {
+    let (version, payload) = open(kind, bytes)?;
+    if version == FORMAT_VERSION { decode_payload(payload) } else { Err(DecodeError::Version(version)) }
+}
+
+/// Checks an envelope; gives the format version and the payload.
+fn open(kind: Kind, bytes: &[u8]) -> Result<(u16, &[u8]), DecodeError> {
     let header = bytes.get(..HEADER_BYTES).ok_or(DecodeError::Truncated)?;
     if header[..4] != MAGIC {
         return Err(DecodeError::Magic);
@@ -101,7 +115,7 @@ pub(crate) fn decode<T: DeserializeOwned>(kind: Kind, bytes: &[u8]) -> Result<T,
         return Err(DecodeError::Kind { expected: kind, found: header[4] });
     }
     let version = u16::from_le_bytes([header[6], header[7]]);
-    if version != FORMAT_VERSION {
+    if !(FORMAT_VERSION..=FORMAT_OWNERS).contains(&version) {
         return Err(DecodeError::Version(version));
     }
     let length = u32::from_le_bytes([header[8], header[9], header[10], header[11]]) as usize;
@@ -112,24 +126,46 @@ pub(crate) fn decode<T: DeserializeOwned>(kind: Kind, bytes: &[u8]) -> Result<T,
     if crc32fast::hash(body).to_le_bytes() != checksum {
         return Err(DecodeError::Checksum);
     }
+    Ok((version, &body[HEADER_BYTES..]))
+}
+
+fn decode_payload<T: DeserializeOwned>(payload: &[u8]) -> Result<T, DecodeError> {
     let config = bincode::config::standard().with_limit::<{ PAYLOAD_BYTES_MAX }>();
-    let (value, used) =
-        bincode::serde::decode_from_slice::<T, _>(&body[HEADER_BYTES..], config).map_err(|e| DecodeError::Payload(e.to_string()))?;
-    if used != length {
+    let (value, used) = bincode::serde::decode_from_slice::<T, _>(payload, config).map_err(|e| DecodeError::Payload(e.to_string()))?;
+    if used != payload.len() {
         return Err(DecodeError::Payload("bytes are left over".into()));
     }
     Ok(value)
 }
 
-/// Encodes a command for the log.
+/// Encodes a share: as every program knows it, unless a node owns it.
+pub(crate) fn encode_share(share: &Share) -> Vec<u8> {
+    match ShareV1::of(share) {
+        Some(v1) => encode(Kind::Share, &v1),
+        None => encode_as(Kind::Share, FORMAT_OWNERS, share),
+    }
+}
+
+/// Decodes a share of either format.
+pub(crate) fn decode_share(bytes: &[u8]) -> Result<Share, DecodeError> {
+    match open(Kind::Share, bytes)? {
+        (FORMAT_OWNERS, payload) => decode_payload(payload),
+        (_, payload) => decode_payload::<ShareV1>(payload).map(Share::from),
+    }
+}
+
+/// Encodes a command for the log. One that older programs do not know has a version that they do not know either: they stop, and do not
+/// pass it over.
 #[must_use]
 pub fn encode_command(command: &Command) -> Vec<u8> {
-    encode(Kind::Command, command)
+    encode_as(Kind::Command, command.format(), command)
 }
 
 /// Decodes a command from the log.
 pub fn decode_command(bytes: &[u8]) -> Result<Command, DecodeError> {
-    decode(Kind::Command, bytes)
+    let (version, payload) = open(Kind::Command, bytes)?;
+    let command: Command = decode_payload(payload)?;
+    if command.format() == version { Ok(command) } else { Err(DecodeError::Payload(format!("it is no command of format {version}"))) }
 }
 
 /// Encodes what a command came to, for a proposer on another node.
@@ -146,6 +182,30 @@ pub fn decode_applied(bytes: &[u8]) -> Result<Applied, DecodeError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_share_without_owner_is_written_as_ever() {
+        let settings =
+            crate::ShareSettings { path: "/s".into(), comment: String::new(), ca: true, scaleout: false, encrypt: false, ca_timeout_ms: 0 };
+        let symmetric = Share { id: crate::ShareId(1), name: "s".into(), settings, owner: None };
+        let owned = Share { owner: Some(crate::NodeId(2)), ..symmetric.clone() };
+        for (share, version) in [(symmetric, 1), (owned, 2)] {
+            let bytes = encode_share(&share);
+            assert_eq!(bytes[6], version);
+            assert_eq!(decode_share(&bytes), Ok(share));
+        }
+    }
+
+    #[test]
+    fn a_command_has_the_version_of_its_format() {
+        let new = Command::ShareMove { share: crate::ShareId(1), to: None, instead_of: None };
+        let bytes = encode_command(&new);
+        assert_eq!((bytes[6], decode_command(&bytes)), (2, Ok(new.clone())));
+        // What a program of format 1 would pass over is not understood as format 1 here either.
+        assert!(matches!(decode_command(&encode_as(Kind::Command, 1, &new)), Err(DecodeError::Payload(_))));
+        assert!(matches!(decode_command(&encode_as(Kind::Command, 2, &Command::Expire)), Err(DecodeError::Payload(_))));
+        assert_eq!(decode_command(&encode_as(Kind::Command, 3, &new)), Err(DecodeError::Version(3)));
+    }
 
     #[test]
     fn damaged_bytes_are_refused() {

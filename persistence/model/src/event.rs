@@ -108,4 +108,16 @@ pub enum Event {
         /// Where it lives now.
         node: NodeId,
     },
+    /// An asymmetric share has another owner.
+    ShareMoved {
+        /// Which.
+        share: ShareId,
+        /// Who owns it now.
+        owner: NodeId,
+    },
+    /// Clients reach a living node at other addresses than before.
+    NodeAddresses {
+        /// Which.
+        node: NodeId,
+    },
 }

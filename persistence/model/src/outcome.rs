@@ -96,6 +96,18 @@ pub enum Rejection {
     /// The table is full.
     #[error("the limit is reached")]
     LimitReached,
+    /// Every node is the same for this share: it has no owner that could change.
+    #[error("the share has no owner: it is not asymmetric")]
+    NotAsymmetric,
+    /// Down, being drained, or no other one serves.
+    #[error("no node that serves and is not being drained can own the share")]
+    NoOwner,
+    /// Somebody else was faster.
+    #[error("the share has another owner by now")]
+    OwnerChanged,
+    /// Clients could not reach the node any more.
+    #[error("a node must keep one address for its clients")]
+    LastAddress,
 }
 
 /// The answer to a command.

@@ -121,7 +121,10 @@ impl Command {
             | Self::UserEnable { .. }
             | Self::UserRemove { .. }
             | Self::TokenAdd { .. }
-            | Self::TokenUse { .. } => Route::Home,
+            | Self::TokenUse { .. }
+            | Self::AsymmetricShareAdd { .. }
+            | Self::ShareMove { .. }
+            | Self::NodeListen { .. } => Route::Home,
         }
     }
 }

@@ -164,6 +164,9 @@ fn of_nodes_users_and_shares() {
         Command::ShareRemove { share: ShareId(1) },
         Command::UserEnable { name: "u".into(), enabled: false },
         Command::TokenUse { hash: [0; 32] },
+        Command::AsymmetricShareAdd { name: "s".into(), settings: settings(true, true), owner: None },
+        Command::ShareMove { share: ShareId(1), to: None, instead_of: None },
+        Command::NodeListen { node, by: incarnation, add: vec![], remove: vec![] },
     ] {
         assert_eq!(class(&w, &word), Class::Persistent, "{word:?}");
     }

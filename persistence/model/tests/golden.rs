@@ -1,4 +1,4 @@
-//! Format version 1, as it was released: commands of a small story and the records they leave. The bytes in `golden/` are never changed; a new format gets new ones.
+//! Every format as it was released: commands of a small story and the records they leave. The bytes in `golden/` are never changed; a new format gets new ones.
 //! (`HOLDFAST_BLESS=1` writes them, for the first time of a new version.)
 #![allow(clippy::unwrap_used, reason = "a failing test may panic")]
 
@@ -65,6 +65,23 @@ fn story() -> Vec<Command> {
     ]
 }
 
+/// What format 2 has in addition.
+fn story_of_owners() -> Vec<Command> {
+    let address = |text: &str| text.parse().unwrap();
+    vec![
+        Command::AsymmetricShareAdd { name: "vm".into(), settings: settings(true, true), owner: Some(NodeId(1)) },
+        Command::AsymmetricShareAdd { name: "db".into(), settings: settings(true, false), owner: None },
+        Command::ShareMove { share: ShareId(2), to: None, instead_of: Some(NodeId(1)) },
+        Command::ShareMove { share: ShareId(2), to: Some(NodeId(1)), instead_of: None },
+        Command::NodeListen {
+            node: NodeId(2),
+            by: Incarnation(2),
+            add: vec![address("192.0.2.12:445"), address("[2001:db8::12]:445")],
+            remove: vec![address("127.0.0.1:445")],
+        },
+    ]
+}
+
 fn compare(name: &str, text: &str) -> String {
     let path = format!("{}/tests/golden/{name}", env!("CARGO_MANIFEST_DIR"));
     if std::env::var_os("HOLDFAST_BLESS").is_some() {
@@ -107,4 +124,49 @@ fn version_1_is_read_and_written() {
     assert_eq!(again, w.state);
     let kinds: std::collections::BTreeSet<u8> = w.state.all_records().iter().map(|(k, _)| k[0]).collect();
     assert_eq!(kinds, (1..=9).collect(), "the story leaves a record of every kind");
+}
+
+/// A level below the third writes nothing of this; what it wrote stays as it was.
+#[test]
+fn version_2_is_read_and_written() {
+    let mut w = World {
+        state: State::new(),
+        now: 0,
+        last: Applied { outcome: Outcome::Done, events: vec![], interested: vec![] },
+        next_session: 1,
+    };
+    let join = |n: u64| Command::NodeJoin { node: NodeId(n), name: format!("n{n}"), addresses: addresses(), boot_id: "boot".into() };
+    for command in [Command::ClusterInit { net_name: "HOLDFAST".into(), server_guid: guid(0xC1) }, join(1), join(2)] {
+        w.run(command);
+    }
+    w.run(Command::ShareAdd { name: "plain".into(), settings: settings(true, false) });
+    let mut again = w.state.clone();
+    let mut lines = String::new();
+    for command in story_of_owners() {
+        let outcome = w.run(command.clone());
+        assert!(matches!(outcome, Outcome::Done | Outcome::ShareAdded { .. }), "{command:?}: {outcome:?}");
+        lines += &format!("{} {}\n", hex(&codec::encode_command(&command)), hex(&codec::encode_applied(&w.last)));
+    }
+    let own = |k: &[u8]| k[0] == codec::Kind::Share as u8 || k[0] == codec::Kind::Node as u8;
+    let records: String = w.state.all_records().iter().filter(|(k, _)| own(k)).map(|(k, v)| format!("{} {}\n", hex(k), hex(v))).collect();
+    assert_eq!(compare("commands-v2.hex", &lines), lines);
+    assert_eq!(compare("records-v2.hex", &records), records);
+    let read = |name| compare(name, "").lines().map(|l| l.split_once(' ').map(|(k, v)| (unhex(k), unhex(v))).unwrap()).collect::<Vec<_>>();
+    if std::env::var_os("HOLDFAST_BLESS").is_some() {
+        compare("commands-v2.hex", &lines);
+        compare("records-v2.hex", &records);
+        return;
+    }
+    let loaded = State::load(read("records-v2.hex")).unwrap();
+    assert!(loaded.shares().eq(w.state.shares()) && loaded.nodes().eq(w.state.nodes()));
+    let owners: Vec<_> = loaded.shares().map(|share| share.owner).collect();
+    assert_eq!(owners, [None, Some(NodeId(1)), Some(NodeId(2))]);
+    let versions: Vec<u8> = read("records-v2.hex").iter().filter(|(k, _)| k[0] == 6).map(|(_, v)| v[6]).collect();
+    assert_eq!(versions, [1, 2, 2], "a share without owner stays in format 1");
+    for (command, applied) in read("commands-v2.hex") {
+        assert_eq!(command[6], 2);
+        let command = codec::decode_command(&command).unwrap();
+        assert_eq!(again.apply(LogTime(0), &command), codec::decode_applied(&applied).unwrap());
+    }
+    assert_eq!(again, w.state);
 }

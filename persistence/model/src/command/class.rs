@@ -22,6 +22,8 @@ impl Command {
             Self::ClusterInit { .. } | Self::NodeJoin { .. } | Self::NodeDown { .. } | Self::NodeDrain { .. } | Self::NodeRemove { .. } => {
                 Class::Persistent
             }
+            // Clients were told to go there, or that they are not reached here any more.
+            Self::AsymmetricShareAdd { .. } | Self::ShareMove { .. } | Self::NodeListen { .. } => Class::Persistent,
             Self::ShareAdd { .. } | Self::ShareChange { .. } | Self::ShareRemove { .. } => Class::Persistent,
             Self::UserAdd { .. } | Self::UserSetPassword { .. } | Self::UserEnable { .. } | Self::UserRemove { .. } => Class::Persistent,
             Self::TokenAdd { .. } | Self::TokenUse { .. } => Class::Persistent,

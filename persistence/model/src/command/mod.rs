@@ -23,10 +23,13 @@ pub(crate) mod share;
 pub(crate) mod token;
 pub(crate) mod user;
 
+use std::net::SocketAddr;
+
 use serde::{Deserialize, Serialize};
 use smb_types::{ClientGuid, Guid, LeaseKey, LeaseState, OplockLevel, Sid};
 
 use crate::class::Class;
+use crate::codec::{FORMAT_OWNERS, FORMAT_VERSION};
 use crate::id::{FileKey, Incarnation, LeaseId, NodeId, OpenId, SessionId, ShareId};
 use crate::record::{ByteRangeLock, CreateAction, LockSequence, NodeAddresses, ShareSettings};
 
@@ -359,4 +362,42 @@ pub enum Command {
         /// SHA-256 of the token.
         hash: [u8; 32],
     },
+    /// As ShareAdd, for a share that one node owns. → ShareAdded | Rejected (format 2, as all below)
+    AsymmetricShareAdd {
+        /// Name, free without regard to case.
+        name: String,
+        /// The rest.
+        settings: ShareSettings,
+        /// A node that serves; None: the one with the fewest shares.
+        owner: Option<NodeId>,
+    },
+    /// Gives an asymmetric share to another node. → Done | Rejected
+    ShareMove {
+        /// Which share.
+        share: ShareId,
+        /// A node that serves; None: another one than the present, with the fewest shares.
+        to: Option<NodeId>,
+        /// Only if this node still owns it.
+        instead_of: Option<NodeId>,
+    },
+    /// Clients reach a node at other addresses from now on, until it begins its next life. → Done | Rejected
+    NodeListen {
+        /// Which node.
+        node: NodeId,
+        /// Its present life, which has opened the new ones already.
+        by: Incarnation,
+        /// SMB addresses that it has gained.
+        add: Vec<SocketAddr>,
+        /// SMB addresses that it loses.
+        remove: Vec<SocketAddr>,
+    },
+}
+
+impl Command {
+    /// The format in which it is written. Programs that know only lower ones do not understand it: it must not be written before all do.
+    #[must_use]
+    pub fn format(&self) -> u16 {
+        let is_new = matches!(self, Self::AsymmetricShareAdd { .. } | Self::ShareMove { .. } | Self::NodeListen { .. });
+        if is_new { FORMAT_OWNERS } else { FORMAT_VERSION }
+    }
 }

@@ -1,7 +1,9 @@
-//! NodeJoin, NodeDown, NodeDrain, NodeRemove: the lives of nodes.
+//! NodeJoin, NodeDown, NodeDrain, NodeRemove, NodeListen: the lives of nodes.
+
+use std::net::SocketAddr;
 
 use crate::arbiter::close::{self, Loss, Lost};
-use crate::effects::{Effects, Step, reject};
+use crate::effects::{Effects, Step, live, reject};
 use crate::event::Event;
 use crate::id::{FileKey, Incarnation, NodeId, OpenId, SessionId};
 use crate::outcome::{Outcome, Rejection};
@@ -10,6 +12,8 @@ use crate::state::{RecordKey, State};
 
 /// More nodes than any Raft group should have.
 const NODES_MAX: usize = 64;
+/// More addresses for its clients than any node has.
+const SMB_ADDRESSES_MAX: usize = 64;
 
 pub(crate) fn join(state: &mut State, fx: &mut Effects, id: NodeId, name: &str, addresses: &NodeAddresses, boot_id: &str) -> Step {
     fx.proposed_by(id);
@@ -63,6 +67,34 @@ pub(crate) fn drain(state: &mut State, fx: &mut Effects, id: NodeId, on: bool) -
     }
     state.touch(RecordKey::Node(id));
     fx.event(Event::NodeDraining { node: id, on });
+    Ok(Outcome::Done)
+}
+
+/// A living node gains and loses addresses. Said twice, it is done once.
+pub(crate) fn listen(state: &mut State, fx: &mut Effects, id: NodeId, by: Incarnation, add: &[SocketAddr], remove: &[SocketAddr]) -> Step {
+    live(state, fx, id, by)?;
+    let others = state.nodes().filter(|n| n.id != id && n.is_live());
+    if others.flat_map(|n| &n.addresses.smb).any(|taken| add.contains(taken)) {
+        return reject(Rejection::Exists);
+    }
+    let node = state.nodes.get_mut(&id).expect("a node that lives has a record");
+    let mut smb: Vec<SocketAddr> = node.addresses.smb.iter().filter(|address| !remove.contains(address)).copied().collect();
+    for address in add {
+        if !smb.contains(address) && !remove.contains(address) {
+            smb.push(*address);
+        }
+    }
+    if smb.is_empty() {
+        return reject(Rejection::LastAddress);
+    }
+    if smb.len() > SMB_ADDRESSES_MAX {
+        return reject(Rejection::LimitReached);
+    }
+    if node.addresses.smb != smb {
+        node.addresses.smb = smb;
+        state.touch(RecordKey::Node(id));
+        fx.event(Event::NodeAddresses { node: id });
+    }
     Ok(Outcome::Done)
 }
 

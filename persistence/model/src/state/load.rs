@@ -8,7 +8,7 @@ use smb_types::Sid;
 use super::index::Builder;
 use super::{RecordKey, State};
 use crate::codec::{self, DecodeError, Kind};
-use crate::record::{FileState, JoinToken, Node, Open, PendingDelete, Session, Share, User};
+use crate::record::{FileState, JoinToken, Node, Open, PendingDelete, Session, User};
 
 /// A state half loaded.
 #[derive(Default)]
@@ -53,7 +53,7 @@ impl Loading {
             once(self.state.files.insert(k, r))?;
             RecordKey::File(k)
         } else if kind == Kind::Share as u8 {
-            let r: Share = codec::decode(Kind::Share, value)?;
+            let r = codec::decode_share(value)?;
             let k = r.id;
             state.shares.insert(k, r);
             RecordKey::Share(k)

@@ -117,7 +117,7 @@ impl State {
             RecordKey::Session(k) => self.sessions.get(k).map(|r| codec::encode(Kind::Session, r)),
             RecordKey::Open(k) => self.opens.get(k).map(|r| codec::encode(Kind::Open, r)),
             RecordKey::File(k) => self.files.get(k).map(|r| codec::encode(Kind::File, r)),
-            RecordKey::Share(k) => self.shares.get(k).map(|r| codec::encode(Kind::Share, r)),
+            RecordKey::Share(k) => self.shares.get(k).map(codec::encode_share),
             RecordKey::User(k) => self.users.get(k).map(|r| codec::encode(Kind::User, r)),
             RecordKey::Token(k) => self.tokens.get(k).map(|r| codec::encode(Kind::Token, r)),
             RecordKey::PendingDelete(k) => self.pending_deletes.get(k).map(|r| codec::encode(Kind::PendingDelete, r)),

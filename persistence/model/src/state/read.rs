@@ -1,5 +1,6 @@
 //! What the server may ask its replica. Nothing here changes anything.
 
+use std::collections::BTreeMap;
 use std::ops::{Bound, RangeInclusive};
 
 use smb_types::{ClientGuid, CreateGuid, Guid};
@@ -9,7 +10,7 @@ use super::index::{Place, digest_of_guid, digest_of_lease, parent_of};
 use crate::arbiter;
 use crate::command::IoKind;
 use crate::id::{FileKey, LeaseId, LogTime, NodeId, OpenId, SessionId, ShareId, fold_path};
-use crate::record::{Cluster, FileState, Lease, Node, Open, PendingDelete, Session, Share, User};
+use crate::record::{Cluster, FileState, Lease, Node, NodeState, Open, PendingDelete, Session, Share, User};
 
 impl State {
     /// The cluster; None before ClusterInit.
@@ -198,6 +199,26 @@ impl State {
     /// All shares, ascending by id.
     pub fn shares(&self) -> impl Iterator<Item = &Share> {
         self.shares.values()
+    }
+
+    /// The node that takes a share over: one that serves and is not drained, with the fewest shares of its own, the lowest id first.
+    /// `None` when no other serves.
+    #[must_use]
+    pub fn owner_for_share(&self, instead_of: Option<NodeId>) -> Option<NodeId> {
+        let mut owned: BTreeMap<NodeId, usize> = BTreeMap::new();
+        for owner in self.shares.values().filter_map(|share| share.owner) {
+            *owned.entry(owner).or_default() += 1;
+        }
+        let able = self.nodes.values().filter(|node| node.state == NodeState::Up && Some(node.id) != instead_of);
+        able.map(|node| (owned.get(&node.id).copied().unwrap_or_default(), node.id)).min().map(|(_, node)| node)
+    }
+
+    /// The shares whose owner does not serve, or asks its clients to move, though another node could take them over; with that owner.
+    #[must_use]
+    pub fn shares_without_owner(&self) -> Vec<(ShareId, NodeId)> {
+        let is_up = |node: NodeId| self.nodes.get(&node).is_some_and(|node| node.state == NodeState::Up);
+        let owned = self.shares.values().filter_map(|share| Some((share.id, share.owner?)));
+        owned.filter(|(_, owner)| !is_up(*owner) && self.owner_for_share(Some(*owner)).is_some()).collect()
     }
 
     /// A share, by name without regard to case.
