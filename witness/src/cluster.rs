@@ -44,7 +44,7 @@ impl Interface {
 pub struct Share {
     /// Its name.
     pub name: String,
-    /// True for a scale-out share (STYPE_CLUSTER_SOFS).
+    /// True for a scale-out share (STYPE_CLUSTER_SOFS), and for one that a node owns.
     pub sofs: bool,
 }
 
@@ -61,6 +61,12 @@ pub trait ClusterView: Send + Sync {
 
     /// Where the clients of an address should go because its node is being drained; empty if it is not, or if nobody could take them.
     fn leave_for(&self, address: IpAddr) -> Vec<Address>;
+
+    /// Where the clients of an asymmetric share should be: the addresses of the node that owns it. Empty for any other share, and while the
+    /// owner does not serve. Must show a change before it is raised.
+    fn owner_of(&self, _share: &str) -> Vec<Address> {
+        Vec::new()
+    }
 }
 
 /// What happened.
@@ -102,13 +108,19 @@ pub enum ClusterEvent {
         /// Where to.
         destinations: Vec<Address>,
     },
-    /// A share with one owner has moved.
+    /// An asymmetric share has another owner ([`ClusterView::owner_of`] says where): told to who has registered for it by name and is not
+    /// there already.
+    ShareOwner {
+        /// Which share.
+        share: String,
+    },
+    /// The clients of a share should move, because the administrator wants it.
     ShareMove {
         /// Which share.
         share: String,
         /// Only this client's registrations; all if `None`.
         client: Option<String>,
-        /// Where it is now.
+        /// Where to.
         destinations: Vec<Address>,
     },
     /// Addresses of the cluster changed.

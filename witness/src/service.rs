@@ -77,12 +77,17 @@ impl WitnessService {
         let mut state = self.state.lock();
         let told = match event {
             ClusterEvent::NodeDown { node_id } => self.node_down(&mut state, *node_id),
-            ClusterEvent::NodeUp { node_id } | ClusterEvent::NodeAddresses { node_id } => self.node_up(&mut state, *node_id),
+            ClusterEvent::NodeUp { node_id } => self.node_up(&mut state, *node_id),
+            ClusterEvent::NodeAddresses { node_id } => self.addresses_changed(&mut state, *node_id),
             ClusterEvent::NodeDraining { node_id, on } => self.draining(&mut state, *node_id, *on),
             ClusterEvent::ResourceChange { address, is_available } => {
                 state.table.resource_change(now, address.to_canonical(), *is_available)
             }
             ClusterEvent::ClientMove { client, destinations } => self.client_move(&mut state, client, destinations),
+            ClusterEvent::ShareOwner { share } => {
+                let destinations = self.view.owner_of(share);
+                if destinations.is_empty() { Told::default() } else { state.table.share_owner(now, share, &destinations) }
+            }
             ClusterEvent::ShareMove { share, client, destinations } => {
                 let key = client.as_deref().map(folded);
                 state.table.share_move(now, only(key.as_ref()), share, destinations)
@@ -192,10 +197,10 @@ impl WitnessService {
         let new = self.check(request, extended)?;
         let address = new.ip_address.parse::<IpAddr>().ok().map(|address| address.to_canonical());
         let now = self.now();
-        let client = new.client_name.clone();
+        let (client, share) = (new.client_name.clone(), new.share_name.clone());
         let mut state = self.state.lock();
         state.table.register(now, id, new)?;
-        self.tell_present(&mut state, id, &client, address);
+        self.tell_present(&mut state, id, (&client, share.as_deref()), address);
         self.complete(state, Vec::new());
         Ok(())
     }
@@ -204,7 +209,7 @@ impl WitnessService {
     ///
     /// The view is read after the registration is in the table, and shows a change before it is raised: an event between the client's
     /// last look and its registration is seen by one of the two, always.
-    fn tell_present(&self, state: &mut State, id: Uuid, client: &str, address: Option<IpAddr>) {
+    fn tell_present(&self, state: &mut State, id: Uuid, (client, share): (&str, Option<&str>), address: Option<IpAddr>) {
         let now = self.now();
         let mut told = Told::default();
         let interfaces = self.view.interfaces();
@@ -219,6 +224,11 @@ impl WitnessService {
         let leave_for = address.map(|address| self.view.leave_for(address)).unwrap_or_default();
         if !leave_for.is_empty() {
             told.add(state.table.leave_of(now, id, &leave_for));
+        }
+        // A client of an asymmetric share that has come to another node than its owner's.
+        let owner = share.map(|share| self.view.owner_of(share)).unwrap_or_default();
+        if !owner.is_empty() {
+            told.add(state.table.share_owner_of(now, id, &owner));
         }
         let key = folded(client);
         if let Some(wish) = state.wishes.get(&key).filter(|wish| wish.until > now) {
@@ -317,8 +327,18 @@ impl WitnessService {
         told
     }
 
-    /// A node serves with the addresses that the view has: those that it had before and has no more are lost.
+    /// A node serves, and is not being drained.
     fn node_up(&self, state: &mut State, node_id: u64) -> Told {
+        let told = self.addresses_changed(state, node_id);
+        for address in state.addresses.get(&node_id).into_iter().flatten() {
+            state.table.stay(*address);
+        }
+        told
+    }
+
+    /// A node serves with the addresses that the view has: those that it had before and has no more are lost.
+    // MS-SWN 3.1.6.1, 3.1.6.3
+    fn addresses_changed(&self, state: &mut State, node_id: u64) -> Told {
         let now = self.now();
         let before = state.addresses.remove(&node_id).unwrap_or_default();
         let present = self.remember(state, node_id);
@@ -332,7 +352,6 @@ impl WitnessService {
             }
         }
         for &ip in &present {
-            state.table.stay(ip);
             told.add(state.table.resource_change(now, ip, true));
             if !before.contains(&ip) {
                 changes.push(Address { ip, is_online: true });

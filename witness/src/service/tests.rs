@@ -22,6 +22,8 @@ struct Cluster {
     drains: bool,
     /// Node 1 has a second address.
     has_second: bool,
+    /// Where the share is, if one node owns it.
+    owner: Option<IpAddr>,
 }
 
 struct View(Mutex<Cluster>);
@@ -55,6 +57,11 @@ impl ClusterView for View {
     fn leave_for(&self, address: IpAddr) -> Vec<Address> {
         let is_asked = address == A && self.0.lock().drains;
         if is_asked { drain_list() } else { Vec::new() }
+    }
+
+    fn owner_of(&self, share: &str) -> Vec<Address> {
+        let owner = self.0.lock().owner.filter(|_| share.eq_ignore_ascii_case("Data"));
+        owner.into_iter().map(|ip| Address { ip, is_online: true }).collect()
     }
 }
 
@@ -562,6 +569,81 @@ async fn an_address_that_does_not_come_back_stays_unavailable() {
     view.0.lock().has_second = true;
     service.raise(&ClusterEvent::NodeAddresses { node_id: 1 });
     assert_eq!(Arc::clone(&service).async_notify(Uuid::from_u128(2)).await, Ok(change(&[ResourceState::Available], second)));
+}
+
+/// MS-SWN 3.1.6.2
+#[tokio::test(start_paused = true)]
+async fn who_is_not_at_the_owner_of_a_share_is_told_where_it_is() {
+    let (view, service) = service();
+    let b = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 12));
+    let moved = |ip| Ok(Notification::ShareMove(vec![Address { ip, is_online: true }]));
+    let told = |number| Arc::clone(&service).async_notify(Uuid::from_u128(number));
+    let set = |owner| {
+        view.0.lock().owner = Some(owner);
+        service.raise(&ClusterEvent::ShareOwner { share: "DATA".into() })
+    };
+    let queued = || service.registrations().iter().map(|registration| registration.queued).collect::<Vec<_>>();
+    view.0.lock().owner = Some(A);
+    service.register(Uuid::from_u128(1), request("Alpha", A, 5), true).unwrap();
+    service.register(Uuid::from_u128(2), request("Beta", C, 5), true).unwrap();
+    // Neither by name nor by version does it want to know.
+    service.register(Uuid::from_u128(3), RegisterExRequest { share_name: None, ..request("Gamma", A, 5) }, true).unwrap();
+    let first_version = RegisterExRequest { version: VERSION_1, share_name: None, ..request("Delta", A, 0) };
+    service.register(Uuid::from_u128(4), first_version, false).unwrap();
+    assert_eq!(queued(), [0, 1, 0, 0], "who comes to another node than the owner's is told at once");
+    assert_eq!(told(2).await, moved(A));
+    // It moves, and is told once, by its newest place.
+    assert_eq!(set(C), 1);
+    assert_eq!(set(b), 2);
+    assert_eq!(queued(), [1, 1, 0, 0]);
+    assert_eq!((told(1).await, told(2).await), (moved(b), moved(b)));
+    // Back before its client asked: there is nothing to do for it.
+    assert_eq!(set(C), 1);
+    assert_eq!(set(A), 1);
+    assert_eq!(queued(), [0, 1, 0, 0]);
+    assert_eq!(service.raise(&ClusterEvent::ShareOwner { share: "other".into() }), 0);
+    // An owner that does not serve is no place to go.
+    view.0.lock().owner = None;
+    assert_eq!(service.raise(&ClusterEvent::ShareOwner { share: "data".into() }), 0);
+    service.register(Uuid::from_u128(5), request("Epsilon", C, 5), true).unwrap();
+    assert_eq!(queued(), [0, 1, 0, 0, 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_living_node_loses_an_address() {
+    let second = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 21));
+    let (view, service) = service();
+    for (number, address) in [(1, A), (2, second), (3, C)] {
+        service.register(Uuid::from_u128(number), request("Alpha", address, 5), true).unwrap_or_else(|status| {
+            assert_eq!((status, number), (Status::INVALID_STATE, 2), "nobody has that address yet");
+        });
+    }
+    let quiet = RegisterExRequest { flags: 0, ..request("Quiet", A, 5) };
+    service.register(Uuid::from_u128(4), quiet, true).unwrap();
+    let set = |has_second| {
+        view.0.lock().has_second = has_second;
+        service.raise(&ClusterEvent::NodeAddresses { node_id: 1 })
+    };
+    let change = |is_online| Ok(Notification::IpChange(vec![Address { ip: second, is_online }]));
+    assert!(set(true) > 0);
+    for number in [1, 3] {
+        assert_eq!(Arc::clone(&service).async_notify(Uuid::from_u128(number)).await, change(true));
+    }
+    service.register(Uuid::from_u128(2), request("Alpha", second, 5), true).unwrap();
+    assert!(set(false) > 0);
+    assert_eq!(Arc::clone(&service).async_notify(Uuid::from_u128(2)).await, Ok(unavailable(second)));
+    for number in 1..=3 {
+        assert_eq!(Arc::clone(&service).async_notify(Uuid::from_u128(number)).await, change(false));
+    }
+    assert!(service.registrations().iter().all(|registration| registration.queued == 0), "and nothing else");
+    // A node that is drained is no less drained for it.
+    view.0.lock().drains = true;
+    assert_eq!(service.raise(&ClusterEvent::NodeDraining { node_id: 1, on: true }), 2);
+    set(true);
+    assert_eq!(Arc::clone(&service).async_notify(Uuid::from_u128(1)).await, Ok(Notification::ClientMove(drain_list())));
+    assert_eq!(Arc::clone(&service).async_notify(Uuid::from_u128(1)).await, change(true));
+    service.raise(&ClusterEvent::NodeDraining { node_id: 1, on: true });
+    assert_eq!(service.registrations()[0].queued, 0, "nobody is asked twice");
 }
 
 #[tokio::test(start_paused = true)]
