@@ -11,7 +11,8 @@
 
 use std::collections::BTreeSet;
 
-use persistence_model::NodeId;
+use persistence_model::codec::FORMAT_OWNERS;
+use persistence_model::{Command, NodeId};
 use raftstore::pki::fingerprint_of_pem;
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +22,8 @@ use crate::call;
 pub(crate) const LEVEL_FIRST: u16 = 1;
 /// From this level on, changes of the accord may be written.
 pub(crate) const LEVEL_ACCORD: u16 = 2;
+/// From this level on, commands and records of the model's format 2 may be written: shares that a node owns, addresses of living nodes.
+pub(crate) const LEVEL_OWNERS: u16 = 3;
 /// Key of the accord; the model's keys begin with lower bytes.
 pub(crate) const ACCORD_KEY: &[u8] = &[0xF2];
 const VERSION: u8 = 1;
@@ -70,6 +73,11 @@ pub(crate) enum Change {
 }
 
 impl Accord {
+    /// Whether a command may be written: every member reads it.
+    pub(crate) fn allows(&self, command: &Command) -> bool {
+        command.format() < FORMAT_OWNERS || self.level >= LEVEL_OWNERS
+    }
+
     /// Makes a change, or says why it makes no sense.
     pub(crate) fn apply(&mut self, change: &Change) -> Result<(), &'static str> {
         match change {
@@ -202,6 +210,13 @@ mod tests {
         let accord = Accord { level: 5, ..Accord::default() };
         let because = Accord::decode(&accord.encode(), 2).unwrap_err();
         assert!(because.contains("level 5") && because.contains("newer program"), "{because}");
+    }
+
+    #[test]
+    fn what_older_programs_do_not_read_waits_for_its_level() {
+        let new = Command::ShareMove { share: persistence_model::ShareId(1), to: None, instead_of: None };
+        let at = |level| Accord { level, ..Accord::default() };
+        assert!(at(1).allows(&Command::Expire) && !at(2).allows(&new) && at(3).allows(&new));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use persistence_model::Outcome;
 
-use crate::accord::{Accord, Change, LEVEL_ACCORD};
+use crate::accord::{Accord, Change, LEVEL_ACCORD, LEVEL_OWNERS};
 use crate::entry::Entry;
 use crate::error::StoreError;
 use crate::store::Inner;
@@ -59,10 +59,7 @@ impl Inner {
     pub(crate) async fn propose_accord(self: &Arc<Self>, change: Change) -> Result<(), StoreError> {
         let mut accord = self.engine.accord();
         if accord.level < LEVEL_ACCORD && !matches!(change, Change::Level(_)) {
-            let level = accord.level;
-            let because =
-                format!("the cluster is at format level {level} until every member runs this version; `holdfast status` says who does not");
-            return Err(StoreError::Refused(because));
+            return Err(too_low(accord.level, LEVEL_ACCORD));
         }
         // The same answer as everywhere later, but with its reason.
         accord.apply(&change).map_err(|because| StoreError::Refused(because.to_owned()))?;
@@ -72,8 +69,22 @@ impl Inner {
         }
     }
 
+    /// Refuses what a member of the cluster would not understand in its log.
+    pub(crate) fn check_level(&self, entry: &Entry) -> Result<(), StoreError> {
+        let (Entry::Plain(command) | Entry::Guarded { command, .. }) = entry else { return Ok(()) };
+        let accord = self.engine.accord();
+        if accord.allows(command) { Ok(()) } else { Err(too_low(accord.level, LEVEL_OWNERS)) }
+    }
+
     /// Whether the accord can be added to.
     pub(crate) fn has_accord(&self) -> bool {
         self.engine.accord().level >= LEVEL_ACCORD
     }
+}
+
+fn too_low(level: u16, needed: u16) -> StoreError {
+    StoreError::Refused(format!(
+        "this needs format level {needed}, and the cluster is at format level {level} until every member runs a version that knows more; \
+         `holdfast status` says who does not"
+    ))
 }

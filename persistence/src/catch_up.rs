@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use persistence_model::{Event, FileKey, FileState, Lease, NodeId, NodeState, Open, State};
+use persistence_model::{Event, FileKey, FileState, Lease, NodeId, NodeState, Open, Share, State};
 
 /// The events between two states.
 pub(crate) fn events_between(old: &State, new: &State) -> Vec<Event> {
@@ -33,6 +33,9 @@ fn nodes(old: &State, new: &State, events: &mut Vec<Event>) {
         let (drained, drains) = (was.is_some_and(|was| was.state == NodeState::Draining), is.state == NodeState::Draining);
         if drained != drains {
             events.push(Event::NodeDraining { node: is.id, on: drains });
+        }
+        if was.is_some_and(|was| was.addresses != is.addresses) {
+            events.push(Event::NodeAddresses { node: is.id });
         }
     }
 }
@@ -101,7 +104,16 @@ fn names(old: &State, new: &State, events: &mut Vec<Event>) {
     let shares = |state: &State| state.shares().map(|share| (share.id, share.clone())).collect::<BTreeMap<_, _>>();
     let (was, is) = (shares(old), shares(new));
     let ids: BTreeSet<_> = was.keys().chain(is.keys()).copied().collect();
-    events.extend(ids.into_iter().filter(|id| was.get(id) != is.get(id)).map(|share| Event::ShareChanged { share }));
+    for id in ids {
+        let (was, is) = (was.get(&id), is.get(&id));
+        // Another owner alone leaves the share as it is.
+        let owner = was.zip(is).and_then(|(was, is)| is.owner.filter(|owner| Some(*owner) != was.owner));
+        let same = |share: &Share| Share { owner: None, ..share.clone() };
+        if was.map(same) != is.map(same) || (was != is && owner.is_none()) {
+            events.push(Event::ShareChanged { share: id });
+        }
+        events.extend(owner.map(|owner| Event::ShareMoved { share: id, owner }));
+    }
     let users = |state: &State| state.users().map(|user| (user.name.clone(), user.clone())).collect::<BTreeMap<_, _>>();
     let (was, is) = (users(old), users(new));
     let names: BTreeSet<_> = was.keys().chain(is.keys()).cloned().collect();

@@ -335,6 +335,9 @@ fn concerns_all(command: &Command) -> bool {
             | Command::UserEnable { .. }
             | Command::UserRemove { .. }
             | Command::NodeDrain { .. }
+            | Command::AsymmetricShareAdd { .. }
+            | Command::ShareMove { .. }
+            | Command::NodeListen { .. }
     )
 }
 

@@ -283,7 +283,9 @@ fn bytes_of(event: &Event) -> usize {
         | Event::OpenTaken { .. }
         | Event::SessionEnded { .. }
         | Event::ShareChanged { .. }
-        | Event::OpenReclaimed { .. } => 0,
+        | Event::OpenReclaimed { .. }
+        | Event::ShareMoved { .. }
+        | Event::NodeAddresses { .. } => 0,
     };
     FIXED + more
 }

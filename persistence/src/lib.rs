@@ -16,6 +16,7 @@
 //!   .subscribe() -> broadcast::Receiver<Arc<Event>>         .observe(Fn(&Event)): called inside apply, must be quick
 //!   .suspect(node)                                          have the port of a node looked at now
 //!   .status() .watch_leader() .has_leader() .create_token(ttl) .promote(node) .remove(node) .transfer_leader(node) .drain(node, on)
+//!   .move_share(share, node)                                another owner of an asymmetric share
 //!   .certificates() .renew_certificate() .renew_authority() .retire_authority()
 //!   .answer_programs(handler) .ask_program(node, bytes, timeout)   what the programs above the stores say to each other, beside the log
 //!   .backup(notes, out)                                     a consistent copy of the records while clients are served
@@ -44,6 +45,7 @@ mod history;
 mod lease;
 mod life;
 mod membership;
+mod owners;
 mod propose;
 mod scavenger;
 mod store;

@@ -23,9 +23,15 @@ impl Inner {
         let stop = self.stop.clone();
         stop.run_until_cancelled(async {
             let mut addresses = self.addresses.subscribe();
+            let mut is_first = true;
             loop {
                 let Ok(wanted) = addresses.wait_for(Option::is_some).await.map(|wanted| wanted.clone()) else { return };
-                let Some(wanted) = wanted else { continue };
+                let Some(mut wanted) = wanted else { continue };
+                // What clients were told while this process lives holds until it ends.
+                if !is_first && let Some(smb) = self.engine.with_state(|state| state.node(self.node).map(|node| node.addresses.smb.clone()))
+                {
+                    wanted.smb = smb;
+                }
                 if stop.is_cancelled() {
                     return;
                 }
@@ -34,6 +40,7 @@ impl Inner {
                     continue;
                 };
                 self.holder.begin(incarnation);
+                is_first = false;
                 tracing::info!(node = self.node.0, incarnation = incarnation.0, "a new life begins");
                 self.keep_lease(incarnation).await;
                 self.holder.revoke(incarnation);

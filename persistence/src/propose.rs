@@ -34,6 +34,7 @@ impl Store {
 impl Inner {
     /// Proposes an entry that holds a command. A condition that does not hold is `StaleIncarnation`: the proposer's time is over.
     pub(crate) async fn propose(self: &Arc<Self>, entry: Entry, timeout: Duration) -> Result<Outcome, StoreError> {
+        self.check_level(&entry)?;
         let deadline = Instant::now() + timeout;
         let (class, group) = match &entry {
             Entry::Plain(command) | Entry::Guarded { command, .. } => {

@@ -141,6 +141,7 @@ impl Store {
         inner.tasks.spawn(inner.clone().agree());
         inner.tasks.spawn(inner.clone().keep_certificates());
         inner.tasks.spawn(inner.clone().yield_lead());
+        inner.tasks.spawn(inner.clone().keep_owners());
         Ok(Self { inner })
     }
 

@@ -81,7 +81,7 @@ impl Inner {
     }
 
     /// The authority that this process has taken, if it is the present one as far as this replica knows.
-    fn own_authority(&self) -> Option<u64> {
+    pub(crate) fn own_authority(&self) -> Option<u64> {
         let present = self.engine.authority()?;
         let taken = self.table.lock().as_ref().map(LeaseTable::authority)?;
         (present.index == taken && present.node == self.node).then_some(taken)

@@ -9,7 +9,7 @@ use std::time::Duration;
 use common::Cluster;
 use common::*;
 use parking_lot::Mutex;
-use persistence::{CertificateReport, ClusterCa, Keeper, NodeIdentity, Store, StoreError};
+use persistence::{CertificateReport, ClusterCa, Keeper, NodeIdentity, Store, StoreError, Versions};
 use persistence_model::*;
 use tokio::time::timeout;
 
@@ -76,7 +76,7 @@ async fn kept_cluster() -> (Cluster, Vec<Arc<Kept>>) {
         kept.push(keeper);
     }
     cluster.wait_voters(3).await;
-    until("level 2", async || cluster.nodes.values().all(|store| store.status().level == 2)).await;
+    until("the newest level", async || cluster.nodes.values().all(|store| store.status().level == Versions::default().newest)).await;
     (cluster, kept)
 }
 

@@ -14,6 +14,9 @@ use persistence_model::*;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+/// The level of clusters whose nodes all run this version.
+const NEWEST: u16 = 3;
+
 async fn until(what: &str, mut is_true: impl FnMut() -> bool) {
     let waited = timeout(SOON, async {
         while !is_true() {
@@ -130,7 +133,7 @@ async fn the_only_node_drains_and_goes_on_leading() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lost_node_is_replaced_and_stays_out() {
     let mut cluster = Cluster::new(3, Wish { lease: Duration::from_secs(20), ..Wish::default() }).await;
-    until("level 2", || cluster.store(1).status().level == 2).await;
+    until("the newest level", || cluster.store(1).status().level == NEWEST).await;
     let alive = cluster.store(1).replace(NodeId(3), SOON).await;
     assert!(matches!(&alive, Err(StoreError::Refused(because)) if because.contains("alive")), "{alive:?}");
     let itself = cluster.store(2).remove(NodeId(2)).await;
@@ -160,7 +163,7 @@ async fn a_lost_node_is_replaced_and_stays_out() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn mixed_versions_agree_on_the_lower_one_until_all_know_more() {
     let mut cluster = Cluster::new(1, Wish::default()).await;
-    until("level 2 of one node", || cluster.store(1).status().level == 2).await;
+    until("the newest level of one node", || cluster.store(1).status().level == NEWEST).await;
 
     // A program that does not know the agreed level is turned away, and says why.
     cluster.versions.insert(2, Versions { oldest: 1, newest: 1 });
@@ -195,16 +198,16 @@ async fn a_cluster_of_older_programs_is_upgraded_one_by_one() {
         cluster.store(id).wait_serving(SOON).await.unwrap();
         cluster.authority().await;
     }
-    until("level 2", || cluster.nodes.values().all(|store| store.status().level == 2)).await;
+    until("the newest level", || cluster.nodes.values().all(|store| store.status().level == NEWEST)).await;
     // A newer program among them speaks what they do.
     cluster.kill(2).await;
-    cluster.versions.insert(2, Versions { oldest: 2, newest: 3 });
+    cluster.versions.insert(2, Versions { oldest: 2, newest: NEWEST + 1 });
     cluster.start(2).await;
     cluster.store(2).wait_serving(SOON).await.unwrap();
     // One that has forgotten what they speak is turned away.
     cluster.kill(2).await;
-    cluster.versions.insert(2, Versions { oldest: 3, newest: 4 });
+    cluster.versions.insert(2, Versions { oldest: NEWEST + 1, newest: NEWEST + 2 });
     cluster.start(2).await;
     assert!(cluster.store(2).wait_serving(Duration::from_secs(2)).await.is_err());
-    assert_eq!(cluster.store(1).status().level, 2);
+    assert_eq!(cluster.store(1).status().level, NEWEST);
 }

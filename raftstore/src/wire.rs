@@ -15,8 +15,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::types::{Blob, Command, LeaderId, LogId, SnapshotMeta, TypeConfig, Vote};
 
-/// The version of the conversation; both sides use the lower one of the two newest. 2: entries about the cluster's own agreements.
-pub(crate) const PROTOCOL_NEWEST: u16 = 2;
+/// The version of the conversation; both sides use the lower one of the two newest. 2: entries about the cluster's own agreements. 3: the
+/// machine above may write what programs of level 2 do not read.
+pub(crate) const PROTOCOL_NEWEST: u16 = 3;
 /// The oldest version that is still understood.
 pub(crate) const PROTOCOL_OLDEST: u16 = 1;
 

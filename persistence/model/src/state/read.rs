@@ -1,6 +1,6 @@
 //! What the server may ask its replica. Nothing here changes anything.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Bound, RangeInclusive};
 
 use smb_types::{ClientGuid, CreateGuid, Guid};
@@ -216,9 +216,12 @@ impl State {
     /// The shares whose owner does not serve, or asks its clients to move, though another node could take them over; with that owner.
     #[must_use]
     pub fn shares_without_owner(&self) -> Vec<(ShareId, NodeId)> {
-        let is_up = |node: NodeId| self.nodes.get(&node).is_some_and(|node| node.state == NodeState::Up);
+        let up: BTreeSet<NodeId> = self.nodes.values().filter(|node| node.state == NodeState::Up).map(|node| node.id).collect();
+        if up.is_empty() {
+            return Vec::new();
+        }
         let owned = self.shares.values().filter_map(|share| Some((share.id, share.owner?)));
-        owned.filter(|(_, owner)| !is_up(*owner) && self.owner_for_share(Some(*owner)).is_some()).collect()
+        owned.filter(|(_, owner)| !up.contains(owner)).collect()
     }
 
     /// A share, by name without regard to case.
