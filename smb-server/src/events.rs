@@ -95,7 +95,12 @@ fn handle(server: &Arc<Server>, event: &Event) {
                 stand_down(server);
             }
         }
-        Event::NodeUp { .. } | Event::NodeDraining { .. } | Event::UserChanged { .. } | Event::OpenReclaimed { .. } => {}
+        Event::NodeUp { .. }
+        | Event::NodeDraining { .. }
+        | Event::NodeAddresses { .. }
+        | Event::ShareMoved { .. }
+        | Event::UserChanged { .. }
+        | Event::OpenReclaimed { .. } => {}
     }
 }
 

@@ -302,6 +302,15 @@ pub struct ShareArgs {
     /// For people
     #[arg(long, default_value = "")]
     pub comment: String,
+    /// One node owns it, and its clients are told to use that one; the share is ca and scaleout by this
+    #[arg(long)]
+    pub asymmetric: bool,
+    /// The node that owns it. Default: the one that owns the fewest
+    #[arg(long, value_name = "ID", requires = "asymmetric")]
+    pub owner: Option<u64>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `node`.
@@ -323,6 +332,8 @@ pub enum NodeCommand {
     Replace(ReplaceArgs),
     /// Tells the others where a node is reached now, if it cannot tell them itself
     Address(AddressArgs),
+    /// Changes, while a node serves, the addresses at which clients reach it
+    Addresses(AddressesArgs),
 }
 
 /// A node to be emptied.
@@ -368,6 +379,26 @@ pub struct AddressArgs {
     /// Where other nodes reach it: its listen.raft
     #[arg(value_name = "ADDRESS:PORT")]
     pub raft: std::net::SocketAddr,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Addresses that a node gains and loses.
+#[derive(Debug, Args)]
+#[command(group(clap::ArgGroup::new("change").required(true).multiple(true).args(["add", "remove"])))]
+pub struct AddressesArgs {
+    /// Which node to ask; any will do.
+    #[command(flatten)]
+    pub at: At,
+    /// The node
+    pub id: u64,
+    /// It serves SMB there too, from now on (may be given several times)
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub add: Vec<std::net::SocketAddr>,
+    /// It does not serve there any more; connections to it end (may be given several times)
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub remove: Vec<std::net::SocketAddr>,
     /// Print JSON
     #[arg(long)]
     pub json: bool,

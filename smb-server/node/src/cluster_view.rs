@@ -7,7 +7,7 @@ use std::{
 };
 
 use persistence::{EventPosition, Scope, WatchError};
-use persistence_model::{Event, Incarnation, Node, NodeId, NodeState, State};
+use persistence_model::{Event, Incarnation, Node, NodeId, NodeState, ShareId, State};
 use tokio_util::sync::CancellationToken;
 use witness::{
     WitnessService,
@@ -75,9 +75,21 @@ impl ClusterView for Records {
     }
 
     fn shares(&self) -> Vec<Share> {
-        self.store
-            .with_state(|state| state.shares().map(|share| Share { name: share.name.clone(), sofs: share.settings.scaleout }).collect())
+        self.store.with_state(|state| state.shares().map(|share| Share { name: share.name.clone(), sofs: is_sofs(share) }).collect())
     }
+
+    fn owner_of(&self, share: &str) -> Vec<Address> {
+        self.store.with_state(|state| {
+            let owner = state.share_by_name(share).and_then(|share| state.node(share.owner?));
+            let owner = owner.filter(|node| node.state == NodeState::Up);
+            owner.into_iter().flat_map(addresses).map(|ip| Address { ip, is_online: true }).collect()
+        })
+    }
+}
+
+/// A share that one node owns is one of a scale-out server's: its clients register for it by name.
+fn is_sofs(share: &persistence_model::Share) -> bool {
+    share.settings.scaleout || share.owner.is_some()
 }
 
 /// The addresses at which clients reach a node.
@@ -96,6 +108,8 @@ struct Told {
 pub struct Carrier {
     store: persistence::Store,
     told: BTreeMap<NodeId, Told>,
+    /// Who owned each asymmetric share when it was last told.
+    owners: BTreeMap<ShareId, NodeId>,
     from: EventPosition,
 }
 
@@ -103,8 +117,8 @@ impl Carrier {
     /// From now on: made before the witness is, so that no event falls between the two.
     #[must_use]
     pub fn new(store: persistence::Store) -> Self {
-        let (told, from) = store.with_state_at(|state, at| (look(state), at));
-        Self { store, told, from }
+        let ((told, owners), from) = store.with_state_at(|state, at| (look(state), at));
+        Self { store, told, owners, from }
     }
 
     /// Carries until cancelled. Where events are missing (this node was sent a snapshot), states are compared instead: what a client has
@@ -121,7 +135,8 @@ impl Carrier {
                 Err(WatchError::Gap { .. }) => {
                     let (present, from) = self.store.with_state_at(|state, at| (look(state), at));
                     tracing::warn!(%from, "events are missing; the states of nodes are compared instead");
-                    self.compare(&service, &present);
+                    self.compare(&service, &present.0);
+                    self.compare_owners(&service, present.1);
                     events = self.store.watch(from, Scope::News);
                 }
                 Err(WatchError::Stopped) => return,
@@ -145,7 +160,39 @@ impl Carrier {
                 }
                 service.raise(&ClusterEvent::NodeDraining { node_id: node.0, on: *on });
             }
+            Event::NodeAddresses { node } => drop(service.raise(&ClusterEvent::NodeAddresses { node_id: node.0 })),
+            Event::ShareMoved { share, owner } => {
+                self.owners.insert(*share, *owner);
+                // If it has moved on meanwhile, the event that says so is still to come.
+                if self.store.with_state(|state| state.share(*share)?.owner) == Some(*owner) {
+                    self.tell_owner(service, *share);
+                }
+            }
+            Event::ShareChanged { share } => {
+                let owner = self.store.with_state(|state| state.share(*share)?.owner);
+                match owner {
+                    Some(owner) => drop(self.owners.entry(*share).or_insert(owner)),
+                    None => drop(self.owners.remove(share)),
+                }
+            }
             _ => {}
+        }
+    }
+
+    fn tell_owner(&self, service: &WitnessService, share: ShareId) {
+        // Gone meanwhile: nobody is told where it is.
+        if let Some(share) = self.store.with_state(|state| state.share(share).map(|share| share.name.clone())) {
+            service.raise(&ClusterEvent::ShareOwner { share });
+        }
+    }
+
+    /// Raises the owners that have changed since they were last told.
+    fn compare_owners(&mut self, service: &WitnessService, present: BTreeMap<ShareId, NodeId>) {
+        let before = std::mem::replace(&mut self.owners, present);
+        for (share, owner) in &self.owners {
+            if before.get(share).is_some_and(|was| was != owner) {
+                self.tell_owner(service, *share);
+            }
         }
     }
 
@@ -174,6 +221,7 @@ impl Carrier {
     }
 }
 
-fn look(state: &State) -> BTreeMap<NodeId, Told> {
-    state.nodes().map(|node| (node.id, Told { incarnation: node.incarnation, state: node.state })).collect()
+fn look(state: &State) -> (BTreeMap<NodeId, Told>, BTreeMap<ShareId, NodeId>) {
+    let nodes = state.nodes().map(|node| (node.id, Told { incarnation: node.incarnation, state: node.state })).collect();
+    (nodes, state.shares().filter_map(|share| Some((share.id, share.owner?))).collect())
 }

@@ -1,6 +1,6 @@
 //! `holdfast serve`: one node, until it is told to stop.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use parking_lot::RwLock;
@@ -16,8 +16,9 @@ use crate::{
     bind::bind,
     cluster_view::{Carrier, Records},
     config::Config,
+    doors::Doors,
     failure::{CONFIG, Failure, NO_INPUT, UNAVAILABLE},
-    identity, life,
+    identity, life, questions,
     registrations::Registrations,
     replication::Replication,
 };
@@ -35,9 +36,9 @@ pub async fn serve(config: Config, watch_stdin: bool) -> Result<(), Failure> {
     }
     let metrics = install_metrics()?;
     // Every port is taken before anything is started: a collision must not cost the cluster an election.
-    let mut smb = Vec::new();
+    let mut smb = BTreeMap::new();
     for address in &config.listen.smb {
-        smb.push(bind("SMB", *address).await?);
+        smb.insert(*address, bind("SMB", *address).await?);
     }
     let mapper = bind("the endpoint mapper", config.listen.mapper).await?;
     let witness_listener = bind("the witness", config.listen.witness).await?;
@@ -56,14 +57,17 @@ pub async fn serve(config: Config, watch_stdin: bool) -> Result<(), Failure> {
     let service = WitnessService::new(view);
     tasks.spawn(carrier.run(Arc::clone(&service), stop.clone()));
     let registrations = Registrations::new(store.clone(), Arc::clone(&service));
+    let doors = Doors::new(store.clone(), smb);
+    questions::answer(&store, &registrations, &doors);
+    tasks.spawn(Arc::clone(&doors).follow(stop.clone()));
     let endpoints = dcerpc_rs::EndpointMap::new();
     witness::server::announce(&endpoints, config.listen.witness.port());
     let limits = dcerpc_rs::Limits::default();
     tasks.spawn(witness::serve(Arc::clone(&service), witness_listener, security(&config, &store), limits, stop.clone()));
     tasks.spawn(witness::serve_mapper(mapper, endpoints, limits, stop.clone()));
-    tasks.spawn(life::run(Arc::clone(&config), store.clone(), Arc::clone(&current), smb, stop.clone()));
+    tasks.spawn(life::run(Arc::clone(&config), store.clone(), Arc::clone(&current), Arc::clone(&doors), stop.clone()));
     let token = identity::admin_token(&config.data_dir)?;
-    let admin = Admin::new(Arc::clone(&config), store.clone(), service, registrations, current, faults, metrics, token);
+    let admin = Admin::new(Arc::clone(&config), store.clone(), service, registrations, doors, current, faults, metrics, token);
     tasks.spawn(admin::serve(admin, admin_listener, stop.clone()));
 
     tasks.spawn(watch_room(Arc::clone(&config), stop.clone()));

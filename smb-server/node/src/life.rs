@@ -2,7 +2,7 @@
 //!
 //! A node between two lives refuses connections: clients then look for another node instead of waiting for this one.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc};
 
 use parking_lot::RwLock;
 use persistence::Store;
@@ -10,19 +10,15 @@ use persistence_model::{Event, Incarnation, Share as ShareRecord};
 use smb_backend::{Backend, BackendError, PosixBackend};
 use smb_server::{Server, ServerConfig, SystemClock};
 use smb_types::Guid;
-use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{bind::bind, config::Config, store_adapter::LifeStore};
-
-/// Pause before an address that is still taken is tried again.
-const BIND_PAUSE: Duration = Duration::from_millis(100);
+use crate::{config::Config, doors::Doors, store_adapter::LifeStore};
 
 /// The present life's service, for those who look from outside.
 pub type Current = Arc<RwLock<Option<Arc<Server>>>>;
 
-/// Serves life after life until cancelled. `listeners` serve the first one; they are bound anew for each later one.
-pub async fn run(config: Arc<Config>, store: Store, current: Current, listeners: Vec<TcpListener>, stop: CancellationToken) {
+/// Serves life after life until cancelled.
+pub async fn run(config: Arc<Config>, store: Store, current: Current, doors: Arc<Doors>, stop: CancellationToken) {
     let watched = Arc::clone(&current);
     let own = store.node();
     store.observe(move |event| match event {
@@ -41,22 +37,14 @@ pub async fn run(config: Arc<Config>, store: Store, current: Current, listeners:
         _ => {}
     });
     let mut life = store.watch_life();
-    let mut listeners = Some(listeners);
     loop {
         let begun = tokio::select! {
             () = stop.cancelled() => return,
             begun = life.wait_for(|life| life.serving) => begun.map(|life| life.incarnation),
         };
         let Ok(Some(incarnation)) = begun else { return };
-        let listeners = match listeners.take() {
-            Some(listeners) => listeners,
-            None => match rebind(&config, &stop).await {
-                Some(listeners) => listeners,
-                None => return,
-            },
-        };
         let ended = stop.child_token();
-        let serving = serve_life(&config, &store, &current, incarnation, listeners, ended.clone());
+        let serving = serve_life(&config, &store, &current, incarnation, &doors, ended.clone());
         let over = async {
             // An error means that the store stops.
             let _ = life.wait_for(|life| life.incarnation != Some(incarnation)).await;
@@ -72,14 +60,7 @@ pub async fn run(config: Arc<Config>, store: Store, current: Current, listeners:
     }
 }
 
-async fn serve_life(
-    config: &Config,
-    store: &Store,
-    current: &Current,
-    incarnation: Incarnation,
-    listeners: Vec<TcpListener>,
-    ended: CancellationToken,
-) {
+async fn serve_life(config: &Config, store: &Store, current: &Current, incarnation: Incarnation, doors: &Doors, ended: CancellationToken) {
     let (net_name, server_guid) = store
         .with_state(|state| state.cluster().map(|cluster| (cluster.net_name.clone(), cluster.server_guid)))
         .unwrap_or_else(|| ("HOLDFAST".to_owned(), Guid::ZERO));
@@ -97,31 +78,9 @@ async fn serve_life(
     tracing::info!(incarnation = incarnation.0, "serving SMB");
     let tasks = TaskTracker::new();
     tasks.spawn(smb_server::events::run(Arc::clone(&server), ended.clone()));
-    for listener in listeners {
-        tasks.spawn(smb_server::listen(Arc::clone(&server), listener, ended.clone()));
-    }
     tasks.close();
+    doors.serve(&server, ended).await;
     tasks.wait().await;
-}
-
-async fn rebind(config: &Config, stop: &CancellationToken) -> Option<Vec<TcpListener>> {
-    let mut listeners = Vec::new();
-    for address in &config.listen.smb {
-        loop {
-            match bind("SMB", *address).await {
-                Ok(listener) => {
-                    listeners.push(listener);
-                    break;
-                }
-                Err(failure) => tracing::warn!(%failure, "trying again"),
-            }
-            tokio::select! {
-                () = stop.cancelled() => return None,
-                () = tokio::time::sleep(BIND_PAUSE) => {}
-            }
-        }
-    }
-    Some(listeners)
 }
 
 fn open_backend(share: &ShareRecord) -> Result<Arc<dyn Backend>, BackendError> {

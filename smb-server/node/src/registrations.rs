@@ -3,14 +3,9 @@
 //! A registration lives with its client's connection, at one node. Who looks asks every live node for its table; who wants something done
 //! has every live node do it. Both go over the nodes' own connections, and through no log: see decision 30.
 
-use std::{
-    collections::VecDeque,
-    net::IpAddr,
-    sync::{Arc, Weak},
-    time::Duration,
-};
+use std::{collections::VecDeque, net::IpAddr, sync::Arc, time::Duration};
 
-use futures::{FutureExt as _, future::join_all};
+use futures::future::join_all;
 use parking_lot::Mutex;
 use persistence::{AskError, Store};
 use persistence_model::{Node, NodeId};
@@ -148,6 +143,9 @@ pub struct Told {
     pub nodes: Vec<ToldAt>,
     /// Live nodes of which it is not known whether they did it: ask again.
     pub unanswered: Vec<Silent>,
+    /// The node that owns the share now, if it is asymmetric: the witness of every node tells its clients.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<u64>,
 }
 
 /// What nodes ask each other, as JSON.
@@ -178,16 +176,10 @@ pub struct Registrations {
 }
 
 impl Registrations {
-    /// Over a node's store and its witness. From now on the node answers what others ask.
+    /// Over a node's store and its witness.
     #[must_use]
     pub fn new(store: Store, service: Arc<WitnessService>) -> Arc<Self> {
-        let own = Arc::new(Self { store, service, remembered: Mutex::default() });
-        let weak = Arc::downgrade(&own);
-        own.store.answer_programs(Arc::new(move |_from, question| {
-            let weak = Weak::clone(&weak);
-            async move { weak.upgrade().map_or_else(Vec::new, |own| own.answer(&question)) }.boxed()
-        }));
-        own
+        Arc::new(Self { store, service, remembered: Mutex::default() })
     }
 
     /// The registrations of every live node.
@@ -277,7 +269,7 @@ impl Registrations {
         serde_json::from_slice(&answer).map_err(|_| odd(node))
     }
 
-    fn answer(&self, question: &[u8]) -> Vec<u8> {
+    pub(crate) fn answer(&self, question: &[u8]) -> Vec<u8> {
         let reply = match serde_json::from_slice::<Question>(question) {
             Ok(Question::List { after }) => self.page(after.as_deref()),
             Ok(Question::Do { id, request }) => Reply::Done { registrations: self.do_once(id, &request) },

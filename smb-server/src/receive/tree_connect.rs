@@ -1,18 +1,21 @@
 //! TREE_CONNECT: a session begins to use a share (MS-SMB2 3.3.5.7).
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
 
+use persistence_model::NodeState;
 use smb_proto::message::{
+    error_response::{ERROR_ID_SHARE_REDIRECT, REDIRECT_ADDRESSES_MAX, ShareRedirect},
     negotiate::Capabilities,
-    tree_connect::{ShareCapabilities, ShareFlags, ShareType, TreeConnectRequest, TreeConnectResponse},
+    tree_connect::{ShareCapabilities, ShareFlags, ShareType, TreeConnectFlags, TreeConnectRequest, TreeConnectResponse},
 };
-use smb_types::{AccessMask, NtStatus};
+use smb_types::{AccessMask, Dialect, NtStatus};
 
 use super::RequestContext;
 use crate::{
     error::Refusal,
     send::Response,
-    state::{Negotiated, Share, TreeConnect},
+    state::{Negotiated, Server, Share, TreeConnect},
+    store::StoreExt as _,
 };
 
 /// What IPC$ offers at most: reading, writing and waiting on pipes.
@@ -45,11 +48,16 @@ pub(crate) async fn handle(ctx: &mut RequestContext) -> Result<Response, Refusal
     if share.encrypt_data && security.sealing.is_none() {
         return Err(Refusal::new(NtStatus::ACCESS_DENIED, "the share demands encryption and the client has none"));
     }
+    // Before 3.1.1 the field is reserved.
+    let may_redirect = ctx.negotiated().dialect == Dialect::Smb311 && request.flags.contains(TreeConnectFlags::REDIRECT_TO_OWNER);
+    if may_redirect && let Some(refusal) = redirect(&ctx.server, &share) {
+        return Err(refusal);
+    }
     let maximal_access = if share.is_ipc() { PIPE_ACCESS } else { AccessMask::FILE_ALL };
     let response = TreeConnectResponse {
         share_type: if share.is_ipc() { ShareType::Pipe } else { ShareType::Disk },
         share_flags: if share.encrypt_data { ShareFlags::ENCRYPT_DATA } else { ShareFlags::NONE },
-        capabilities: capabilities(ctx.negotiated(), &share, ctx.server.config.announce_cluster),
+        capabilities: capabilities(ctx.negotiated(), &share, ctx.server.config.announce_cluster, may_redirect),
         maximal_access,
     };
     let encrypt_data = share.encrypt_data;
@@ -62,10 +70,30 @@ pub(crate) async fn handle(ctx: &mut RequestContext) -> Result<Response, Refusal
     Ok(reply)
 }
 
+/// Sends a client to the node that owns the share, if that is another one and it serves: whoever is sent away must find a server there.
+// MS-SMB2 3.3.5.7, 2.2.2.2.2
+fn redirect(server: &Server, share: &Share) -> Option<Refusal> {
+    if !share.is_asymmetric {
+        return None;
+    }
+    let own = server.store.node();
+    let addresses: BTreeSet<IpAddr> = server.store.with_state(|state| {
+        let owner = state.share(share.share_id).and_then(|record| state.node(record.owner?));
+        let owner = owner.filter(|node| node.id != own && node.state == NodeState::Up);
+        owner.into_iter().flat_map(|node| &node.addresses.smb).map(|address| address.ip().to_canonical()).collect()
+    });
+    if addresses.is_empty() {
+        return None;
+    }
+    let to = ShareRedirect { resource_name: share.name.clone(), addresses: addresses.into_iter().take(REDIRECT_ADDRESSES_MAX).collect() };
+    let refusal = Refusal::with_data(NtStatus::BAD_NETWORK_NAME, "another node owns the share", to.to_bytes());
+    Some(Refusal { error_id: ERROR_ID_SHARE_REDIRECT, ..refusal })
+}
+
 /// Capabilities of the share on this connection.
 // MS-SMB2 3.3.5.7
 // The share's promise and the connection's capability are told consistently: CA only where persistent handles were negotiated.
-fn capabilities(negotiated: &Negotiated, share: &Share, announce_cluster: bool) -> ShareCapabilities {
+fn capabilities(negotiated: &Negotiated, share: &Share, announce_cluster: bool, may_redirect: bool) -> ShareCapabilities {
     let mut capabilities = ShareCapabilities::NONE;
     if !negotiated.dialect.is_3x() || share.is_ipc() {
         return capabilities;
@@ -78,6 +106,12 @@ fn capabilities(negotiated: &Negotiated, share: &Share, announce_cluster: bool) 
     }
     if share.is_scaleout {
         capabilities |= ShareCapabilities::SCALEOUT;
+    }
+    if share.is_asymmetric && negotiated.dialect >= Dialect::Smb302 {
+        capabilities |= ShareCapabilities::ASYMMETRIC;
+    }
+    if share.is_asymmetric && may_redirect {
+        capabilities |= ShareCapabilities::REDIRECT_TO_OWNER;
     }
     capabilities
 }

@@ -92,6 +92,7 @@ impl Server {
             kind: ShareKind::Pipe,
             is_ca: false,
             is_scaleout: false,
+            is_asymmetric: false,
             encrypt_data: false,
         };
         let acceptor = Arc::new(acceptor_config(&config));
@@ -283,6 +284,7 @@ impl Server {
             kind: ShareKind::Disk(backend),
             is_ca: record.settings.ca,
             is_scaleout: record.settings.scaleout,
+            is_asymmetric: record.owner.is_some(),
             encrypt_data: record.settings.encrypt,
         });
         self.shares.lock().insert(record.id, Arc::clone(&share));

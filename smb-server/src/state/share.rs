@@ -29,6 +29,8 @@ pub struct Share {
     pub is_ca: bool,
     /// Announced as SCALEOUT: no more than R leases.
     pub is_scaleout: bool,
+    /// One node owns it: clients on others are told to go there.
+    pub is_asymmetric: bool,
     /// Share.EncryptData.
     pub encrypt_data: bool,
 }

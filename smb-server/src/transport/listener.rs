@@ -44,6 +44,8 @@ pub async fn listen(server: Arc<Server>, listener: TcpListener, stop: Cancellati
         let (reader, writer) = stream.into_split();
         tracker.spawn(serve(Arc::clone(&server), reader, writer, peer, local, stop.child_token()));
     }
+    // Whoever comes from here on is refused, and does not wait for those that are being dealt with.
+    drop(listener);
     tracker.close();
     tracker.wait().await;
 }

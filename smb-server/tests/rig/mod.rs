@@ -16,7 +16,7 @@ use smb_proto::{
     message::{
         negotiate::{Capabilities, NegotiateContext, NegotiateRequest, NegotiateResponse, SecurityMode},
         session_setup::{SessionSetupFlags, SessionSetupRequest, SessionSetupResponse},
-        tree_connect::{TreeConnectRequest, TreeConnectResponse},
+        tree_connect::{TreeConnectFlags, TreeConnectRequest, TreeConnectResponse},
     },
 };
 use smb_server::{LocalStore, Server, ServerConfig, SystemClock, events, transport::serve};
@@ -335,13 +335,18 @@ impl Client {
 
     /// TREE_CONNECT.
     pub async fn tree(&mut self, share: &str) -> (NtStatus, TreeConnectResponse) {
-        self.tree_id = 0;
-        let request = TreeConnectRequest { path: format!("\\\\any-name\\{share}"), ..TreeConnectRequest::default() };
-        let (header, message) = self.request(Command::TreeConnect, |out| request.encode(out)).await;
+        let (header, message) = self.tree_with(share, TreeConnectFlags::NONE).await;
         if header.status() != NtStatus::SUCCESS {
             return (header.status(), TreeConnectResponse::default());
         }
         self.tree_id = header.tree_id();
         (header.status(), TreeConnectResponse::decode(&message).unwrap())
+    }
+
+    /// TREE_CONNECT with flags, and its raw answer.
+    pub async fn tree_with(&mut self, share: &str, flags: TreeConnectFlags) -> Answer {
+        self.tree_id = 0;
+        let request = TreeConnectRequest { flags, path: format!("\\\\any-name\\{share}"), ..TreeConnectRequest::default() };
+        self.request(Command::TreeConnect, |out| request.encode(out)).await
     }
 }

@@ -593,8 +593,10 @@ async fn who_is_not_at_the_owner_of_a_share_is_told_where_it_is() {
     assert_eq!(queued(), [0, 1, 0, 0], "who comes to another node than the owner's is told at once");
     assert_eq!(told(2).await, moved(A));
     // It moves, and is told once, by its newest place.
+    assert_eq!(set(A), 0, "everybody knows");
     assert_eq!(set(C), 1);
     assert_eq!(set(b), 2);
+    assert_eq!(set(b), 0, "each owner once");
     assert_eq!(queued(), [1, 1, 0, 0]);
     assert_eq!((told(1).await, told(2).await), (moved(b), moved(b)));
     // Back before its client asked: there is nothing to do for it.

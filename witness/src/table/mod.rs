@@ -287,30 +287,28 @@ impl Table {
         )
     }
 
-    /// A share has another owner: told to those that registered for it by name and are not there yet. Who is there has nothing to do, even
-    /// if it was about to be told to go elsewhere.
+    /// A share has another owner: told to those that registered for it by name and are not there yet, each owner once.
     // MS-SWN 3.1.6.2
     pub fn share_owner(&mut self, now: Duration, share: &str, destinations: &[Address]) -> Told {
         let (list, key) = (cut(destinations), folded(share));
-        let there = |registration: &Registration| list.iter().any(|there| registration.address == Some(there.ip.to_canonical()));
-        for registration in self.registrations.values_mut().filter(|registration| registration.wants_share(&key) && there(registration)) {
-            registration.share_move = None;
+        let mut ids = Vec::new();
+        for (id, registration) in self.registrations.iter_mut().filter(|(_, registration)| registration.wants_share(&key)) {
+            if registration.queue_owner(&list) {
+                ids.push(*id);
+            }
         }
-        self.tell(
-            now,
-            |registration| registration.wants_share(&key) && !there(registration),
-            |registration| registration.share_move = Some(list.clone()),
-        )
+        let mut told = Told::default();
+        for id in ids {
+            told.add(self.tell_one(now, id, |_| ()));
+        }
+        told
     }
 
     /// As [`Self::share_owner`] for one registration only, which is for that share.
     pub fn share_owner_of(&mut self, now: Duration, id: Uuid, destinations: &[Address]) -> Told {
         let list = cut(destinations);
-        let is_there = |registration: &Registration| list.iter().any(|there| registration.address == Some(there.ip.to_canonical()));
-        if self.registrations.get(&id).is_none_or(|registration| is_there(registration)) {
-            return Told::default();
-        }
-        self.tell_one(now, id, |registration| registration.share_move = Some(list))
+        let is_told = self.registrations.get_mut(&id).is_some_and(|registration| registration.queue_owner(&list));
+        if is_told { self.tell_one(now, id, |_| ()) } else { Told::default() }
     }
 
     /// Addresses changed: told to those that asked for it. Of an address that changes again before it was told, the newer state is told.

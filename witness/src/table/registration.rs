@@ -39,6 +39,8 @@ pub(super) struct Registration {
     last_state: Option<ResourceState>,
     pub(super) client_move: Option<Vec<Address>>,
     pub(super) share_move: Option<Vec<Address>>,
+    /// Where the owner of its share was when it was last told, or had nothing to be told: the same is not told twice.
+    owner_at: Vec<Address>,
     ip_change: Option<Vec<Address>>,
     /// Has been asked to leave its node, which is being drained: it is not asked twice.
     pub(super) leaves: bool,
@@ -95,6 +97,7 @@ impl Registration {
             last_state: None,
             client_move: None,
             share_move: None,
+            owner_at: Vec::new(),
             ip_change: None,
             leaves: false,
             forced_at: None,
@@ -129,6 +132,18 @@ impl Registration {
 
     pub(super) fn wants_share(&self, share_key: &str) -> bool {
         self.version >= VERSION_2 && self.share_key.as_deref() == Some(share_key)
+    }
+
+    /// Queues where the owner of its share is, unless it knows, or uses that node already. Says whether there was something to tell.
+    pub(super) fn queue_owner(&mut self, list: &[Address]) -> bool {
+        if self.owner_at == list {
+            return false;
+        }
+        self.owner_at = list.to_vec();
+        let is_there = list.iter().any(|there| self.address == Some(there.ip.to_canonical()));
+        // Whoever is there has nothing to do, even if it was about to be told to go elsewhere.
+        self.share_move = (!is_there).then(|| list.to_vec());
+        !is_there
     }
 
     /// Queues a state unless it is what the client knows already.

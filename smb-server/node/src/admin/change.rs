@@ -185,7 +185,18 @@ pub(super) async fn share_add(State(admin): State<Arc<Admin>>, Json(share): Json
         encrypt: share.encrypt,
         ca_timeout_ms: 0,
     };
-    carry_out(&admin, Command::ShareAdd { name: share.name, settings }).await
+    if !share.asymmetric && share.owner.is_none() {
+        return carry_out(&admin, Command::ShareAdd { name: share.name, settings }).await;
+    }
+    // MS-SMB2 3.3.5.7
+    // Clients look for the owner only of shares that are scale-out, and hear of its change only if they are continuously available.
+    if !settings.ca || !settings.scaleout {
+        return Err(Problem::new(StatusCode::BAD_REQUEST, "a share that one node owns must be ca and scaleout"));
+    }
+    if let Some(owner) = share.owner {
+        super::witness::destinations(&admin, owner)?;
+    }
+    carry_out(&admin, Command::AsymmetricShareAdd { name: share.name, settings, owner: share.owner.map(NodeId) }).await
 }
 
 pub(super) async fn share_remove(State(admin): State<Arc<Admin>>, Json(share): Json<Named>) -> Answer<Done> {

@@ -31,11 +31,13 @@ const IDLE: Duration = Duration::from_secs(2);
 const PIECE_BYTES: usize = 64 << 10;
 
 /// Everything that may happen, and whether everybody may know it.
-const KINDS: [(&str, bool); 13] = [
+const KINDS: [(&str, bool); 15] = [
     ("node_up", true),
     ("node_down", true),
     ("node_draining", true),
+    ("node_addresses", true),
     ("share_changed", true),
+    ("share_moved", true),
     ("user_changed", false),
     ("session_ended", false),
     ("open_taken", false),
@@ -242,6 +244,13 @@ fn line_of(position: EventPosition, event: &Event) -> EventLine {
             EventLine { node: Some(node.0), ..of("node_draining", text) }
         }
         Event::ShareChanged { share } => EventLine { share: Some(share.0), ..of("share_changed", format!("share {share} was changed")) },
+        Event::ShareMoved { share, owner } => {
+            let text = format!("node {owner} owns share {share} now");
+            EventLine { share: Some(share.0), node: Some(owner.0), ..of("share_moved", text) }
+        }
+        Event::NodeAddresses { node } => {
+            EventLine { node: Some(node.0), ..of("node_addresses", format!("clients reach node {node} at other addresses")) }
+        }
         Event::UserChanged { name } => of("user_changed", format!("user {name} was changed")),
         Event::SessionEnded { session, node } => {
             let text = format!("session {session} at node {node} was ended");
@@ -285,7 +294,8 @@ mod tests {
 
     #[test]
     fn kinds_that_name_handles_need_the_token() {
-        assert_eq!(kinds(None, false).unwrap(), BTreeSet::from(["node_down", "node_draining", "node_up", "share_changed"]));
+        let everybodys = ["node_addresses", "node_down", "node_draining", "node_up", "share_changed", "share_moved"];
+        assert_eq!(kinds(None, false).unwrap(), BTreeSet::from(everybodys));
         let all = kinds(None, true).unwrap();
         assert!(all.contains("open_taken") && !all.contains(FILE_CHANGED));
         assert_eq!(kinds(Some("node_up"), false).unwrap(), BTreeSet::from(["node_up"]));

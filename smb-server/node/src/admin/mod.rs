@@ -1,5 +1,6 @@
 //! The operator's HTTP: health, metrics and status for everybody who reaches the port; changes only with the node's admin token.
 
+pub mod addresses;
 pub mod backup;
 pub mod certificate;
 pub mod change;
@@ -25,13 +26,14 @@ use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::{config::Config, life, registrations::Registrations};
+use crate::{config::Config, doors::Doors, life, registrations::Registrations};
 
 /// What the admin API looks at.
 pub struct Admin {
     pub(crate) store: Store,
     pub(crate) witness: Arc<WitnessService>,
     pub(crate) registrations: Arc<Registrations>,
+    pub(crate) doors: Arc<Doors>,
     pub(crate) current: life::Current,
     pub(crate) config: Arc<Config>,
     /// Only where they are asked for.
@@ -49,12 +51,13 @@ impl Admin {
         store: Store,
         witness: Arc<WitnessService>,
         registrations: Arc<Registrations>,
+        doors: Arc<Doors>,
         current: life::Current,
         faults: Option<Faults>,
         metrics: PrometheusHandle,
         token: String,
     ) -> Arc<Self> {
-        Arc::new(Self { store, witness, registrations, current, config, faults, metrics, token })
+        Arc::new(Self { store, witness, registrations, doors, current, config, faults, metrics, token })
     }
 
     fn is_shown_token(&self, headers: &HeaderMap) -> bool {
@@ -81,6 +84,7 @@ pub async fn serve(admin: Arc<Admin>, listener: TcpListener, stop: CancellationT
         .route("/api/v1/nodes/promote", post(change::node_promote))
         .route("/api/v1/nodes/replace", post(change::node_replace))
         .route("/api/v1/nodes/address", post(change::node_address))
+        .route("/api/v1/nodes/addresses", post(addresses::change))
         .route("/api/v1/certificates", get(certificate::list))
         .route("/api/v1/certificates/rotate", post(certificate::rotate))
         .route("/api/v1/authority/renew", post(certificate::renew_authority))

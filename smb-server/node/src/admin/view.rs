@@ -126,6 +126,12 @@ pub struct ShareView {
     pub scaleout: bool,
     /// Encrypted.
     pub encrypt: bool,
+    /// One node owns it.
+    #[serde(default)]
+    pub asymmetric: bool,
+    /// That node. To add a share without naming one lets the cluster choose.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<u64>,
 }
 
 /// One user.
@@ -242,6 +248,8 @@ pub(super) async fn shares(State(admin): State<Arc<Admin>>) -> Json<Vec<ShareVie
             ca: share.settings.ca,
             scaleout: share.settings.scaleout,
             encrypt: share.settings.encrypt,
+            asymmetric: share.owner.is_some(),
+            owner: share.owner.map(|owner| owner.0),
         };
         state.shares().map(view).collect()
     }))

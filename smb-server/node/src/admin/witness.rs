@@ -26,7 +26,7 @@ pub struct ClientMove {
     pub to: u64,
 }
 
-/// A share and the node where its clients should go.
+/// A share and the node where its clients should go: an asymmetric one is owned by that node from then on.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct ShareMove {
     /// The share.
@@ -81,7 +81,7 @@ fn check_name(what: &str, name: &str) -> Result<(), Problem> {
 }
 
 /// Where clients of a node find it.
-fn destinations(admin: &Admin, id: u64) -> Result<Vec<AddressWord>, Problem> {
+pub(super) fn destinations(admin: &Admin, id: u64) -> Result<Vec<AddressWord>, Problem> {
     admin.store.with_state(|state| {
         let Some(node) = state.node(NodeId(id)) else {
             let known: Vec<String> = state.nodes().map(|node| node.id.to_string()).collect();
@@ -113,10 +113,17 @@ pub(super) async fn client_move(State(admin): State<Arc<Admin>>, Json(wish): Jso
 pub(super) async fn share_move(State(admin): State<Arc<Admin>>, Json(wish): Json<ShareMove>) -> Result<Json<Told>, Problem> {
     check_name("share", &wish.share)?;
     wish.client.as_deref().map_or(Ok(()), |client| check_name("client", client))?;
-    if admin.store.with_state(|state| state.share_by_name(&wish.share).is_none()) {
+    let Some((share, owner)) = admin.store.with_state(|state| state.share_by_name(&wish.share).map(|share| (share.id, share.owner))) else {
         return Err(Problem::new(StatusCode::NOT_FOUND, format!("there is no share {:?}; `holdfast share list` names them", wish.share)));
-    }
+    };
     let to = destinations(&admin, wish.to)?;
+    if owner.is_some() {
+        if wish.client.is_some() {
+            return Err(bad(format!("{:?} has an owner, and moves for all its clients at once: leave out the client", wish.share)));
+        }
+        admin.store.move_share(share, NodeId(wish.to)).await?;
+        return Ok(Json(Told { owner: Some(wish.to), ..Told::default() }));
+    }
     Ok(Json(admin.registrations.carry_out(&Request::MoveShare { share: wish.share, client: wish.client, to }).await))
 }
 

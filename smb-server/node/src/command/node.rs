@@ -3,10 +3,11 @@
 use super::{say, say_json};
 use crate::{
     admin::{
+        addresses::{Addresses, AddressesChange},
         change::{Done, Drain, Drained, Moved, NodeWord, Replace, Token, TokenWish},
         view::Status,
     },
-    cli::{AddressArgs, DrainArgs, NodeArgs, NodeCommand, ReplaceArgs, TokenArgs},
+    cli::{AddressArgs, AddressesArgs, DrainArgs, NodeArgs, NodeCommand, ReplaceArgs, TokenArgs},
     client::AdminClient,
     failure::{Failure, UNAVAILABLE},
 };
@@ -36,6 +37,7 @@ pub fn run(command: &NodeCommand) -> Result<(), Failure> {
         NodeCommand::Remove(args) => post(args, "/api/v1/nodes/remove", "is removed"),
         NodeCommand::Replace(args) => replace(args),
         NodeCommand::Address(args) => address(args),
+        NodeCommand::Addresses(args) => addresses(args),
     }
 }
 
@@ -57,6 +59,18 @@ fn address(args: &AddressArgs) -> Result<(), Failure> {
         return say_json(&done);
     }
     say(&format!("the others look for node {} at {} now", args.id, args.raft));
+    Ok(())
+}
+
+fn addresses(args: &AddressesArgs) -> Result<(), Failure> {
+    let wish = AddressesChange { id: args.id, add: args.add.clone(), remove: args.remove.clone() };
+    let now: Addresses = AdminClient::patient(&args.at.config)?.post("/api/v1/nodes/addresses", &wish)?;
+    if args.json {
+        return say_json(&now);
+    }
+    let smb: Vec<String> = now.smb.iter().map(ToString::to_string).collect();
+    say(&format!("clients reach node {} at {} now", now.node, smb.join(" ")));
+    say("write it into listen.smb of its configuration too: that counts when its process starts again");
     Ok(())
 }
 

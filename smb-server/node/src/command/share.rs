@@ -20,8 +20,20 @@ pub fn run(command: &ShareCommand) -> Result<(), Failure> {
         ShareCommand::Add(args) => {
             let client = AdminClient::of_config(&args.at.config)?;
             let (name, s) = settings(&args.share)?;
-            let share = ShareView { name, path: s.path, comment: args.comment.clone(), ca: s.ca, scaleout: s.scaleout, encrypt: s.encrypt };
-            client.post::<Done>("/api/v1/shares", &share)?;
+            let share = ShareView {
+                name,
+                path: s.path,
+                comment: args.comment.clone(),
+                ca: s.ca || args.asymmetric,
+                scaleout: s.scaleout || args.asymmetric,
+                encrypt: s.encrypt,
+                asymmetric: args.asymmetric,
+                owner: args.owner,
+            };
+            let done: Done = client.post("/api/v1/shares", &share)?;
+            if args.json {
+                return say_json(&done);
+            }
             say(&format!("added {}", share.name));
             Ok(())
         }
@@ -39,7 +51,8 @@ pub fn run(command: &ShareCommand) -> Result<(), Failure> {
             for s in &shares {
                 let flags = [(s.ca, " ca"), (s.scaleout, " scaleout"), (s.encrypt, " encrypt")];
                 let flags: String = flags.iter().filter(|(on, _)| *on).map(|(_, word)| *word).collect();
-                say(&format!("{:<20} {}{flags}   {}", s.name, s.path, s.comment));
+                let owner = s.owner.map_or(String::new(), |owner| format!(" at node {owner}"));
+                say(&format!("{:<20} {}{flags}{owner}   {}", s.name, s.path, s.comment));
             }
             Ok(())
         }

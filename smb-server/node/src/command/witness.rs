@@ -20,7 +20,7 @@ pub enum WitnessCommand {
     List(ListArgs),
     /// Asks a client to move to a node (CLIENT_MOVE)
     Move(MoveArgs),
-    /// Tells the clients of a share that it is at a node (SHARE_MOVE): those that have registered for it by name
+    /// Gives an asymmetric share to a node, or tells the clients of any other one to go there (SHARE_MOVE, to those registered for it by name)
     MoveShare(MoveShareArgs),
     /// Ends registrations; their clients register anew
     Unregister(UnregisterArgs),
@@ -145,7 +145,14 @@ pub fn run(command: &WitnessCommand) -> Result<(), Failure> {
         }
         WitnessCommand::MoveShare(args) => {
             let wish = ShareMove { share: args.share.clone(), to: args.to, client: args.client.clone() };
-            let told = AdminClient::of_config(&args.at.config)?.post("/api/v1/witness/move-share", &wish)?;
+            let told: Told = AdminClient::of_config(&args.at.config)?.post("/api/v1/witness/move-share", &wish)?;
+            if let Some(owner) = told.owner {
+                if args.json {
+                    return say_json(&told);
+                }
+                say(&format!("node {owner} owns the share {} now; the clients that have registered for it are told", args.share));
+                return Ok(());
+            }
             let nobody = format!("nobody has registered for the share {} by name: clients do so for scale-out shares", args.share);
             say_told(&told, args.json, "told where the share is", &nobody)
         }

@@ -9,7 +9,7 @@ use crate::wire::{Put, Reader, align, len_u16, len_u32, part, patch_u32};
 /// ErrorId of ordinary data.
 const ERROR_ID_DEFAULT: u32 = 0;
 /// ErrorId of a share redirect.
-const ERROR_ID_SHARE_REDIRECT: u32 = 0x7264_5253;
+pub const ERROR_ID_SHARE_REDIRECT: u32 = 0x7264_5253;
 /// Most contexts in one response.
 const ERROR_CONTEXTS_MAX: usize = 8;
 
@@ -189,14 +189,14 @@ impl SymlinkError {
 /// Share Redirect Error Context Response (MS-SMB2 2.2.2.2.2).
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ShareRedirect {
-    /// Name of the server to go to.
+    /// Name of the share.
     pub resource_name: String,
-    /// Its addresses.
+    /// Addresses of the node to go to.
     pub addresses: Vec<IpAddr>,
 }
 
 /// Most addresses in one redirect.
-const ADDRESSES_MAX: usize = 64;
+pub const REDIRECT_ADDRESSES_MAX: usize = 64;
 
 impl ShareRedirect {
     fn decode(data: &[u8]) -> Result<Self, DecodeError> {
@@ -205,7 +205,7 @@ impl ShareRedirect {
         let (name_offset, name_length) = (r.len32()?, r.len32()?);
         r.skip(4)?;
         let count = r.len32()?;
-        if count > ADDRESSES_MAX {
+        if count > REDIRECT_ADDRESSES_MAX {
             return Err(DecodeError::malformed("IPAddrCount"));
         }
         let mut addresses = Vec::new();
@@ -226,7 +226,9 @@ impl ShareRedirect {
         Ok(Self { resource_name: utf16::decode(name, "resource name")?, addresses })
     }
 
-    fn to_bytes(&self) -> Vec<u8> {
+    /// The error context's data.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = Vec::new();
         out.put_u32(48);
         out.put_u32(3);
