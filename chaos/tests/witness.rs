@@ -4,7 +4,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use chaos::client::{Listener, Listens};
+use chaos::client::{Listener, Listens, Session, Tree};
 use chaos::cluster::{Cluster, ClusterOptions};
 use chaos::failover::drain::drain;
 use rustix::process::Signal;
@@ -254,6 +254,180 @@ async fn a_lost_address_is_told_by_name_and_stays_unavailable() {
     // Version 1 knows no addresses.
     let states = [gone(first.ip()), back(first.ip()), gone(first.ip()), back(first.ip())];
     expect(&cluster, leader, &first_version, ("FIRST-VERSION", third), &states).await;
+    cluster.stop().await.unwrap();
+}
+
+/// Everything that was told, once the witness has made the client register anew: five seconds after it was told to move.
+async fn told_until_the_end(listener: &Listener, count: usize) -> Vec<Notification> {
+    assert!(listener.wait(count, SOON).await, "told {:?}, ended {:?}", listener.told(), listener.end());
+    assert!(listener.wait_end(SOON).await, "nobody made it register anew");
+    assert_eq!(listener.end().unwrap(), "witness answered not found (0x490)");
+    listener.told()
+}
+
+/// The owner of a share, as every node tells it.
+async fn owners(cluster: &Cluster, share: &str, nodes: &[usize]) -> Vec<Option<u64>> {
+    let mut owners = Vec::new();
+    for &node in nodes {
+        let shares = cluster.look(node, "/api/v1/shares").await.unwrap();
+        let share = shares.as_array().unwrap().iter().find(|s| s["name"] == share).unwrap().clone();
+        assert_eq!(share["asymmetric"], share["owner"].is_u64(), "{share}");
+        owners.push(share["owner"].as_u64());
+    }
+    owners
+}
+
+/// What the cluster agrees on after all nodes have been heard: owners of shares, and addresses that change.
+async fn wait_level(cluster: &Cluster) {
+    let deadline = tokio::time::Instant::now() + SOON;
+    while cluster.look(0, "/api/v1/status").await.unwrap()["level"].as_u64() < Some(3) {
+        assert!(tokio::time::Instant::now() < deadline, "the format level does not rise");
+    }
+}
+
+/// A share that one node owns: moved by the operator, by its owner's death, and by draining. Whoever has registered for it by name, wherever,
+/// is told once where it is, unless it is there; nobody else hears anything.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_share_moves_with_its_owner_and_is_told_once() {
+    let cluster = start("127.0.119").await;
+    wait_level(&cluster).await;
+    let [leader, second, third] = roles(&cluster).await;
+    let ids = [leader, second, third].map(|index| cluster.nodes[index].id);
+    let moved = |to: usize| Notification::ShareMove(addresses(&[(ip(&cluster, to), true)]));
+    let directory = cluster.directory().join("shares").join("own");
+    std::fs::create_dir_all(&directory).unwrap();
+    let word = format!("own={}", directory.display());
+    let owner = ids[1].to_string();
+    let (code, said) = cluster.command(leader, &["share", "add", &word, "--asymmetric", "--owner", &owner]).await.unwrap();
+    assert_eq!((code, said.trim()), (Some(0), "added own"));
+    assert_eq!(owners(&cluster, "own", &[leader, second, third]).await, [Some(ids[1]); 3]);
+    assert_eq!(owners(&cluster, "out", &[third]).await, [None]);
+
+    let of_own = |at: usize, about: usize, client: &str| Listens {
+        share: Some("OWN".to_owned()),
+        ..listens(&cluster, at, ip(&cluster, about), client)
+    };
+    let at_leader = Listener::register(&of_own(leader, second, "AT-LEADER")).await.unwrap();
+    let at_third = Listener::register(&of_own(third, second, "AT-THIRD")).await.unwrap();
+    let of_third = Listener::register(&of_own(leader, third, "OF-THIRD")).await.unwrap();
+    // It asks about another node than the owner's, and so is told at once.
+    assert_eq!(told_until_the_end(&of_third, 1).await, [moved(second)]);
+    let of_third = Listener::register(&of_own(leader, third, "OF-THIRD")).await.unwrap();
+    assert!(of_third.wait(1, SOON).await);
+    let of_out = listener(&cluster, leader, ip(&cluster, second), "OF-OUT").await;
+    let version = Listens { is_first_version: true, ..of_own(third, second, "FIRST-VERSION") };
+    let first_version = Listener::register(&version).await.unwrap();
+
+    // The operator moves it, through a node that has nothing to do with it.
+    let to = ids[2].to_string();
+    let (code, said) = cluster.command(leader, &["witness", "move-share", "Own", "--to", &to, "--json"]).await.unwrap();
+    let answer: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert_eq!((code, &answer["owner"]), (Some(0), &json!(ids[2])), "{said}");
+    assert_eq!(owners(&cluster, "own", &[leader, second, third]).await, [Some(ids[2]); 3], "every node knows it when the answer comes");
+    assert_eq!(told_until_the_end(&at_leader, 1).await, [moved(third)]);
+    assert_eq!(told_until_the_end(&at_third, 1).await, [moved(third)]);
+    assert!(of_third.wait_end(SOON).await);
+    assert_eq!(of_third.told(), [moved(second)], "the share has come to where it is");
+    expect(&cluster, second, &of_out, ("OF-OUT", leader), &[]).await;
+    expect(&cluster, second, &first_version, ("FIRST-VERSION", third), &[]).await;
+    for (arguments, word) in [
+        (&["witness", "move-share", "own", "--to", &to, "--client", "X"][..], "leave out the client"),
+        (&["witness", "move-share", "own", "--to", "9"], "there is no node 9"),
+        (&["share", "add", &word, "--asymmetric", "--owner", "9"], "there is no node 9"),
+    ] {
+        let (code, said) = cluster.command(second, arguments).await.unwrap();
+        assert!(code == Some(65) && said.contains(word), "{arguments:?}: {code:?} {said}");
+    }
+
+    // The owner dies: its shares go to the node with the fewest, of which the first.
+    let heir = if ids[0] < ids[1] { leader } else { second };
+    let last = if heir == leader { second } else { leader };
+    let at_heir = Listener::register(&of_own(heir, third, "AT-HEIR")).await.unwrap();
+    let at_last = Listener::register(&of_own(last, third, "AT-LAST")).await.unwrap();
+    expect(&cluster, second, &at_heir, ("AT-HEIR", heir), &[]).await;
+    cluster.kill(third).unwrap();
+    assert_eq!(told_until_the_end(&at_heir, 2).await, [gone(ip(&cluster, third)), moved(heir)]);
+    assert_eq!(told_until_the_end(&at_last, 2).await, [gone(ip(&cluster, third)), moved(heir)]);
+    assert_eq!(owners(&cluster, "own", &[leader, second]).await, [Some(cluster.nodes[heir].id); 2]);
+
+    // The next owner is drained. Its clients are asked to go to whoever serves, and that is where the share is.
+    let of_heir = Listener::register(&of_own(last, heir, "OF-HEIR")).await.unwrap();
+    expect(&cluster, second, &of_heir, ("OF-HEIR", last), &[]).await;
+    let id = cluster.nodes[heir].id.to_string();
+    let (code, said) = cluster.command(last, &["node", "drain", &id]).await.unwrap();
+    assert_eq!(code, Some(0), "{said}");
+    let elsewhere = Notification::ClientMove(addresses(&[(ip(&cluster, last), true)]));
+    assert_eq!(told_until_the_end(&of_heir, 2).await, [elsewhere, moved(last)]);
+    assert_eq!(owners(&cluster, "own", &[leader, second]).await, [Some(cluster.nodes[last].id); 2]);
+    cluster.stop().await.unwrap();
+}
+
+/// A node that serves gains an address and loses it again, by the operator's word to another node. Everybody who asked for addresses hears of
+/// each change once, by name and flag; who asks about the lost one also hears that it is unavailable; the node's process goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_leaves_a_running_node() {
+    let cluster = start("127.0.120").await;
+    wait_level(&cluster).await;
+    let [leader, second, third] = roles(&cluster).await;
+    let first = cluster.nodes[second].smb;
+    let gained = SocketAddr::new([127, 0, 120, 99].into(), first.port());
+    let id = cluster.nodes[second].id.to_string();
+    let of_first = listener(&cluster, leader, first.ip(), "OF-FIRST").await;
+    let of_other = listener(&cluster, second, ip(&cluster, leader), "OF-OTHER").await;
+    let version = |about, client| Listens { is_first_version: true, ..listens(&cluster, third, about, client) };
+    let version_of_first = Listener::register(&version(first.ip(), "VERSION-FIRST")).await.unwrap();
+
+    let there = gained.to_string();
+    let (code, said) = cluster.command(third, &["node", "addresses", &id, "--add", &there, "--json"]).await.unwrap();
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(
+        serde_json::from_str::<serde_json::Value>(&said).unwrap(),
+        json!({"node": cluster.nodes[second].id, "smb": [first, gained]})
+    );
+    let online = Notification::IpChange(addresses(&[(gained.ip(), true)]));
+    expect(&cluster, third, &of_first, ("OF-FIRST", leader), std::slice::from_ref(&online)).await;
+    expect(&cluster, third, &of_other, ("OF-OTHER", second), std::slice::from_ref(&online)).await;
+    let identity = cluster.identity();
+    let (session, _breaks) = Session::connect(gained, &identity, 0).await.unwrap();
+    let tree = Tree::connect(&session, &gained.ip().to_string(), "share").await.unwrap();
+    let of_gained = listener(&cluster, third, gained.ip(), "OF-GAINED").await;
+    let version_of_gained = Listener::register(&version(gained.ip(), "VERSION-GAINED")).await.unwrap();
+
+    let (code, said) = cluster.command(leader, &["node", "addresses", &id, "--remove", &there]).await.unwrap();
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains(&format!("clients reach node {id} at {first} now")) && said.contains("listen.smb"), "{said}");
+    let offline = Notification::IpChange(addresses(&[(gained.ip(), false)]));
+    expect(&cluster, third, &of_gained, ("OF-GAINED", third), &[gone(gained.ip()), offline.clone()]).await;
+    expect(&cluster, third, &of_first, ("OF-FIRST", leader), &[online.clone(), offline.clone()]).await;
+    expect(&cluster, third, &of_other, ("OF-OTHER", second), &[online, offline]).await;
+    // Version 1 knows no addresses, and the first one serves as ever.
+    expect(&cluster, third, &version_of_gained, ("VERSION-GAINED", third), &[gone(gained.ip())]).await;
+    expect(&cluster, third, &version_of_first, ("VERSION-FIRST", third), &[]).await;
+    // It is closed: whoever was there is cut off, and nobody comes in.
+    assert!(Tree::connect(&session, &gained.ip().to_string(), "share").await.is_err());
+    drop(tree);
+    let refused = tokio::net::TcpStream::connect(gained).await;
+    assert_eq!(refused.unwrap_err().kind(), std::io::ErrorKind::ConnectionRefused);
+    let (kept, _breaks) = Session::connect(first, &identity, 0).await.unwrap();
+    assert!(Tree::connect(&kept, &first.ip().to_string(), "share").await.is_ok());
+    for node in [leader, second, third] {
+        let status = cluster.look(node, "/api/v1/status").await.unwrap();
+        let own = status["nodes"].as_array().unwrap().iter().find(|n| n["id"] == cluster.nodes[second].id).unwrap();
+        assert_eq!((&own["smb"], &own["state"]), (&json!([first]), &json!("up")));
+    }
+
+    let other = cluster.nodes[leader].smb.to_string();
+    for (arguments, code, word) in [
+        (&["node", "addresses", &id, "--remove", &first.to_string()][..], 65, "no address left"),
+        (&["node", "addresses", &id, "--add", "192.0.2.77:445"], 65, "not an address of this machine"),
+        (&["node", "addresses", &id, "--add", &other], 65, "cannot listen"),
+        (&["node", "addresses", &id, "--add", "0.0.0.0:445"], 65, "no address that clients can connect to"),
+        (&["node", "addresses", "9", "--add", &there], 65, "there is no node 9"),
+        (&["node", "addresses", &id], 64, "required"),
+    ] {
+        let (got, said) = cluster.command(third, arguments).await.unwrap();
+        assert!(got == Some(code) && said.contains(word), "{arguments:?}: {got:?} {said}");
+    }
     cluster.stop().await.unwrap();
 }
 
