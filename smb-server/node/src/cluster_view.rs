@@ -160,7 +160,9 @@ impl Carrier {
                 }
                 service.raise(&ClusterEvent::NodeDraining { node_id: node.0, on: *on });
             }
-            Event::NodeAddresses { node } => drop(service.raise(&ClusterEvent::NodeAddresses { node_id: node.0 })),
+            Event::NodeAddresses { node } => {
+                service.raise(&ClusterEvent::NodeAddresses { node_id: node.0 });
+            }
             Event::ShareMoved { share, owner } => {
                 self.owners.insert(*share, *owner);
                 // If it has moved on meanwhile, the event that says so is still to come.
@@ -170,9 +172,10 @@ impl Carrier {
             }
             Event::ShareChanged { share } => {
                 let owner = self.store.with_state(|state| state.share(*share)?.owner);
-                match owner {
-                    Some(owner) => drop(self.owners.entry(*share).or_insert(owner)),
-                    None => drop(self.owners.remove(share)),
+                if let Some(owner) = owner {
+                    self.owners.entry(*share).or_insert(owner);
+                } else {
+                    self.owners.remove(share);
                 }
             }
             _ => {}

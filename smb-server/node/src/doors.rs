@@ -135,8 +135,10 @@ impl Doors {
                 match self.listener(address).await {
                     Ok(listener) => {
                         let token = ended.child_token();
-                        self.open.send_modify(|open| drop(open.insert(address)));
-                        tasks.spawn(self.accept(Arc::clone(server), address, listener, token.clone()));
+                        self.open.send_modify(|open| {
+                            open.insert(address);
+                        });
+                        tasks.spawn(accept(self.open.clone(), Arc::clone(server), address, listener, token.clone()));
                         served.insert(address, token);
                     }
                     Err(failure) => {
@@ -153,20 +155,6 @@ impl Doors {
         }
         tasks.close();
         tasks.wait().await;
-    }
-
-    fn accept(
-        &self,
-        server: Arc<Server>,
-        address: SocketAddr,
-        listener: TcpListener,
-        stop: CancellationToken,
-    ) -> impl Future<Output = ()> + Send + 'static {
-        let open = self.open.clone();
-        async move {
-            smb_server::listen(server, listener, stop).await;
-            open.send_modify(|open| drop(open.remove(&address)));
-        }
     }
 
     async fn listener(&self, address: SocketAddr) -> Result<TcpListener, crate::Failure> {
@@ -241,4 +229,18 @@ impl Doors {
             Err(because) => Reply::Refused { because },
         }
     }
+}
+
+/// Accepts at one address until `stop` fires; it is open until the last connection has ended.
+async fn accept(
+    open: watch::Sender<BTreeSet<SocketAddr>>,
+    server: Arc<Server>,
+    address: SocketAddr,
+    listener: TcpListener,
+    stop: CancellationToken,
+) {
+    smb_server::listen(server, listener, stop).await;
+    open.send_modify(|open| {
+        open.remove(&address);
+    });
 }
