@@ -118,6 +118,7 @@ fn a_living_node_gains_and_loses_addresses() {
 
     assert_eq!(w.run(listen(2, &[], &[second, third])), rejected(Rejection::LastAddress));
     assert_eq!(w.run(listen(2, &[first], &[])), rejected(Rejection::Exists), "other nodes have it");
+    assert_eq!(w.run(listen(2, &[at("[::ffff:127.0.0.1]:4450")], &[])), rejected(Rejection::Exists), "whatever the port");
     assert_eq!(w.run(listen(1, &[at("192.0.2.4:445")], &[])), rejected(Rejection::StaleIncarnation));
     let many: Vec<_> = (1..=64).map(|port| std::net::SocketAddr::from(([192, 0, 2, 5], port))).collect();
     assert_eq!(w.run(listen(2, &many, &[])), rejected(Rejection::LimitReached));

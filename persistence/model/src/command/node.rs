@@ -73,8 +73,9 @@ pub(crate) fn drain(state: &mut State, fx: &mut Effects, id: NodeId, on: bool) -
 /// A living node gains and loses addresses. Said twice, it is done once.
 pub(crate) fn listen(state: &mut State, fx: &mut Effects, id: NodeId, by: Incarnation, add: &[SocketAddr], remove: &[SocketAddr]) -> Step {
     live(state, fx, id, by)?;
+    // Whatever the port: clients and witnesses know a node by its address alone.
     let others = state.nodes().filter(|n| n.id != id && n.is_live());
-    if others.flat_map(|n| &n.addresses.smb).any(|taken| add.contains(taken)) {
+    if others.flat_map(|n| &n.addresses.smb).any(|taken| add.iter().any(|wished| wished.ip().to_canonical() == taken.ip().to_canonical())) {
         return reject(Rejection::Exists);
     }
     let node = state.nodes.get_mut(&id).expect("a node that lives has a record");
