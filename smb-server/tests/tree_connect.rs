@@ -37,7 +37,7 @@ fn join_other(rig: &Rig) -> Incarnation {
     }
 }
 
-/// MS-SMB2 3.3.5.7, 2.2.10
+// MS-SMB2 3.3.5.7, 2.2.10
 #[tokio::test]
 async fn only_those_who_know_the_word_are_told_that_one_node_owns_a_share() {
     let rig = Rig::new();
@@ -55,7 +55,7 @@ async fn only_those_who_know_the_word_are_told_that_one_node_owns_a_share() {
     }
 }
 
-/// MS-SMB2 3.3.5.7, 2.2.2.2.2
+// MS-SMB2 3.3.5.7, 2.2.2.2.2
 #[tokio::test]
 async fn who_can_be_sent_to_the_owner_is() {
     let rig = Rig::new();

@@ -571,7 +571,7 @@ async fn an_address_that_does_not_come_back_stays_unavailable() {
     assert_eq!(Arc::clone(&service).async_notify(Uuid::from_u128(2)).await, Ok(change(&[ResourceState::Available], second)));
 }
 
-/// MS-SWN 3.1.6.2
+// MS-SWN 3.1.6.2
 #[tokio::test(start_paused = true)]
 async fn who_is_not_at_the_owner_of_a_share_is_told_where_it_is() {
     let (view, service) = service();
