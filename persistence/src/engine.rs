@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use parking_lot::{Mutex, RwLock};
 use persistence_model::codec::DecodeError;
 use persistence_model::{Applied, Class, Command, Event, FileKey, LogTime, NodeId, Outcome, Rejection, State};
@@ -15,6 +17,7 @@ use crate::catch_up;
 use crate::debts::Debts;
 use crate::entry::{Entry, EntryOutcome};
 use crate::fanout::Fanout;
+use crate::flights::{Flights, takes_rights};
 use crate::history::{EventPosition, History};
 use crate::lease::holder::Holder;
 
@@ -44,6 +47,7 @@ pub(crate) struct Engine {
     pub(crate) fanout: Fanout,
     pub(crate) history: History,
     debts: Mutex<Debts>,
+    pub(crate) flights: Arc<Flights>,
     authority: watch::Sender<Option<Authority>>,
     accord: watch::Sender<Accord>,
     /// Counts changes of which lives there are.
@@ -81,6 +85,7 @@ impl Engine {
             fanout: Fanout::new(),
             history: History::new(),
             debts: Mutex::default(),
+            flights: Arc::default(),
             authority: watch::Sender::new(None),
             accord: watch::Sender::new(Accord::default()),
             lives: watch::Sender::new(0),
@@ -140,6 +145,7 @@ impl Engine {
         }
         let events: Vec<Arc<Event>> = events.into_iter().map(Arc::new).collect();
         self.settle_debts(index, command, &events, &mut interested);
+        self.hold_for_flights(index, command, &events);
         self.tell(&events);
         self.history.add(index, &events);
         let news = events.iter().any(|event| !matches!(**event, Event::FileChanged { .. }));
@@ -169,6 +175,14 @@ impl Engine {
         if !lost.is_empty() {
             debts.owe(index, &files, &lost);
         }
+    }
+
+    /// What clients do here to the entry's files at this moment has to land before anybody hears of the entry.
+    fn hold_for_flights(&self, index: u64, command: &Command, events: &[Arc<Event>]) {
+        let files = events.iter().filter_map(|event| if let Event::FileChanged { file } = &**event { Some(*file) } else { None });
+        let is_open =
+            |open| self.with_state(|state| state.open(open).is_some_and(|open| open.owner.is_some_and(|owner| owner.node == self.node)));
+        self.flights.applied(index, command, files, is_open);
     }
 
     /// Another node has applied everything up to `index`.
@@ -318,8 +332,14 @@ impl Machine for Engine {
         if std::mem::take(&mut self.side.lock().replaced) {
             let live = self.with_state(|state| state.nodes().filter(|node| node.is_live()).map(|node| node.id).collect::<Vec<_>>());
             self.debts.lock().owe_all(index, live.into_iter().filter(|node| *node != self.node));
+            self.flights.replaced(index);
         }
         self.applied.send_replace(index);
+    }
+
+    fn settled(&self, index: u64) -> Option<BoxFuture<'static, ()>> {
+        let flights = self.flights.clone();
+        flights.hold_up(index).then(|| async move { flights.settled(index).await }.boxed())
     }
 }
 
@@ -338,21 +358,6 @@ fn concerns_all(command: &Command) -> bool {
             | Command::AsymmetricShareAdd { .. }
             | Command::ShareMove { .. }
             | Command::NodeListen { .. }
-    )
-}
-
-/// Whether the outcome may say that somebody got what others could still be using.
-fn takes_rights(command: &Command) -> bool {
-    matches!(
-        command,
-        Command::OpenFile(_)
-            | Command::ReserveOpen(_)
-            | Command::ConfirmOpen { .. }
-            | Command::Lock { .. }
-            | Command::SetDeletePending { .. }
-            | Command::RenameIntent { .. }
-            | Command::RenameDone { .. }
-            | Command::ReclaimOpen(_)
     )
 }
 

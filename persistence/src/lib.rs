@@ -14,6 +14,7 @@
 //!   .watch(EventPosition, Scope) -> EventStream             events from any place in the recent past; goes on at another node
 //!   .with_state_at(|&State, EventPosition| R)               where a watch goes on from what was seen
 //!   .subscribe() -> broadcast::Receiver<Arc<Event>>         .observe(Fn(&Event)): called inside apply, must be quick
+//!   .begin_io(file, open) -> Flight                         before an I/O is judged; kept until it has landed: barriers wait for it
 //!   .suspect(node)                                          have the port of a node looked at now
 //!   .status() .watch_leader() .has_leader() .create_token(ttl) .promote(node) .remove(node) .transfer_leader(node) .drain(node, on)
 //!   .move_share(share, node)                                another owner of an asymmetric share
@@ -41,6 +42,7 @@ mod entry;
 mod error;
 mod fanout;
 mod fence;
+mod flights;
 mod history;
 mod lease;
 mod life;
@@ -58,6 +60,7 @@ pub use certificates::{CertificateReport, Keeper, Renewal};
 pub use config::{Fence, StoreConfig};
 pub use entry::{describe_entry, describe_key};
 pub use error::{OpenError, StoreError};
+pub use flights::{Flight, Flights};
 pub use history::{EventPosition, NoPosition, PlacedEvent, Scope};
 pub use lease::holder::Life;
 pub use raftstore::backup::{BackupError, BackupHead, BackupSize};

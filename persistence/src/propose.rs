@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures::future::join_all;
-use persistence_model::{Applied, Class, Command, Group, NodeId, Outcome, Rejection};
+use persistence_model::{Applied, Class, Command, DisconnectReason, Durability, Group, NodeId, Open, OpenId, Outcome, Rejection};
 use raftstore::CallError;
 use tokio::time::Instant;
 
@@ -43,7 +43,11 @@ impl Inner {
             Entry::TakeAuthority { .. } | Entry::Accord(_) => (Class::Persistent, Group::HOME),
         };
         assert_eq!(group, Group::HOME, "there is one Raft group; with several, this is where one is chosen");
-        let applied = self.raft().propose(entry.encode(), raft_class(class), timeout).await?;
+        if let Entry::Plain(command) = &entry {
+            self.nothing_left_to_land(command, deadline).await?;
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        let applied = self.raft().propose(entry.encode(), raft_class(class), left).await?;
         match EntryOutcome::decode(&applied.outcome) {
             Ok(EntryOutcome::Applied { applied: inner, class: needed, news }) => {
                 let Applied { outcome, interested, .. } = *inner;
@@ -80,10 +84,30 @@ impl Inner {
         Ok(self.raft().propose(entry.encode(), raftstore::Class::Persistent, timeout).await?.index)
     }
 
-    /// Waits until each of these nodes has applied `index`, or is dead.
+    /// Who gives an open up is asked for it by nobody any more: what still goes through it has to land before.
+    async fn nothing_left_to_land(&self, command: &Command, deadline: Instant) -> Result<(), StoreError> {
+        let given_up: Vec<OpenId> = match command {
+            Command::CloseOpen { open, .. } => vec![*open],
+            Command::DisconnectOpens { session, why } => self.engine.with_state(|state| {
+                let of_session = state.opens_of_session(*session);
+                let closes = |open: &&Open| match why {
+                    // What is kept for its client can be asked for: it is still this node's by the records.
+                    DisconnectReason::ConnectionLost => open.durability == Durability::None,
+                    DisconnectReason::Logoff => true,
+                    DisconnectReason::TreeDisconnect(opens) => opens.contains(&open.id),
+                };
+                of_session.filter(closes).map(|open| open.id).collect()
+            }),
+            _ => return Ok(()),
+        };
+        let landed = self.engine.flights.landed_through(|open| given_up.contains(&open));
+        tokio::time::timeout_at(deadline, landed).await.map_err(|_| StoreError::NotApplied("I/O through the open does not end".to_owned()))
+    }
+
+    /// Waits until each of these nodes has applied `index`, or is dead, and what clients were doing to the entry's files has landed.
     async fn barrier(self: &Arc<Self>, index: u64, interested: Vec<NodeId>, deadline: Instant) -> Result<(), StoreError> {
         let others = interested.into_iter().filter(|node| *node != self.node);
-        let all = join_all(others.map(|node| self.applied_or_dead(node, index)));
+        let all = futures::future::join(self.engine.flights.landed(index), join_all(others.map(|node| self.applied_or_dead(node, index))));
         tokio::select! {
             waited = tokio::time::timeout_at(deadline, all) => waited.map(drop).map_err(|_| StoreError::Unknown),
             () = self.stop.cancelled() => Err(StoreError::Unknown),

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use parking_lot::Mutex;
-use persistence_model::{Event, Incarnation, NodeAddresses, NodeId, State};
+use persistence_model::{Event, FileKey, Incarnation, NodeAddresses, NodeId, OpenId, State};
 use raftstore::{Leader, RaftStore, Status, Traffic};
 use serde::Serialize;
 use tokio::sync::{Notify, broadcast, watch};
@@ -24,6 +24,7 @@ use crate::config::StoreConfig;
 use crate::engine::Engine;
 use crate::error::{OpenError, StoreError};
 use crate::fence::Watchdog;
+use crate::flights::Flight;
 use crate::lease::holder::{Holder, Life};
 use crate::lease::table::LeaseTable;
 use crate::membership::Door;
@@ -220,6 +221,13 @@ impl Store {
     /// It runs in the apply task, after the state has changed: it must be quick and must not wait. It may look at the state.
     pub fn observe(&self, observer: impl Fn(&Event) + Send + Sync + 'static) {
         self.inner.engine.fanout.observe(Box::new(observer));
+    }
+
+    /// Announces an access to a file through an open, before the records are asked whether it may be. Until the result is dropped, no
+    /// command is answered anywhere that takes rights to the file and was applied here in between. It must not be kept while something is
+    /// proposed: that would wait for itself.
+    pub fn begin_io(&self, file: FileKey, open: OpenId) -> Flight {
+        self.inner.engine.flights.begin(file, open)
     }
 
     /// Has the port of a node looked at now: a client came here with a handle that it owns. Its death is then told by events.

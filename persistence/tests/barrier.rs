@@ -10,7 +10,7 @@ use std::time::Duration;
 use common::Cluster;
 use common::*;
 use futures::FutureExt;
-use persistence::{Scope, Store, StoreError};
+use persistence::{Flight, Scope, Store, StoreError};
 use persistence_model::*;
 use smb_types::{Guid, LeaseState, ShareAccess};
 use tokio::time::timeout;
@@ -149,6 +149,85 @@ async fn what_was_taken_from_a_node_is_not_given_on_before_it_knows() {
     assert!(matches!(answer(other).await, Outcome::Opened(_)));
     assert!(matches!(answer(back).await, Outcome::SessionOpened { ended: Some(_) }));
     assert!(cluster.store(apart).with_state(|state| state.session(a.session).is_none()));
+}
+
+/// Node A asks for something about a file that a client at some node is writing; it is answered when the write has landed.
+async fn held_up_by(flight: Flight, cluster: &Cluster, via: u64, file: FileKey, command: Command) -> Outcome {
+    let before = cluster.store(via).events_end();
+    let name = format!("{command:?}");
+    let mut waiting = asked(cluster.store(via), command);
+    let is_answered = tokio::select! {
+        biased;
+        () = applied(cluster.store(via), before, file) => (&mut waiting).now_or_never().is_some(),
+        early = &mut waiting => panic!("answered while a write that knows nothing of it may land: {early:?} to {name}"),
+    };
+    assert!(!is_answered, "answered while a write that knows nothing of it may land: {name}");
+    drop(flight);
+    answer(waiting).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_grant_waits_for_the_writes_that_were_judged_without_it() {
+    let cluster = Cluster::new(3, patient()).await;
+    let (there, via) = two_followers(&cluster).await;
+    let (a, b) = (cluster.session(1, there).await, cluster.session(2, via).await);
+    let (one, two) = (cluster.opened(request(a)).await, cluster.opened(request(b)).await);
+    let file = one.file;
+    let reading = OpenRequest { share_access: ShareAccess::READ | ShareAccess::WRITE, ..leased(b, LeaseState::RH) };
+    // At another node, and at the same one.
+    for (node, open) in [(there, one.open), (via, two.open)] {
+        let write = cluster.store(node).begin_io(file, open);
+        let granted = held_up_by(write, &cluster, via, file, lock(b, two.open, 100 * node)).await;
+        assert_eq!(granted, Outcome::LockGranted);
+        // Who may cache what a write is about to change would never hear of the change.
+        let write = cluster.store(node).begin_io(file, open);
+        let granted = held_up_by(write, &cluster, via, file, Command::OpenFile(Box::new(reading.clone()))).await;
+        assert!(matches!(granted, Outcome::Opened(_)), "{granted:?}");
+    }
+    // Other files, and what was judged afterwards, hold up nothing.
+    let _elsewhere = cluster.store(there).begin_io(FileKey { inode: file.inode + 16, ..file }, one.open);
+    assert_eq!(cluster.run(via, lock(b, two.open, 1000)).await, Outcome::LockGranted);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_handle_is_not_handed_over_while_its_old_node_still_writes_through_it() {
+    let cluster = Cluster::new(3, patient()).await;
+    let (there, via) = two_followers(&cluster).await;
+    let a = cluster.session(1, there).await;
+    let open = cluster.opened(persistent(a, 60_000)).await;
+    let write = cluster.store(there).begin_io(open.file, open.open);
+    // The connection is lost while the file system hangs; the client comes back through another node.
+    let lost = Command::DisconnectOpens { session: a.session, why: DisconnectReason::ConnectionLost };
+    assert!(matches!(cluster.run(there, lost).await, Outcome::Disconnected { .. }));
+    let back = cluster.session(1, via).await;
+    let got = held_up_by(write, &cluster, via, open.file, reclaim(back, open.open)).await;
+    assert!(matches!(got, Outcome::Reclaimed(_)), "{got:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_open_is_given_up_when_nothing_is_written_through_it_any_more() {
+    let cluster = Cluster::new(3, patient()).await;
+    let (there, via) = two_followers(&cluster).await;
+    let alone = |at| OpenRequest { share_access: ShareAccess::NONE, ..request(at) };
+    let (a, b) = (cluster.session(1, there).await, cluster.session(2, via).await);
+    let open = cluster.opened(alone(a)).await;
+    let ends = [
+        Command::CloseOpen { open: open.open, by: a.incarnation },
+        Command::DisconnectOpens { session: a.session, why: DisconnectReason::ConnectionLost },
+    ];
+    let write = cluster.store(there).begin_io(open.file, open.open);
+    let mut ends: Vec<Answer> = ends.into_iter().map(|end| asked(cluster.store(there), end)).collect();
+    tokio::select! {
+        biased;
+        early = futures::future::select_all(&mut ends) => panic!("{:?}", early.0),
+        () = async { for _ in 0..3 { cluster.store(there).read_barrier().await.unwrap(); } } => {}
+    }
+    assert!(matches!(cluster.run(via, Command::OpenFile(Box::new(alone(b)))).await, Outcome::Refused(_)), "it is in use");
+    drop(write);
+    for end in ends {
+        timeout(SOON, end).await.unwrap().unwrap();
+    }
+    assert!(matches!(cluster.run(via, Command::OpenFile(Box::new(alone(b)))).await, Outcome::Opened(_)));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

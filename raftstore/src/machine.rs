@@ -2,6 +2,7 @@
 //!
 //! Knows nothing of what the commands mean, and nothing of Raft: a machine sees commands in order and says which keys changed.
 
+use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
 /// A changed key with its new value, or `None` when the key was removed.
@@ -27,6 +28,12 @@ pub trait Machine: Send + Sync + 'static {
     /// Says that everything up to `index` is applied and written. Called after each batch, after the stored state was
     /// loaded, and after a snapshot was installed.
     fn applied(&self, index: u64);
+
+    /// What another node that asks whether `index` is applied here has to wait for beside that, if anything. Called when it is applied.
+    fn settled(&self, index: u64) -> Option<BoxFuture<'static, ()>> {
+        let _ = index;
+        None
+    }
 }
 
 /// How much a command must survive: what its commit waits for. Carried in every entry.

@@ -6,7 +6,7 @@ pub mod local;
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
-use persistence_model::{Command, Event, Incarnation, NodeId, Outcome, State};
+use persistence_model::{Command, Event, FileKey, Incarnation, NodeId, OpenId, Outcome, State};
 use smb_types::NtStatus;
 use tokio::sync::broadcast;
 
@@ -16,6 +16,24 @@ use crate::error::Refusal;
 
 /// A future that a trait object can return.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// An access to a file that is under way. It has landed when this is dropped.
+#[must_use = "the access counts as landed when this is dropped"]
+pub struct Flight(Box<dyn Send + Sync>);
+
+impl Flight {
+    /// Ends when `whatever` is dropped.
+    pub fn new(whatever: impl Send + Sync + 'static) -> Self {
+        Self(Box::new(whatever))
+    }
+}
+
+impl std::fmt::Debug for Flight {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self(_until_dropped) = self;
+        f.write_str("Flight")
+    }
+}
 
 /// Why a command has no outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -50,6 +68,9 @@ pub trait Store: Send + Sync + 'static {
     fn propose(&self, command: Command) -> BoxFuture<'_, Result<Outcome, StoreError>>;
     /// Shows the local replica. The closure must be quick: it holds up the apply loop. Use [`StoreExt::with_state`].
     fn read(&self, look: &mut dyn FnMut(&State));
+    /// Announces an access to a file, before the records are asked whether it may be; while the result lives, nothing that takes rights to the
+    /// file and is applied meanwhile is answered. It must not be kept while something is proposed.
+    fn begin_io(&self, file: FileKey, open: OpenId) -> Flight;
     /// Tells whether this node may answer clients now. One clock read.
     fn lease_valid(&self) -> bool;
     /// Tells whether a leader is known, so that a proposal has a chance.

@@ -4,11 +4,21 @@
 
 mod rig;
 
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex},
+};
+
 use bytes::Bytes;
+use persistence_model::Share;
 use rig::{Client, Rig};
+use smb_backend::{Backend, BackendError, Fault, FaultyBackend, MemoryBackend, Op};
 use smb_proto::{
     Command, Header,
-    fsctl::{CopychunkChunk, CopychunkRequest, CopychunkResponse, NetworkInterface, ResumeKeyResponse, ValidateNegotiateRequest, code},
+    fsctl::{
+        CopychunkChunk, CopychunkRequest, CopychunkResponse, NetworkInterface, ResumeKeyResponse, SetZeroData, ValidateNegotiateRequest,
+        code,
+    },
     info::{
         DirectoryClass, DirectoryEntry, DispositionFlags, FileAllInformation, FileBasicInformation, FileClass, FileDispositionInformation,
         FileDispositionInformationEx, FileEndOfFileInformation, FileNotifyInformation, FileRenameInformation, FileStandardInformation,
@@ -31,6 +41,7 @@ use smb_proto::{
     },
     security::{SecurityDescriptor, SecurityInformation},
 };
+use smb_server::ServerConfig;
 use smb_types::{AccessMask, CreateDisposition, CreateOptions, Dialect, FileAttributes, FileId, FileTime, NtStatus, ShareAccess, Sid};
 
 async fn open_with(client: &mut Client, name: &str, access: AccessMask, options: CreateOptions, disposition: CreateDisposition) -> FileId {
@@ -380,6 +391,56 @@ async fn watchers_hear_of_changes_and_of_the_end() {
     let mut statuses = vec![receive_final(&mut client).await.0.status(), receive_final(&mut client).await.0.status()];
     statuses.sort();
     assert_eq!(statuses, [NtStatus::SUCCESS, NtStatus::NOTIFY_CLEANUP]);
+}
+
+/// What takes rights to a file waits for what was judged without it: that has to be announced for as long as the file system takes.
+#[tokio::test]
+async fn whatever_the_file_system_does_to_a_file_is_known_to_be_under_way() {
+    let disk = FaultyBackend::new(Arc::new(MemoryBackend::new()));
+    let faulty = disk.clone();
+    let rig = Rig::over(
+        ServerConfig::default(),
+        Arc::new(move |_: &Share| -> Result<Arc<dyn Backend>, BackendError> { Ok(Arc::new(faulty.clone())) }),
+    );
+    let mut client = rig.ready("data").await;
+    let (one, two) = (file(&mut client, "one").await, file(&mut client, "two").await);
+    let (_, key) = ioctl(&mut client, code::SRV_REQUEST_RESUME_KEY, one, Vec::new()).await.unwrap();
+    let source_key = ResumeKeyResponse::decode(&key).unwrap().resume_key;
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    for op in [Op::Write, Op::Read, Op::Resize, Op::Copy, Op::Ranges] {
+        let (store, seen) = (Arc::clone(&rig.store), Arc::clone(&seen));
+        let note = move |op, path: &str| {
+            let opens: BTreeSet<u64> = store.in_flight().iter().map(|(_, open)| open.0).collect();
+            seen.lock().unwrap().push((op, path.to_owned(), opens));
+        };
+        disk.inject(Fault::hook(op, note).times(u32::MAX));
+    }
+    assert_eq!(write(&mut client, one, 0, b"0123456789").await, NtStatus::SUCCESS);
+    assert_eq!(read(&mut client, one, 0, 10, 0).await.unwrap().len(), 10);
+    let end = FileEndOfFileInformation { end_of_file: 8 };
+    assert_eq!(set_file(&mut client, two, FileClass::EndOfFile, end.to_bytes()).await, NtStatus::SUCCESS);
+    let mut input = Vec::new();
+    CopychunkRequest { source_key, chunks: vec![CopychunkChunk { source_offset: 0, target_offset: 0, length: 4 }] }.encode(&mut input);
+    assert_eq!(ioctl(&mut client, code::SRV_COPYCHUNK, two, input).await.unwrap().0, NtStatus::SUCCESS);
+    let zero = SetZeroData { file_offset: 0, beyond_final_zero: 128 << 20 };
+    assert_eq!(
+        set_file(&mut client, two, FileClass::EndOfFile, FileEndOfFileInformation { end_of_file: 128 << 20 }.to_bytes()).await,
+        NtStatus::SUCCESS
+    );
+    assert_eq!(ioctl(&mut client, code::SET_ZERO_DATA, two, zero.to_bytes()).await.unwrap().0, NtStatus::SUCCESS);
+    let (one, two) = (one.persistent, two.persistent);
+    let seen = std::mem::take(&mut *seen.lock().unwrap());
+    let expected = [
+        (Op::Write, "one", vec![one]),
+        (Op::Read, "one", vec![one]),
+        (Op::Resize, "two", vec![two]),
+        (Op::Copy, "two", vec![one, two]),
+        (Op::Resize, "two", vec![two]),
+        (Op::Ranges, "two", vec![two]),
+    ];
+    let expected = expected.map(|(op, path, opens)| (op, path.to_owned(), BTreeSet::from_iter(opens)));
+    assert_eq!(seen, expected);
+    assert_eq!(rig.store.in_flight(), [], "all has landed");
 }
 
 // MS-SMB2 3.3.5.15.6

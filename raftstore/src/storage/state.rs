@@ -75,6 +75,11 @@ struct Inner {
 }
 
 impl StateStore {
+    /// What the entries are applied to.
+    pub(crate) fn machine(&self) -> &dyn Machine {
+        self.inner.machine.as_ref()
+    }
+
     /// Reads the state into the machine. An installation of a snapshot that was cut short is done again first. A state that the log does
     /// not explain is made anew from the snapshot: it was ahead of a log that lost its end, or fell behind one that was purged.
     pub(crate) fn open(

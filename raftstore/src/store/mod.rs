@@ -397,6 +397,16 @@ impl Core {
         }
     }
 
+    /// As `wait_applied`, and until nothing goes on here any more that the machine began before the entry.
+    pub(crate) async fn wait_settled(&self, index: u64, deadline: tokio::time::Instant) -> Result<(), ReadError> {
+        self.wait_applied(index, deadline).await?;
+        let Some(settled) = self.state.machine().settled(index) else { return Ok(()) };
+        tokio::select! {
+            waited = tokio::time::timeout_at(deadline, settled) => waited.map_err(|_| ReadError::Timeout),
+            () = self.halted.cancelled() => Err(ReadError::ShuttingDown),
+        }
+    }
+
     /// Passes on what Raft says about leader and members.
     async fn follow_metrics(self: Arc<Self>) {
         let mut metrics = self.raft.server_metrics();

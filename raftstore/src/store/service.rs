@@ -86,7 +86,7 @@ impl Core {
             },
             Request::WaitApplied { index, timeout } => {
                 let deadline = tokio::time::Instant::now() + timeout.min(Duration::from_secs(3600));
-                self.wait_applied(index, deadline).await.map_or_else(|err| refused(&err), |()| Response::Done)
+                self.wait_settled(index, deadline).await.map_or_else(|err| refused(&err), |()| Response::Done)
             }
             Request::Standing => {
                 let report = self.report();

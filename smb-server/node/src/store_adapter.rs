@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
-use persistence_model::{Command, Event, Incarnation, NodeId, Outcome, State};
-use smb_server::{StoreError, store::BoxFuture};
+use persistence_model::{Command, Event, FileKey, Incarnation, NodeId, OpenId, Outcome, State};
+use smb_server::{
+    StoreError,
+    store::{BoxFuture, Flight},
+};
 use tokio::sync::broadcast;
 
 /// One life of this node, as the SMB server sees the records.
@@ -36,6 +39,10 @@ impl smb_server::Store for LifeStore {
 
     fn read(&self, look: &mut dyn FnMut(&State)) {
         self.store.with_state(|state| look(state));
+    }
+
+    fn begin_io(&self, file: FileKey, open: OpenId) -> Flight {
+        Flight::new(self.store.begin_io(file, open))
     }
 
     fn lease_valid(&self) -> bool {

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use persistence_model::{Command, IoKind, Outcome};
+use persistence_model::{Command, IoKind, Outcome, State};
 use smb_backend::{BackendFile, Metadata, RelPath, SetBasic};
 use smb_types::NtStatus;
 
@@ -13,7 +13,7 @@ use crate::{
     blocking::blocking,
     error::Refusal,
     state::{Open, Server},
-    store::StoreExt as _,
+    store::{Flight, StoreExt as _},
 };
 
 /// Bits of [`Open::frozen_times`].
@@ -35,34 +35,55 @@ pub(crate) struct Touch {
     pub(crate) length: u64,
 }
 
+/// Rounds of telling others to give up their caches; in each of them somebody new began to cache.
+const BREAK_ROUNDS_MAX: u32 = 100;
+
 /// Makes sure that an operation may go on: no byte-range lock in its way, nobody caching what it makes untrue. One look at the local replica;
 /// the log is asked only when somebody must be told.
 ///
+/// Keep the result until the file system has answered, and propose nothing before: what takes rights to the file waits for it, on every node.
+///
 /// # Errors
-/// FILE_LOCK_CONFLICT; FILE_CLOSED when the open is gone; what waiting can end with.
+/// FILE_LOCK_CONFLICT; FILE_CLOSED when the open is gone; what waiting can end with; FILE_NOT_AVAILABLE when others begin to cache faster
+/// than they can be told.
 // MS-SMB2 3.3.5.12, 3.3.5.13; MS-FSA 2.1.4.10, 2.1.4.12
-pub(crate) async fn clear(ctx: &mut RequestContext, open: &Open, kind: IoKind, touch: Option<Touch>) -> Result<(), Refusal> {
+pub(crate) async fn clear(ctx: &mut RequestContext, open: &Open, kind: IoKind, touch: Option<Touch>) -> Result<Flight, Refusal> {
     let write = !matches!(kind, IoKind::Read);
-    let locked_and_cached = |server: &Server| {
-        server.store.with_state(|state| {
+    for _ in 0..BREAK_ROUNDS_MAX {
+        // Before the records are looked at, or what they say could change unnoticed before the file system is asked.
+        let flight = ctx.server.store.begin_io(open.file, open.open_id);
+        let (locked, cached) = ctx.server.store.with_state(|state| {
             let locked = touch.is_some_and(|touch| state.lock_conflict(&open.file, open.open_id, touch.offset, touch.length, write));
             (locked, state.must_break_for(&open.file, open.open_id, kind))
-        })
-    };
-    let (locked, cached) = locked_and_cached(&ctx.server);
-    if locked {
-        return Err(Refusal::new(NtStatus::FILE_LOCK_CONFLICT, "a byte-range lock is in the way"));
-    }
-    if cached {
+        });
+        if locked {
+            return Err(Refusal::new(NtStatus::FILE_LOCK_CONFLICT, "a byte-range lock is in the way"));
+        }
+        if !cached {
+            still_ours(ctx, open)?;
+            return Ok(flight);
+        }
+        drop(flight);
         let (file, by_open) = (open.file, Some(open.open_id));
         let ended = Some((open.ended.clone(), NtStatus::FILE_CLOSED));
         let outcome = propose_and_wait(ctx, || Command::BreakForIo { file, by_open, kind }, ended).await?;
         done(&outcome)?;
-        if locked_and_cached(&ctx.server).0 {
-            return Err(Refusal::new(NtStatus::FILE_LOCK_CONFLICT, "a byte-range lock came while others gave up their caches"));
-        }
     }
-    still_ours(ctx, open)
+    Err(Refusal::new(NtStatus::FILE_NOT_AVAILABLE, "others begin to cache the file faster than they can be told not to"))
+}
+
+/// Announces that a file is read for an operation on another one, and makes sure that no byte-range lock is in the way. Nobody's cache is
+/// broken: it is for what is not a READ.
+///
+/// # Errors
+/// FILE_LOCK_CONFLICT.
+pub(crate) fn clear_source(ctx: &RequestContext, source: &Open, touch: Touch) -> Result<Flight, Refusal> {
+    let flight = ctx.server.store.begin_io(source.file, source.open_id);
+    let conflict = |state: &State| state.lock_conflict(&source.file, source.open_id, touch.offset, touch.length, false);
+    if ctx.server.store.with_state(conflict) {
+        return Err(Refusal::new(NtStatus::FILE_LOCK_CONFLICT, "the source is locked there"));
+    }
+    Ok(flight)
 }
 
 /// Makes sure that no other node may speak for this open by now.

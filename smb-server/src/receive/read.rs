@@ -43,10 +43,11 @@ pub(crate) async fn handle(ctx: &mut RequestContext) -> Result<Response, Refusal
     // MS-FSA 2.1.5.3
     let end = request.offset.checked_add(u64::from(request.length)).filter(|end| i64::try_from(*end).is_ok());
     let Some(end) = end else { return Err(Refusal::invalid("beyond the largest offset")) };
-    io::clear(ctx, &open, IoKind::Read, Some(Touch { offset: request.offset, length: u64::from(request.length) })).await?;
+    let flight = io::clear(ctx, &open, IoKind::Read, Some(Touch { offset: request.offset, length: u64::from(request.length) })).await?;
     let file = open.backend_file()?;
     let mut response = Response::blank(FIXED + length);
     let count = blocking(|| file.read_at(request.offset, &mut response.body_mut()[FIXED..]))?;
+    drop(flight);
     io::still_ours(ctx, &open)?;
     // MS-SMB2 3.3.5.12
     // Nothing, or less than the client insists on, is the end of the file.

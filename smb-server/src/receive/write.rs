@@ -55,7 +55,7 @@ pub(crate) async fn handle(ctx: &mut RequestContext) -> Result<Response, Refusal
         end.ok_or(Refusal::invalid("beyond the largest offset"))?;
     }
     let offset = if append { blocking(|| file.metadata())?.size } else { request.offset };
-    io::clear(ctx, &open, IoKind::Write, Some(Touch { offset, length })).await?;
+    let flight = io::clear(ctx, &open, IoKind::Write, Some(Touch { offset, length })).await?;
     if length == 0 {
         return Ok(written(0));
     }
@@ -69,6 +69,7 @@ pub(crate) async fn handle(ctx: &mut RequestContext) -> Result<Response, Refusal
             Ok(offset)
         })
     })?;
+    drop(flight);
     io::still_ours(ctx, &open)?;
     open.position.store(at + length, Ordering::Relaxed);
     open.modified.store(true, Ordering::Release);

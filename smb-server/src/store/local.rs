@@ -3,11 +3,11 @@
 use std::{sync::Arc, time::Instant};
 
 use parking_lot::Mutex;
-use persistence_model::{Command, Event, Incarnation, LogTime, NodeAddresses, NodeId, Outcome, State};
+use persistence_model::{Command, Event, FileKey, Incarnation, LogTime, NodeAddresses, NodeId, OpenId, Outcome, State};
 use smb_types::Guid;
 use tokio::sync::broadcast;
 
-use super::{BoxFuture, Store, StoreError};
+use super::{BoxFuture, Flight, Store, StoreError};
 
 /// Events a slow receiver may be behind before it is told that it lags.
 const EVENTS_MAX: usize = 4096;
@@ -25,6 +25,7 @@ pub struct LocalStore {
     fenced: std::sync::atomic::AtomicBool,
     /// Set by tests: commands are carried out, and nobody hears what came of them.
     mute: std::sync::atomic::AtomicBool,
+    in_flight: Arc<Mutex<Vec<(FileKey, OpenId)>>>,
 }
 
 impl LocalStore {
@@ -40,8 +41,8 @@ impl LocalStore {
             panic!("the first node of a fresh cluster can join");
         };
         let (events, _) = broadcast::channel(EVENTS_MAX);
-        let (fenced, mute) = Default::default();
-        Self { state: Mutex::new(state), events, started: Instant::now(), incarnation, fenced, mute }
+        let (fenced, mute, in_flight) = Default::default();
+        Self { state: Mutex::new(state), events, started: Instant::now(), incarnation, fenced, mute, in_flight }
     }
 
     /// Applies a command at once.
@@ -78,8 +79,28 @@ impl LocalStore {
         self.mute.store(mute, std::sync::atomic::Ordering::Release);
     }
 
+    /// The accesses that are under way (for tests).
+    #[must_use]
+    pub fn in_flight(&self) -> Vec<(FileKey, OpenId)> {
+        self.in_flight.lock().clone()
+    }
+
     fn now(&self) -> LogTime {
         LogTime(u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX))
+    }
+}
+
+/// Takes an access off the list when it has landed.
+struct Landing {
+    of: (FileKey, OpenId),
+    among: Arc<Mutex<Vec<(FileKey, OpenId)>>>,
+}
+
+impl Drop for Landing {
+    fn drop(&mut self) {
+        let mut among = self.among.lock();
+        let place = among.iter().position(|access| *access == self.of).expect("it was put there");
+        among.swap_remove(place);
     }
 }
 
@@ -93,6 +114,11 @@ impl Store for LocalStore {
 
     fn read(&self, look: &mut dyn FnMut(&State)) {
         look(&self.state.lock());
+    }
+
+    fn begin_io(&self, file: FileKey, open: OpenId) -> Flight {
+        self.in_flight.lock().push((file, open));
+        Flight::new(Landing { of: (file, open), among: Arc::clone(&self.in_flight) })
     }
 
     fn lease_valid(&self) -> bool {

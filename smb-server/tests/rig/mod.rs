@@ -19,7 +19,7 @@ use smb_proto::{
         tree_connect::{TreeConnectFlags, TreeConnectRequest, TreeConnectResponse},
     },
 };
-use smb_server::{LocalStore, Server, ServerConfig, SystemClock, events, transport::serve};
+use smb_server::{BackendFactory, LocalStore, Server, ServerConfig, SystemClock, events, transport::serve};
 use smb_types::{Dialect, FileTime, Guid, NtStatus};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio_util::sync::CancellationToken;
@@ -42,6 +42,11 @@ impl Rig {
     }
 
     pub fn with(config: ServerConfig) -> Self {
+        Self::over(config, Arc::new(|_: &Share| -> Result<Arc<dyn Backend>, BackendError> { Ok(Arc::new(MemoryBackend::new())) }))
+    }
+
+    /// Over other file systems than empty ones in memory.
+    pub fn over(config: ServerConfig, backends: Arc<dyn BackendFactory>) -> Self {
         let store = Arc::new(LocalStore::new("HOLDFAST", SERVER));
         for (name, ca, encrypt) in [("data", true, false), ("plain", false, false), ("sealed", true, true)] {
             let settings = ShareSettings { path: name.to_owned(), comment: String::new(), ca, scaleout: false, encrypt, ca_timeout_ms: 0 };
@@ -50,8 +55,7 @@ impl Rig {
         for (name, password) in [("alice", "secret"), ("bob", "hidden")] {
             store.apply(&Record::UserAdd { name: name.to_owned(), nt_hash: *NtHash::of_password(password).expose(), sid: None });
         }
-        let backends = |_: &Share| -> Result<Arc<dyn Backend>, BackendError> { Ok(Arc::new(MemoryBackend::new())) };
-        let server = Server::new(config, SERVER, store.clone(), Arc::new(SystemClock), Arc::new(backends));
+        let server = Server::new(config, SERVER, store.clone(), Arc::new(SystemClock), backends);
         let stop = CancellationToken::new();
         tokio::spawn(events::run(Arc::clone(&server), stop.clone()));
         Self { server, store, stop }

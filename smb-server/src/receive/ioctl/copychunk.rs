@@ -23,7 +23,6 @@ use crate::{
         io::{self, Touch},
     },
     state::Open,
-    store::StoreExt as _,
 };
 
 /// Most chunks of a request.
@@ -116,12 +115,9 @@ async fn one(ctx: &mut RequestContext, open: &Arc<Open>, source: &Arc<Open>, chu
     if !valid(chunk.source_offset) || !valid(chunk.target_offset) {
         return Err(Refusal::invalid("beyond the largest offset"));
     }
-    // Both ends answer for their locks, and the target for the caches of others.
-    let locked = ctx.server.store.with_state(|state| state.lock_conflict(&source.file, source.open_id, chunk.source_offset, length, false));
-    if locked {
-        return Err(Refusal::new(NtStatus::FILE_LOCK_CONFLICT, "the source is locked there"));
-    }
-    io::clear(ctx, open, IoKind::Write, Some(Touch { offset: chunk.target_offset, length })).await?;
+    // Both ends answer for their locks, and the target for the caches of others. The target first: that may take proposals.
+    let _to = io::clear(ctx, open, IoKind::Write, Some(Touch { offset: chunk.target_offset, length })).await?;
+    let _from = io::clear_source(ctx, source, Touch { offset: chunk.source_offset, length })?;
     let (from, to) = (source.backend_file()?, open.backend_file()?);
     blocking(|| {
         io::keeping_times(open, to, || {

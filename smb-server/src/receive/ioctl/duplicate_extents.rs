@@ -57,13 +57,14 @@ pub(super) async fn duplicate(ctx: &mut RequestContext, open: &Arc<Open>, reques
         return Err(Refusal::new(NtStatus::NOT_SUPPORTED, "the ranges overlap"));
     }
     // windows: byte-range locks do not stand in the way of this.
-    io::clear(ctx, open, IoKind::Write, None).await?;
+    let flight = io::clear(ctx, open, IoKind::Write, None).await?;
     blocking(|| {
         io::keeping_times(open, to, || {
             to.copy_from(wish.target_file_offset, from.as_ref(), wish.source_file_offset, byte_count)?;
             io::settle(open, to)
         })
     })?;
+    drop(flight);
     open.modified.store(true, std::sync::atomic::Ordering::Release);
     notify::changed(&ctx.server, open, CompletionFilter::SIZE | CompletionFilter::LAST_WRITE);
     io::still_ours(ctx, open)

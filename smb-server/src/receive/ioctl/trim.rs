@@ -34,7 +34,7 @@ pub(super) async fn trim(ctx: &mut RequestContext, open: &Arc<Open>, request: &I
     let mut done = 0;
     for range in &wish.ranges {
         let Some(end) = range.offset.checked_add(range.length) else { return Err(Refusal::invalid("not a range")) };
-        io::clear(ctx, open, IoKind::ZeroData, Some(Touch { offset: range.offset, length: range.length })).await?;
+        let _flight = io::clear(ctx, open, IoKind::ZeroData, Some(Touch { offset: range.offset, length: range.length })).await?;
         let file = open.backend_file()?;
         blocking(|| -> Result<(), Refusal> {
             let end = end.min(file.metadata()?.size);

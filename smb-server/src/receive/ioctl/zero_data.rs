@@ -41,7 +41,7 @@ pub(super) async fn zero(ctx: &mut RequestContext, open: &Arc<Open>, request: &I
     if length == 0 {
         return Ok(());
     }
-    io::clear(ctx, open, IoKind::ZeroData, Some(Touch { offset: wish.file_offset, length })).await?;
+    let flight = io::clear(ctx, open, IoKind::ZeroData, Some(Touch { offset: wish.file_offset, length })).await?;
     let file = open.backend_file()?;
     blocking(|| {
         io::keeping_times(open, file, || {
@@ -53,6 +53,7 @@ pub(super) async fn zero(ctx: &mut RequestContext, open: &Arc<Open>, request: &I
             Ok(())
         })
     })?;
+    drop(flight);
     open.modified.store(true, std::sync::atomic::Ordering::Release);
     notify::changed(&ctx.server, open, CompletionFilter::LAST_WRITE);
     io::still_ours(ctx, open)

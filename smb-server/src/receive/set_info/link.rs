@@ -48,9 +48,10 @@ pub(super) async fn set(ctx: &mut RequestContext, open: &Arc<Open>, buffer: &[u8
             return Err(Refusal::new(NtStatus::ACCESS_DENIED, "what has the new name cannot be replaced"));
         }
     }
-    io::clear(ctx, open, IoKind::Link, None).await?;
+    let flight = io::clear(ctx, open, IoKind::Link, None).await?;
     let from = io::current_path(&ctx.server, open);
     blocking(|| backend.link(&from, &place.path, wish.replace_if_exists, open.stability()))?;
+    drop(flight);
     io::still_ours(ctx, open)?;
     notify::report(&ctx.server, open.tree.share.share_id, &place.path, NotifyAction::Added, CompletionFilter::FILE_NAME);
     io::entry_changed(&ctx.server, open, &place.path);

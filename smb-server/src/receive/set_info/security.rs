@@ -33,7 +33,7 @@ pub(super) async fn set(ctx: &mut RequestContext, open: &Arc<Open>, request: &Se
         open.require_any(AccessMask::ACCESS_SYSTEM_SECURITY)?;
     }
     let wish = SecurityDescriptor::decode(&request.buffer)?;
-    io::clear(ctx, open, IoKind::Security, None).await?;
+    let flight = io::clear(ctx, open, IoKind::Security, None).await?;
     let file = open.backend_file()?;
     let stored = blocking(|| file.security_descriptor())?;
     let current = stored.and_then(|bytes| SecurityDescriptor::decode(&bytes).ok()).unwrap_or_else(|| default_descriptor(ctx));
@@ -42,6 +42,7 @@ pub(super) async fn set(ctx: &mut RequestContext, open: &Arc<Open>, request: &Se
         file.set_security_descriptor(&merged.to_bytes())?;
         io::settle(open, file)
     })?;
+    drop(flight);
     io::still_ours(ctx, open)?;
     notify::changed(&ctx.server, open, CompletionFilter::SECURITY);
     let path = open.path.read().clone();

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use persistence_model::IoKind;
+use smb_backend::BackendFile;
 use smb_proto::{
     info::{FileAllocationInformation, FileEndOfFileInformation, FileValidDataLengthInformation},
     message::change_notify::CompletionFilter,
@@ -15,19 +16,21 @@ use crate::{
     notify,
     receive::{RequestContext, io},
     state::Open,
+    store::Flight,
 };
 
 /// Sets the end of the file.
 pub(super) async fn set_end_of_file(ctx: &mut RequestContext, open: &Arc<Open>, buffer: &[u8]) -> Result<(), Refusal> {
     check(open)?;
     let end = FileEndOfFileInformation::decode(buffer)?.end_of_file;
-    let file = changeable(ctx, open, end).await?;
+    let (flight, file) = changeable(ctx, open, end).await?;
     blocking(|| {
         io::keeping_times(open, &file, || {
             file.set_len(end)?;
             io::settle(open, &file)
         })
     })?;
+    drop(flight);
     finish(ctx, open)
 }
 
@@ -35,13 +38,14 @@ pub(super) async fn set_end_of_file(ctx: &mut RequestContext, open: &Arc<Open>, 
 pub(super) async fn set_allocation(ctx: &mut RequestContext, open: &Arc<Open>, buffer: &[u8]) -> Result<(), Refusal> {
     check(open)?;
     let bytes = FileAllocationInformation::decode(buffer)?.allocation_size;
-    let file = changeable(ctx, open, bytes).await?;
+    let (flight, file) = changeable(ctx, open, bytes).await?;
     blocking(|| {
         io::keeping_times(open, &file, || {
             file.allocate(bytes)?;
             io::settle(open, &file)
         })
     })?;
+    drop(flight);
     finish(ctx, open)
 }
 
@@ -63,12 +67,12 @@ fn check(open: &Open) -> Result<(), Refusal> {
     open.require_any(AccessMask::WRITE_DATA)
 }
 
-async fn changeable(ctx: &mut RequestContext, open: &Arc<Open>, size: u64) -> Result<Arc<dyn smb_backend::BackendFile>, Refusal> {
+async fn changeable(ctx: &mut RequestContext, open: &Arc<Open>, size: u64) -> Result<(Flight, Arc<dyn BackendFile>), Refusal> {
     if i64::try_from(size).is_err() {
         return Err(Refusal::invalid("a negative size"));
     }
-    io::clear(ctx, open, IoKind::SetSize, None).await?;
-    Ok(Arc::clone(open.backend_file()?))
+    let flight = io::clear(ctx, open, IoKind::SetSize, None).await?;
+    Ok((flight, Arc::clone(open.backend_file()?)))
 }
 
 fn finish(ctx: &RequestContext, open: &Arc<Open>) -> Result<(), Refusal> {
