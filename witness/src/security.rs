@@ -42,27 +42,34 @@ impl SecurityProvider for NtlmSecurity {
         matches!(auth_type, auth_type::SPNEGO | auth_type::NTLMSSP).then(|| {
             let acceptor = Acceptor::new(Arc::clone(&self.config));
             let (lookup, challenges) = (Arc::clone(&self.lookup), Arc::clone(&self.challenges));
-            Box::new(NtlmAcceptor { acceptor, lookup, challenges, context: None }) as Box<dyn SecurityContext>
+            let logon = Some(Box::new(Logon { acceptor, lookup, challenges }));
+            Box::new(NtlmAcceptor { logon, context: None }) as Box<dyn SecurityContext>
         })
     }
 }
 
 struct NtlmAcceptor {
+    /// Gone once it has succeeded: what is left of a connection that waits should be small.
+    logon: Option<Box<Logon>>,
+    context: Option<Box<NtlmContext>>,
+}
+
+struct Logon {
     acceptor: Acceptor,
     lookup: AccountLookup,
     challenges: ChallengeSource,
-    context: Option<NtlmContext>,
 }
 
 impl SecurityContext for NtlmAcceptor {
     fn step(&mut self, token: &[u8]) -> Result<Step, SecurityError> {
-        let lookup = Arc::clone(&self.lookup);
-        let (challenge, time) = (self.challenges)()?;
-        let step = self.acceptor.step(token, challenge, time, &|user, domain| lookup(user, domain)).map_err(refused)?;
+        let Some(logon) = &mut self.logon else { return Err(SecurityError("the logon is over".into())) };
+        let (challenge, time) = (logon.challenges)()?;
+        let step = logon.acceptor.step(token, challenge, time, &|user, domain| (logon.lookup)(user, domain)).map_err(refused)?;
         Ok(match step {
             smb_auth::Step::Continue(token) => Step::Continue(token),
             smb_auth::Step::Done(accepted) => {
-                self.context = Some(accepted.security_context);
+                self.logon = None;
+                self.context = Some(Box::new(accepted.security_context));
                 let identity = Identity {
                     user: accepted.identity.user,
                     domain: accepted.identity.domain,
@@ -104,7 +111,7 @@ pub struct NtlmInitiator {
     initiator: Initiator,
     user: String,
     raw: bool,
-    context: Option<NtlmContext>,
+    context: Option<Box<NtlmContext>>,
     started: bool,
 }
 
@@ -134,7 +141,7 @@ impl NtlmInitiator {
     }
 
     fn done(&mut self, token: Vec<u8>, context: NtlmContext) -> Step {
-        self.context = Some(context);
+        self.context = Some(Box::new(context));
         let identity = Identity { user: self.user.clone(), ..Identity::default() };
         Step::Done { token, identity }
     }
@@ -182,25 +189,25 @@ impl SecurityContext for NtlmInitiator {
     }
 }
 
-fn established(context: &mut Option<NtlmContext>) -> Result<&mut NtlmContext, SecurityError> {
-    context.as_mut().ok_or_else(|| SecurityError("the logon is not finished".into()))
+fn established(context: &mut Option<Box<NtlmContext>>) -> Result<&mut NtlmContext, SecurityError> {
+    context.as_deref_mut().ok_or_else(|| SecurityError("the logon is not finished".into()))
 }
 
-fn sign(context: &mut Option<NtlmContext>, message: &[u8]) -> Result<Vec<u8>, SecurityError> {
+fn sign(context: &mut Option<Box<NtlmContext>>, message: &[u8]) -> Result<Vec<u8>, SecurityError> {
     Ok(established(context)?.sign(&[message]).to_vec())
 }
 
-fn verify(context: &mut Option<NtlmContext>, message: &[u8], signature: &[u8]) -> Result<(), SecurityError> {
+fn verify(context: &mut Option<Box<NtlmContext>>, message: &[u8], signature: &[u8]) -> Result<(), SecurityError> {
     established(context)?.verify(&[message], signature).map_err(refused)
 }
 
-fn seal(context: &mut Option<NtlmContext>, message: &mut [u8], sealed: Range<usize>) -> Result<Vec<u8>, SecurityError> {
+fn seal(context: &mut Option<Box<NtlmContext>>, message: &mut [u8], sealed: Range<usize>) -> Result<Vec<u8>, SecurityError> {
     let context = established(context)?;
     let (before, body, after) = split(message, sealed)?;
     Ok(context.seal(before, body, after).to_vec())
 }
 
-fn unseal(context: &mut Option<NtlmContext>, message: &mut [u8], sealed: Range<usize>, signature: &[u8]) -> Result<(), SecurityError> {
+fn unseal(context: &mut Option<Box<NtlmContext>>, message: &mut [u8], sealed: Range<usize>, signature: &[u8]) -> Result<(), SecurityError> {
     let context = established(context)?;
     let (before, body, after) = split(message, sealed)?;
     context.unseal(before, body, after, signature).map_err(refused)

@@ -82,12 +82,20 @@ impl WitnessServer for WitnessInterface {
         Ok(HandleAnswer { handle: left, status: status.0 })
     }
 
-    async fn async_notify(self: Arc<Self>, request: HandleRequest, context: CallContext) -> Result<NotifyAnswer, Fault> {
-        let result = match registration(&request.handle, &context) {
-            Ok(id) => Arc::clone(&self.service).async_notify(id).await,
-            Err(status) => Err(status),
-        };
-        Ok(NotifyAnswer::from(&result))
+    /// It waits for hours, so nothing of the request is in its future but the number of the registration.
+    fn async_notify(
+        self: Arc<Self>,
+        request: HandleRequest,
+        context: CallContext,
+    ) -> impl Future<Output = Result<NotifyAnswer, Fault>> + Send + 'static {
+        let pending = registration(&request.handle, &context).map(|id| Arc::clone(&self.service).async_notify(id));
+        async move {
+            let result = match pending {
+                Ok(pending) => pending.await,
+                Err(status) => Err(status),
+            };
+            Ok(NotifyAnswer::from(&result))
+        }
     }
 }
 

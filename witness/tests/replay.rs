@@ -105,7 +105,7 @@ fn config(capture: &str) -> ConnectionConfig {
         interfaces,
         security: Some(Arc::new(security)),
         groups: AssociationGroups::new(),
-        limits: Limits::default(),
+        limits: Arc::new(Limits::default()),
         secondary_address: "49152".into(),
         peer: Some("127.0.0.1:1".parse().unwrap()),
         local: Some("127.0.0.1:49152".parse().unwrap()),

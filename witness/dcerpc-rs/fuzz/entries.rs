@@ -73,7 +73,7 @@ fn act(connection: &mut Connection, action: Action, config: &ConnectionConfig) -
         Action::Call(call) => {
             assert!(call.stub.len() <= STUB_BYTES_MAX);
             let (_interrupter, watch) = Interrupter::new();
-            let (call_id, result) = run(call, config.clone(), watch).now_or_never().expect("nothing waits here");
+            let (call_id, result) = run(call, config, watch).now_or_never().expect("nothing waits here");
             let answer = connection.respond(call_id, result.clone());
             assert!(connection.respond(call_id, result).is_empty(), "answered twice");
             assert!(answer.is_empty() || answer[0] == 5);
@@ -187,7 +187,7 @@ fn config(limits: Limits) -> ConnectionConfig {
         interfaces: managed(interfaces),
         security: None,
         groups: AssociationGroups::new(),
-        limits,
+        limits: Arc::new(limits),
         secondary_address: "135".into(),
         peer: None,
         local: None,

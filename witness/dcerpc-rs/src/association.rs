@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use crate::budget::Budget;
 use crate::fault::Fault;
+use crate::few::Few;
 
 /// A context handle as it travels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -35,7 +36,7 @@ type Rundown = Box<dyn FnOnce() + Send>;
 
 struct GroupState {
     connections: usize,
-    handles: BTreeMap<Uuid, Rundown>,
+    handles: Few<Uuid, Rundown>,
 }
 
 /// An association group: the connections of one client process to one server, and their context handles.
@@ -142,7 +143,7 @@ impl AssociationGroups {
         let association = Arc::new(Association {
             id,
             handles_max: limits.context_handles_max,
-            state: Mutex::new(GroupState { connections: 1, handles: BTreeMap::new() }),
+            state: Mutex::new(GroupState { connections: 1, handles: Few::new() }),
         });
         groups.by_id.insert(id, (peer, Arc::downgrade(&association)));
         Some(Membership { groups: Arc::clone(self), association })
@@ -173,7 +174,7 @@ impl Drop for Membership {
             if state.connections > 0 {
                 return;
             }
-            std::mem::take(&mut state.handles)
+            state.handles.take()
         };
         self.groups.groups.lock().by_id.remove(&self.association.id);
         for (_, rundown) in handles {

@@ -2,9 +2,9 @@
 //! goes away. It knows nothing of PDUs.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 use crate::fault::Fault;
 
@@ -29,66 +29,102 @@ impl Interruption {
     }
 }
 
+/// What a call and its driver share. One piece of memory: calls wait by the ten thousand.
+#[derive(Debug, Default)]
+struct Shared {
+    /// [`Interruption`] as a number, 0 for none.
+    state: AtomicU8,
+    is_own_matter: AtomicBool,
+    changed: Notify,
+}
+
+impl Shared {
+    fn now(&self) -> Option<Interruption> {
+        match self.state.load(Ordering::Acquire) {
+            0 => None,
+            1 => Some(Interruption::Cancelled),
+            2 => Some(Interruption::Orphaned),
+            _ => Some(Interruption::Closing),
+        }
+    }
+
+    /// The first interruption stays.
+    fn interrupt(&self, interruption: Interruption) {
+        let number = match interruption {
+            Interruption::Cancelled => 1,
+            Interruption::Orphaned => 2,
+            Interruption::Closing => 3,
+        };
+        if self.state.compare_exchange(0, number, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+            self.changed.notify_waiters();
+        }
+    }
+}
+
 /// A call's view of what happens to it. The first interruption stays.
 #[derive(Clone, Debug)]
 pub struct InterruptionWatch {
-    receiver: watch::Receiver<Option<Interruption>>,
-    is_own_matter: Arc<AtomicBool>,
+    shared: Arc<Shared>,
 }
 
 impl InterruptionWatch {
     /// What has happened so far.
     pub fn now(&self) -> Option<Interruption> {
-        *self.receiver.borrow()
+        self.shared.now()
     }
 
     /// Waits until something happens. Safe to drop and call again.
     pub async fn wait(&mut self) -> Interruption {
-        match self.receiver.wait_for(Option::is_some).await {
-            Ok(interruption) => interruption.unwrap_or(Interruption::Closing),
-            Err(_) => Interruption::Closing,
+        loop {
+            let changed = self.shared.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if let Some(interruption) = self.shared.now() {
+                return interruption;
+            }
+            changed.await;
         }
     }
 
     /// Says that the call itself ends in good time after an interruption, with an answer of its own. Otherwise its
     /// future is dropped and the interruption's fault is the answer. When the connection ends it is dropped anyway.
     pub fn answer_myself(&self) {
-        self.is_own_matter.store(true, Ordering::Relaxed);
+        self.shared.is_own_matter.store(true, Ordering::Relaxed);
     }
 
     /// Waits for an interruption that the runtime has to act upon.
     pub(crate) async fn wait_unless_own(&mut self) -> Interruption {
         let interruption = self.wait().await;
-        if self.is_own_matter.load(Ordering::Relaxed) {
+        if self.shared.is_own_matter.load(Ordering::Relaxed) {
             std::future::pending::<()>().await;
         }
         interruption
     }
 }
 
-/// The driver's end: one per call that is under way.
+/// The driver's end: one per call that is under way. Dropped, it tells the call that the connection has ended.
 #[derive(Debug)]
 pub struct Interrupter {
-    sender: watch::Sender<Option<Interruption>>,
+    shared: Arc<Shared>,
 }
 
 impl Interrupter {
     /// Both ends for a call that begins.
     #[allow(clippy::new_ret_no_self, reason = "one end is of no use without the other")]
     pub fn new() -> (Self, InterruptionWatch) {
-        let (sender, receiver) = watch::channel(None);
-        (Self { sender }, InterruptionWatch { receiver, is_own_matter: Arc::default() })
+        let shared = Arc::<Shared>::default();
+        (Self { shared: Arc::clone(&shared) }, InterruptionWatch { shared })
     }
 
     /// Tells the call, unless it was told something before.
     pub fn interrupt(&self, interruption: Interruption) {
-        self.sender.send_if_modified(|state| {
-            let is_first = state.is_none();
-            if is_first {
-                *state = Some(interruption);
-            }
-            is_first
-        });
+        self.shared.interrupt(interruption);
+    }
+}
+
+impl Drop for Interrupter {
+    fn drop(&mut self) {
+        self.shared.interrupt(Interruption::Closing);
     }
 }
 

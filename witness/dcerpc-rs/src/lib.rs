@@ -77,6 +77,7 @@ pub mod pdu;
 pub mod syntax;
 
 mod budget;
+mod few;
 
 pub mod association;
 pub mod connection;

@@ -94,8 +94,8 @@ impl PipeAssociation {
             interfaces: config.interfaces,
             security: config.security,
             groups: config.groups,
-            limits: config.limits,
-            secondary_address: format!("\\PIPE\\{}", config.name),
+            limits: Arc::new(config.limits),
+            secondary_address: format!("\\PIPE\\{}", config.name).into(),
             peer: config.peer,
             local: config.local,
             transport_identity: config.identity,
@@ -195,10 +195,10 @@ impl PipeAssociation {
             Action::Call(call) => {
                 let (interrupter, watch) = Interrupter::new();
                 state.interrupters.insert(call.call_id, interrupter);
-                let config = state.connection.config().clone();
+                let running = run(call, state.connection.config(), watch);
                 let shared = Arc::downgrade(&self.shared);
                 state.tasks.spawn(async move {
-                    let (call_id, result) = run(call, config, watch).await;
+                    let (call_id, result) = running.await;
                     let Some(shared) = shared.upgrade() else { return };
                     {
                         let mut state = shared.state.lock();

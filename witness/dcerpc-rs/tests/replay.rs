@@ -19,7 +19,7 @@ fn config() -> ConnectionConfig {
         interfaces: managed(EndpointMapper::new(map).into()),
         security: None,
         groups: AssociationGroups::new(),
-        limits: Limits::default(),
+        limits: Arc::new(Limits::default()),
         secondary_address: "135".into(),
         peer: Some("127.0.0.1:1".parse().unwrap()),
         local: Some("127.0.0.1:135".parse().unwrap()),

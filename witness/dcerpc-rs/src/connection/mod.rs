@@ -8,7 +8,6 @@ mod respond;
 mod run;
 mod verification;
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -18,6 +17,7 @@ use uuid::Uuid;
 use crate::association::{Association, AssociationGroups, Membership};
 use crate::budget::Reservation;
 use crate::fault::Fault;
+use crate::few::Few;
 use crate::interface::{Interface, InterfaceSet};
 use crate::limits::{FRAGMENT_BYTES_MIN, Limits};
 use crate::pdu::{Frame, FrameError, HEADER_BYTES, PacketType, encode, flags, frame_length};
@@ -36,9 +36,9 @@ pub struct ConnectionConfig {
     /// The server's association groups.
     pub groups: Arc<AssociationGroups>,
     /// The limits.
-    pub limits: Limits,
+    pub limits: Arc<Limits>,
     /// What bind_ack says: the port as text, or `\PIPE\name`.
-    pub secondary_address: String,
+    pub secondary_address: Arc<str>,
     /// The client's address, if the transport has one.
     pub peer: Option<SocketAddr>,
     /// Our address, if the transport has one.
@@ -114,9 +114,9 @@ pub struct Connection {
     config: ConnectionConfig,
     input: BytesMut,
     membership: Option<Membership>,
-    contexts: BTreeMap<u16, Presentation>,
+    contexts: Few<u16, Presentation>,
     /// By the number that their trailers carry.
-    security: BTreeMap<u32, Security>,
+    security: Few<u32, Security>,
     /// The one of the bind: what PDUs without a trailer are judged by.
     security_default: Option<u32>,
     header_signing: bool,
@@ -126,7 +126,7 @@ pub struct Connection {
     partial: Option<request::Partial>,
     /// A call that was refused before its last fragment: its rest is dropped.
     discarded: Option<u32>,
-    active: BTreeMap<u32, Unanswered>,
+    active: Few<u32, Unanswered>,
     closed: bool,
 }
 
@@ -138,15 +138,15 @@ impl Connection {
             config,
             input: BytesMut::new(),
             membership: None,
-            contexts: BTreeMap::new(),
-            security: BTreeMap::new(),
+            contexts: Few::new(),
+            security: Few::new(),
             security_default: None,
             header_signing: false,
             concurrent: false,
             fragment_bytes_max,
             partial: None,
             discarded: None,
-            active: BTreeMap::new(),
+            active: Few::new(),
             closed: false,
         }
     }
@@ -179,7 +179,7 @@ impl Connection {
 
     /// The numbers of the calls that are unanswered.
     pub fn unanswered(&self) -> impl Iterator<Item = u32> {
-        self.active.keys().copied()
+        self.active.keys()
     }
 
     /// Says the last word of a server that goes away; nothing is received or answered afterwards. Empty if the

@@ -51,7 +51,7 @@ impl Connection {
             max_xmit_frag: fragment_bytes,
             max_recv_frag: fragment_bytes,
             assoc_group_id,
-            secondary_address: self.config.secondary_address.clone(),
+            secondary_address: self.config.secondary_address.to_string(),
             results: self.negotiate_contexts(&bind.contexts),
         };
         self.acknowledge(PacketType::BindAck, frame, &ack, leg, actions);

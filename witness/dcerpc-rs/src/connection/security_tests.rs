@@ -106,7 +106,7 @@ impl Client {
             interfaces: InterfaceSet::from(Echo),
             security: Some(Arc::new(Toys)),
             groups: AssociationGroups::new(),
-            limits,
+            limits: Arc::new(limits),
             secondary_address: "1".into(),
             peer: None,
             local: None,

@@ -28,7 +28,7 @@ fn connection(limits: Limits) -> Connection {
         interfaces: InterfaceSet::from(Echo),
         security: None,
         groups: AssociationGroups::new(),
-        limits,
+        limits: Arc::new(limits),
         secondary_address: "135".into(),
         peer: Some(peer),
         local: None,

@@ -85,7 +85,7 @@ pub trait Interface: Send + Sync {
 /// The interfaces of one endpoint.
 #[derive(Clone, Default)]
 pub struct InterfaceSet {
-    interfaces: Vec<Arc<dyn Interface>>,
+    interfaces: Arc<[Arc<dyn Interface>]>,
     preferred: TransferSyntax,
 }
 
@@ -98,7 +98,7 @@ impl InterfaceSet {
     /// With this one too.
     #[must_use]
     pub fn with(mut self, interface: Arc<dyn Interface>) -> Self {
-        self.interfaces.push(interface);
+        self.interfaces = self.interfaces.iter().cloned().chain([interface]).collect();
         self
     }
 

@@ -1,4 +1,4 @@
-//! The TCP server: a listener, a task per connection, and in it a task per call. It decides nothing about the protocol;
+//! The TCP server: a listener, and a task per connection, in which its calls run beside each other. It decides nothing about the protocol;
 //! that is [`crate::connection`].
 
 mod admission;
@@ -34,7 +34,8 @@ pub async fn serve(
 ) -> io::Result<()> {
     let port = listener.local_addr()?.port();
     let groups = AssociationGroups::new();
-    let half_open = Arc::new(HalfOpen::default());
+    let (half_open, limits_of_each) = (Arc::new(HalfOpen::default()), Arc::new(limits));
+    let secondary_address: Arc<str> = port.to_string().into();
     let peers = Arc::new(Peers::default());
     let mut connections = JoinSet::new();
     let mut serial: u64 = 0;
@@ -61,18 +62,15 @@ pub async fn serve(
             interfaces: interfaces.clone(),
             security: security.clone(),
             groups: Arc::clone(&groups),
-            limits,
-            secondary_address: port.to_string(),
+            limits: Arc::clone(&limits_of_each),
+            secondary_address: Arc::clone(&secondary_address),
             peer: Some(peer),
             local: stream.local_addr().ok(),
             transport_identity: None,
         };
         serial += 1;
         let place = half_open.enter(serial, limits.half_open_max, &cancel);
-        connections.spawn(async move {
-            let _seat = seat;
-            drive::connection(stream, config, place).await;
-        });
+        connections.spawn(drive::connection(stream, config, place, seat));
     }
     while connections.join_next().await.is_some() {}
     Ok(())

@@ -24,7 +24,7 @@ pub(crate) fn replay(capture: &str, config: &ConnectionConfig) -> usize {
                     Action::Send(bytes) => output.extend(bytes),
                     Action::Call(call) => {
                         let (_interrupter, watch) = Interrupter::new();
-                        let (call_id, result) = run(call, config.clone(), watch).now_or_never().expect("the call does not wait");
+                        let (call_id, result) = run(call, config, watch).now_or_never().expect("the call does not wait");
                         output.extend(connection.respond(call_id, result));
                     }
                     Action::Cancel(_) | Action::Orphan(_) => {}
