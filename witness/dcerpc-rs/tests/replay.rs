@@ -5,6 +5,8 @@
 mod replay;
 mod vectors;
 
+use std::sync::Arc;
+
 use dcerpc_rs::connection::ConnectionConfig;
 use dcerpc_rs::epm::{Endpoint, EndpointMapper};
 use dcerpc_rs::interface::mgmt::managed;

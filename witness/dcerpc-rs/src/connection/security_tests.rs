@@ -1,5 +1,7 @@
 //! Several security contexts on one connection, with a made-up package whose signatures are counted and keyed.
 
+use std::collections::BTreeMap;
+
 use futures::FutureExt;
 
 use super::*;
