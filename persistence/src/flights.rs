@@ -52,6 +52,8 @@ struct Hold {
     /// An open with an access under way is gone: by the records this node has nothing to do with the file any more, so the barrier of a
     /// later entry would be the only one that asks.
     orphaned: bool,
+    /// The entry gives somebody what the accesses could spoil, so that its own answer has to wait.
+    takes: bool,
 }
 
 impl Shard {
@@ -100,7 +102,7 @@ impl Flights {
             let orphaned = of_file.any(|flight| !is_open(flight.open));
             if takes || orphaned {
                 let before = shard.tickets;
-                shard.holds.push(Hold { index, file, before, orphaned });
+                shard.holds.push(Hold { index, file, before, orphaned, takes });
                 self.holds.fetch_add(1, Ordering::SeqCst);
             }
         }
@@ -115,13 +117,14 @@ impl Flights {
             files.dedup();
             let before = shard.tickets;
             self.holds.fetch_add(files.len(), Ordering::SeqCst);
-            shard.holds.extend(files.into_iter().map(|file| Hold { index, file, before, orphaned: true }));
+            shard.holds.extend(files.into_iter().map(|file| Hold { index, file, before, orphaned: true, takes: true }));
         }
     }
 
-    /// Waits until what the entry `index` waits for has landed. The entry must have been applied.
+    /// Waits until what the answer to the entry `index` waits for has landed. The entry must have been applied. An entry that gives nobody
+    /// anything is answered at once, even if it took an open from an access: what comes after it waits.
     pub async fn landed(&self, index: u64) {
-        self.until(|| !self.holds(|hold| hold.index == index)).await;
+        self.until(|| !self.holds(|hold| hold.takes && hold.index == index)).await;
     }
 
     /// Tells whether another node that asks for `index` has to wait. It takes the answer for all that came before, too: it would not ask this
@@ -268,6 +271,7 @@ mod tests {
         flights.applied(7, &close(X), [file(1)], |open| open != X);
         assert!(!flights.hold_up(6));
         assert!(flights.hold_up(7) && flights.hold_up(70));
+        assert!(flights.landed(7).now_or_never().is_some(), "the end of an open gives nobody anything");
         assert!(flights.landed(70).now_or_never().is_some(), "whoever applied 70 here knows whether it is about that file");
         drop(flight);
         assert!(!flights.hold_up(70));

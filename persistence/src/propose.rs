@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures::future::join_all;
-use persistence_model::{Applied, Class, Command, DisconnectReason, Durability, Group, NodeId, Open, OpenId, Outcome, Rejection};
+use persistence_model::{Applied, Class, Command, DisconnectReason, Group, NodeId, Open, OpenId, Outcome, Rejection};
 use raftstore::CallError;
 use tokio::time::Instant;
 
@@ -90,13 +90,12 @@ impl Inner {
             Command::CloseOpen { open, .. } => vec![*open],
             Command::DisconnectOpens { session, why } => self.engine.with_state(|state| {
                 let of_session = state.opens_of_session(*session);
-                let closes = |open: &&Open| match why {
-                    // What is kept for its client can be asked for: it is still this node's by the records.
-                    DisconnectReason::ConnectionLost => open.durability == Durability::None,
-                    DisconnectReason::Logoff => true,
+                // What is kept for its client is this node's no more, either.
+                let loses = |open: &&Open| match why {
+                    DisconnectReason::ConnectionLost | DisconnectReason::Logoff => true,
                     DisconnectReason::TreeDisconnect(opens) => opens.contains(&open.id),
                 };
-                of_session.filter(closes).map(|open| open.id).collect()
+                of_session.filter(loses).map(|open| open.id).collect()
             }),
             _ => return Ok(()),
         };

@@ -131,17 +131,7 @@ async fn what_was_taken_from_a_node_is_not_given_on_before_it_knows() {
     let file = cluster.opened(alone(a)).await.file;
     assert!(matches!(cluster.run(leader, Command::OpenFile(Box::new(alone(b)))).await, Outcome::Refused(_)));
     // The client of the first open comes back through another node: its old session ends, and with it the open.
-    let session = SessionId::of(cluster.store(via).incarnation().unwrap(), 77);
-    let comes_back = Command::SessionOpen {
-        session,
-        node: NodeId(via),
-        incarnation: cluster.store(via).incarnation().unwrap(),
-        client_guid: Guid([1; 16]),
-        user: user(1),
-        user_name: "u".into(),
-        client_address: "c".into(),
-        previous_session: Some(a.session),
-    };
+    let (comes_back, _) = comes_back(&cluster, via, a);
     let back = withheld(&cluster, apart, via, file, comes_back).await;
     // Somebody else, at a third node, which has not asked for any of this.
     let other = withheld(&cluster, apart, leader, file, Command::OpenFile(Box::new(alone(b)))).await;
@@ -149,6 +139,23 @@ async fn what_was_taken_from_a_node_is_not_given_on_before_it_knows() {
     assert!(matches!(answer(other).await, Outcome::Opened(_)));
     assert!(matches!(answer(back).await, Outcome::SessionOpened { ended: Some(_) }));
     assert!(cluster.store(apart).with_state(|state| state.session(a.session).is_none()));
+}
+
+/// The client of a session logs on at another node, which ends that session.
+fn comes_back(cluster: &Cluster, via: u64, from: At) -> (Command, At) {
+    let incarnation = cluster.store(via).incarnation().unwrap();
+    let session = SessionId::of(incarnation, 77);
+    let command = Command::SessionOpen {
+        session,
+        node: NodeId(via),
+        incarnation,
+        client_guid: Guid([from.client; 16]),
+        user: user(from.client),
+        user_name: "u".into(),
+        client_address: "c".into(),
+        previous_session: Some(from.session),
+    };
+    (command, At { node: NodeId(via), incarnation, session, ..from })
 }
 
 /// Node A asks for something about a file that a client at some node is writing; it is answered when the write has landed.
@@ -196,11 +203,17 @@ async fn a_handle_is_not_handed_over_while_its_old_node_still_writes_through_it(
     let a = cluster.session(1, there).await;
     let open = cluster.opened(persistent(a, 60_000)).await;
     let write = cluster.store(there).begin_io(open.file, open.open);
-    // The connection is lost while the file system hangs; the client comes back through another node.
-    let lost = Command::DisconnectOpens { session: a.session, why: DisconnectReason::ConnectionLost };
-    assert!(matches!(cluster.run(there, lost).await, Outcome::Disconnected { .. }));
-    let back = cluster.session(1, via).await;
+    // The client comes back through another node while the file system hangs at the old one.
+    let (command, back) = comes_back(&cluster, via, a);
+    let before = cluster.store(via).events_end();
+    let mut logon = asked(cluster.store(via), command);
+    tokio::select! {
+        biased;
+        () = applied(cluster.store(via), before, open.file) => {}
+        early = &mut logon => panic!("answered while a write may land at the old node: {early:?}"),
+    }
     let got = held_up_by(write, &cluster, via, open.file, reclaim(back, open.open)).await;
+    assert!(matches!(answer(logon).await, Outcome::SessionOpened { ended: Some(_) }));
     assert!(matches!(got, Outcome::Reclaimed(_)), "{got:?}");
 }
 
@@ -211,22 +224,29 @@ async fn an_open_is_given_up_when_nothing_is_written_through_it_any_more() {
     let alone = |at| OpenRequest { share_access: ShareAccess::NONE, ..request(at) };
     let (a, b) = (cluster.session(1, there).await, cluster.session(2, via).await);
     let open = cluster.opened(alone(a)).await;
+    // What is kept for its client belongs to nobody once the connection is lost, so that nobody would be asked either.
+    let (c, back) = (cluster.session(3, there).await, cluster.session(3, via).await);
+    let kept = cluster.opened(OpenRequest { file: Some(FileKey { inode: 500, ..open.file }), ..persistent(c, 60_000) }).await;
     let ends = [
         Command::CloseOpen { open: open.open, by: a.incarnation },
         Command::DisconnectOpens { session: a.session, why: DisconnectReason::ConnectionLost },
+        Command::DisconnectOpens { session: c.session, why: DisconnectReason::ConnectionLost },
     ];
-    let write = cluster.store(there).begin_io(open.file, open.open);
+    let writes = [&open, &kept].map(|open| cluster.store(there).begin_io(open.file, open.open));
     let mut ends: Vec<Answer> = ends.into_iter().map(|end| asked(cluster.store(there), end)).collect();
     tokio::select! {
         biased;
         early = futures::future::select_all(&mut ends) => panic!("{:?}", early.0),
         () = async { for _ in 0..3 { cluster.store(there).read_barrier().await.unwrap(); } } => {}
     }
+    let early = cluster.run(via, reclaim(back, kept.open)).await;
+    assert!(matches!(early, Outcome::OwnerAlive { .. }), "{early:?}");
     assert!(matches!(cluster.run(via, Command::OpenFile(Box::new(alone(b)))).await, Outcome::Refused(_)), "it is in use");
-    drop(write);
+    drop(writes);
     for end in ends {
         timeout(SOON, end).await.unwrap().unwrap();
     }
+    assert!(matches!(cluster.run(via, reclaim(back, kept.open)).await, Outcome::Reclaimed(_)));
     assert!(matches!(cluster.run(via, Command::OpenFile(Box::new(alone(b)))).await, Outcome::Opened(_)));
 }
 
