@@ -10,6 +10,13 @@ use std::{
 };
 
 use bytes::Bytes;
+use dcerpc_rs::{
+    EndpointMap, SyntaxId,
+    epm::{EPMAPPER, Place},
+    interface::srvsvc::SRVSVC,
+    pdu::{Bind, BindAck, ContextElement, Frame, PacketType, ResultCode, encode, flags},
+    syntax::NDR20,
+};
 use persistence_model::Share;
 use rig::{Client, Rig};
 use smb_backend::{Backend, BackendError, Fault, FaultyBackend, MemoryBackend, Op};
@@ -512,6 +519,13 @@ async fn codes_without_a_file_and_unknown_ones() {
     assert_eq!(ioctl(&mut client, code::GET_REPARSE_POINT, id, Vec::new()).await.unwrap().0, NtStatus::NOT_A_REPARSE_POINT);
 }
 
+/// A bind of this interface with NDR 2.0.
+fn bind_of(interface: SyntaxId) -> Vec<u8> {
+    let element = ContextElement { context_id: 0, abstract_syntax: interface, transfer_syntaxes: vec![NDR20] };
+    let bind = Bind { max_xmit_frag: 4280, max_recv_frag: 4280, assoc_group_id: 0, contexts: vec![element] };
+    encode(PacketType::Bind, flags::WHOLE, 1, &bind.encode(), None).unwrap()
+}
+
 #[tokio::test]
 async fn a_pipe_answers_a_bind() {
     let rig = Rig::new();
@@ -519,12 +533,33 @@ async fn a_pipe_answers_a_bind() {
     let id = open_with(&mut client, "srvsvc", AccessMask(0x0012_019F), CreateOptions::NONE, CreateDisposition::Open).await;
     let (_, waiting) = ioctl(&mut client, code::PIPE_PEEK, id, Vec::new()).await.unwrap();
     assert_eq!(waiting[4..8], [0; 4], "nothing waits");
-    // A bind of the server service with NDR 2.0.
-    let mut bind = vec![5, 0, 11, 3, 0x10, 0, 0, 0, 72, 0, 0, 0, 1, 0, 0, 0, 0xB8, 0x10, 0xB8, 0x10, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 1, 0];
-    bind.extend([0xC8, 0x4F, 0x32, 0x4B, 0x70, 0x16, 0xD3, 0x01, 0x12, 0x78, 0x5A, 0x47, 0xBF, 0x6E, 0xE1, 0x88, 3, 0, 0, 0]);
-    bind.extend([0x04, 0x5D, 0x88, 0x8A, 0xEB, 0x1C, 0xC9, 0x11, 0x9F, 0xE8, 0x08, 0x00, 0x2B, 0x10, 0x48, 0x60, 2, 0, 0, 0]);
-    let (status, answer) = ioctl(&mut client, code::PIPE_TRANSCEIVE, id, bind).await.unwrap();
+    let (status, answer) = ioctl(&mut client, code::PIPE_TRANSCEIVE, id, bind_of(SRVSVC)).await.unwrap();
     assert_eq!((status, answer[2]), (NtStatus::SUCCESS, 12), "a bind_ack");
     assert_eq!(query_file(&mut client, id, FileClass::Standard).await.0, NtStatus::SUCCESS);
+    close(&mut client, id).await;
+}
+
+#[tokio::test]
+async fn the_endpoint_mapper_has_a_pipe_where_there_is_one() {
+    let rig = Rig::new();
+    let mut client = rig.ready("IPC$").await;
+    let request = CreateRequest {
+        desired_access: AccessMask(0x0012_019F),
+        create_disposition: CreateDisposition::Open,
+        name: "epmapper".to_owned(),
+        ..CreateRequest::default()
+    };
+    let (header, _) = client.request(Command::Create, |out| request.encode(out)).await;
+    assert_eq!(header.status(), NtStatus::OBJECT_NAME_NOT_FOUND);
+    let map = EndpointMap::new();
+    rig.server.map_endpoints(Arc::clone(&map));
+    let pipes: Vec<Place> = map.endpoints().into_iter().map(|endpoint| endpoint.place).collect();
+    let pipe = |name: &str| Place::Pipe { pipe: format!(r"\pipe\{name}"), host: r"\\HOLDFAST".to_owned() };
+    assert_eq!(pipes, [pipe("srvsvc"), pipe("wkssvc")]);
+    let id = open_with(&mut client, "epmapper", AccessMask(0x0012_019F), CreateOptions::NONE, CreateDisposition::Open).await;
+    let (status, answer) = ioctl(&mut client, code::PIPE_TRANSCEIVE, id, bind_of(EPMAPPER)).await.unwrap();
+    assert_eq!(status, NtStatus::SUCCESS);
+    let acknowledged = BindAck::decode(Frame::parse(answer).unwrap().body()).unwrap();
+    assert_eq!((acknowledged.secondary_address.as_str(), acknowledged.results[0].result), (r"\PIPE\epmapper", ResultCode::Acceptance));
     close(&mut client, id).await;
 }

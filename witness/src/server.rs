@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use dcerpc_rs::epm::{Endpoint, EndpointMapper};
+use dcerpc_rs::epm::{Endpoint, EndpointMapper, Place};
 use dcerpc_rs::interface::mgmt::managed;
 use dcerpc_rs::ndr::NoParameters;
 use dcerpc_rs::{AuthLevel, CallContext, ContextHandle, EndpointMap, Fault, InterfaceSet, Limits, SecurityProvider, Uuid};
@@ -40,7 +40,7 @@ pub async fn serve_mapper(listener: TcpListener, map: Arc<EndpointMap>, limits: 
 
 /// Tells the endpoint mapper on which port the witness interface is.
 pub fn announce(map: &EndpointMap, port: u16) {
-    map.insert(Endpoint { interface: WITNESS, port, annotation: "witness".into() });
+    map.insert(Endpoint { interface: WITNESS, place: Place::Port(port), annotation: "witness".into() });
 }
 
 /// The witness interface over this service, for an RPC server of one's own.

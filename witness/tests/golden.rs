@@ -95,6 +95,16 @@ fn stubs_of_windows_mean_what_they_say() {
     assert_eq!(answer.to_stub(ndr20), vectors["notify_answer"]);
     let change = ResourceChange { state: ResourceState::Unavailable, name: "SOFS".to_owned() };
     assert_eq!(notification_of(answer), Ok(Ok(Notification::ResourceChange(vec![change]))));
+
+    let handle = ContextHandle { attributes: 0, uuid: Uuid::from_u128(0x1fb9_f2ee_2a4d_4bf8_af8b_cb9d_4529_a9ab) };
+    assert_eq!(HandleRequest::from_stub(&vectors["notify_handle_request"], ndr20), Ok(HandleRequest { handle }));
+    // An address without a word on whether it is online, and whatever was in memory where its IPv6 address would be.
+    let moved = vec![Address { ip: Ipv4Addr::new(192, 168, 3, 45).into(), is_online: true }];
+    for (name, addresses) in [("notify_move_answer", moved), ("notify_move_without_addresses_answer", Vec::new())] {
+        let answer = NotifyAnswer::from_stub(&vectors[name], ndr20).unwrap();
+        assert_eq!(answer.to_stub(ndr20), vectors[name], "{name}");
+        assert_eq!(notification_of(answer), Ok(Ok(Notification::ClientMove(addresses))), "{name}");
+    }
 }
 
 /// The stub of each request or response of a capture that is signed and not sealed, in their order.

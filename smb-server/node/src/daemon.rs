@@ -64,8 +64,15 @@ pub async fn serve(config: Config, watch_stdin: bool) -> Result<(), Failure> {
     witness::server::announce(&endpoints, config.listen.witness.port());
     let limits = dcerpc_rs::Limits::default();
     tasks.spawn(witness::serve(Arc::clone(&service), witness_listener, security(&config, &store), limits, stop.clone()));
-    tasks.spawn(witness::serve_mapper(mapper, endpoints, limits, stop.clone()));
-    tasks.spawn(life::run(Arc::clone(&config), store.clone(), Arc::clone(&current), Arc::clone(&doors), stop.clone()));
+    tasks.spawn(witness::serve_mapper(mapper, Arc::clone(&endpoints), limits, stop.clone()));
+    tasks.spawn(life::run(
+        Arc::clone(&config),
+        store.clone(),
+        Arc::clone(&current),
+        Arc::clone(&doors),
+        Arc::clone(&endpoints),
+        stop.clone(),
+    ));
     let token = identity::admin_token(&config.data_dir)?;
     let admin = Admin::new(Arc::clone(&config), store.clone(), service, registrations, doors, current, faults, metrics, token);
     tasks.spawn(admin::serve(admin, admin_listener, stop.clone()));

@@ -4,6 +4,7 @@
 
 use std::{path::Path, sync::Arc};
 
+use dcerpc_rs::EndpointMap;
 use parking_lot::RwLock;
 use persistence::Store;
 use persistence_model::{Event, Incarnation, Share as ShareRecord};
@@ -18,7 +19,14 @@ use crate::{config::Config, doors::Doors, store_adapter::LifeStore};
 pub type Current = Arc<RwLock<Option<Arc<Server>>>>;
 
 /// Serves life after life until cancelled.
-pub async fn run(config: Arc<Config>, store: Store, current: Current, doors: Arc<Doors>, stop: CancellationToken) {
+pub async fn run(
+    config: Arc<Config>,
+    store: Store,
+    current: Current,
+    doors: Arc<Doors>,
+    endpoints: Arc<EndpointMap>,
+    stop: CancellationToken,
+) {
     let watched = Arc::clone(&current);
     let own = store.node();
     store.observe(move |event| match event {
@@ -44,7 +52,7 @@ pub async fn run(config: Arc<Config>, store: Store, current: Current, doors: Arc
         };
         let Ok(Some(incarnation)) = begun else { return };
         let ended = stop.child_token();
-        let serving = serve_life(&config, &store, &current, incarnation, &doors, ended.clone());
+        let serving = serve_life(&config, &store, &current, incarnation, (&doors, &endpoints), ended.clone());
         let over = async {
             // An error means that the store stops.
             let _ = life.wait_for(|life| life.incarnation != Some(incarnation)).await;
@@ -60,7 +68,14 @@ pub async fn run(config: Arc<Config>, store: Store, current: Current, doors: Arc
     }
 }
 
-async fn serve_life(config: &Config, store: &Store, current: &Current, incarnation: Incarnation, doors: &Doors, ended: CancellationToken) {
+async fn serve_life(
+    config: &Config,
+    store: &Store,
+    current: &Current,
+    incarnation: Incarnation,
+    (doors, endpoints): (&Doors, &Arc<EndpointMap>),
+    ended: CancellationToken,
+) {
     let (net_name, server_guid) = store
         .with_state(|state| state.cluster().map(|cluster| (cluster.net_name.clone(), cluster.server_guid)))
         .unwrap_or_else(|| ("HOLDFAST".to_owned(), Guid::ZERO));
@@ -74,6 +89,7 @@ async fn serve_life(config: &Config, store: &Store, current: &Current, incarnati
     let records = LifeStore::new(store.clone(), incarnation);
     let server = Server::new(options, server_guid, records, Arc::new(SystemClock), Arc::new(open_backend));
     server.secure_pipes(crate::daemon::security(config, store));
+    server.map_endpoints(Arc::clone(endpoints));
     *current.write() = Some(Arc::clone(&server));
     tracing::info!(incarnation = incarnation.0, "serving SMB");
     let tasks = TaskTracker::new();

@@ -1,4 +1,4 @@
-//! The pipes of IPC$: `srvsvc` and `wkssvc` over the RPC runtime, fed by WRITE, READ and FSCTL_PIPE_TRANSCEIVE.
+//! The pipes of IPC$: `srvsvc`, `wkssvc` and `epmapper` over the RPC runtime, fed by WRITE, READ and FSCTL_PIPE_TRANSCEIVE.
 //!
 //! Knows nothing of NDR; the services are the runtime's, the shares come from the records.
 
@@ -7,35 +7,54 @@ mod provider;
 use std::{sync::Arc, time::Duration};
 
 use dcerpc_rs::{
-    Identity, Interface, InterfaceSet, PipeAssociation, PipeRead,
-    interface::{srvsvc::Srvsvc, wkssvc::Wkssvc},
+    EndpointMap, Identity, InterfaceSet, PipeAssociation, PipeRead,
+    epm::{Endpoint, EndpointMapper, Place},
+    interface::{
+        mgmt::managed,
+        srvsvc::{SRVSVC, Srvsvc},
+        wkssvc::{WKSSVC, Wkssvc},
+    },
     pipe::PipeConfig,
 };
 use smb_types::NtStatus;
 
-use crate::{error::Refusal, receive::RequestContext, state::Pipe};
+use crate::{
+    error::Refusal,
+    receive::RequestContext,
+    state::{Pipe, Server},
+};
 use provider::Provider;
 
 /// A read that finds nothing for this long becomes asynchronous.
 // MS-SMB2 3.3.4.2
 const PATIENCE: Duration = Duration::from_millis(20);
 
-/// Pipes that have a service behind them.
-pub const SERVED: [&str; 2] = ["srvsvc", "wkssvc"];
+/// The pipe of the endpoint mapper.
+const MAPPER: &str = "epmapper";
 
 /// Tells whether a pipe of this name can be opened.
-#[must_use]
-pub fn is_served(name: &str) -> bool {
-    SERVED.iter().any(|served| served.eq_ignore_ascii_case(name))
+pub(crate) fn is_served(server: &Server, name: &str) -> bool {
+    let is = |served: &str| served.eq_ignore_ascii_case(name);
+    is("srvsvc") || is("wkssvc") || (is(MAPPER) && server.endpoints.get().is_some())
+}
+
+/// Tells the endpoint mapper of the services behind this server's pipes.
+pub(crate) fn announce(server: &Server, map: &EndpointMap) {
+    let host = format!(r"\\{}", server.config.server_name);
+    for (interface, pipe, annotation) in [(SRVSVC, "srvsvc", "server service"), (WKSSVC, "wkssvc", "workstation service")] {
+        let place = Place::Pipe { pipe: format!(r"\pipe\{pipe}"), host: host.clone() };
+        map.insert(Endpoint { interface, place, annotation: annotation.to_owned() });
+    }
 }
 
 /// What is behind the pipe; made at its first use.
 pub(crate) fn association<'a>(ctx: &RequestContext, pipe: &'a Pipe) -> &'a PipeAssociation {
     pipe.association.get_or_init(|| {
         let provider = Arc::new(Provider::new(&ctx.server));
-        let service: Arc<dyn Interface> = match pipe.name.as_str() {
-            "wkssvc" => Arc::new(Wkssvc::new(provider)),
-            _ => Arc::new(Srvsvc::new(provider)),
+        let services = match (pipe.name.as_str(), ctx.server.endpoints.get()) {
+            (MAPPER, Some(map)) => managed(EndpointMapper::new(Arc::clone(map)).into()),
+            ("wkssvc", _) => InterfaceSet::new().with(Arc::new(Wkssvc::new(provider))),
+            _ => InterfaceSet::new().with(Arc::new(Srvsvc::new(provider))),
         };
         let user = ctx.session.as_ref().and_then(|session| session.user());
         let identity = user.map(|user| {
@@ -52,7 +71,7 @@ pub(crate) fn association<'a>(ctx: &RequestContext, pipe: &'a Pipe) -> &'a PipeA
             local: Some(ctx.connection.local),
             security: ctx.server.pipe_security.get().cloned(),
             groups: Arc::clone(&ctx.server.pipe_groups),
-            ..PipeConfig::new(&pipe.name, InterfaceSet::new().with(service))
+            ..PipeConfig::new(&pipe.name, services)
         })
     })
 }

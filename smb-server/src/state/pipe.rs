@@ -7,7 +7,7 @@ use dcerpc_rs::PipeAssociation;
 /// One open pipe instance. The RPC service behind it is chosen by `name`.
 #[derive(Default)]
 pub struct Pipe {
-    /// `srvsvc`, `wkssvc`.
+    /// `srvsvc`, `wkssvc`, `epmapper`.
     pub name: String,
     /// Bytes in, bytes out.
     pub(crate) association: OnceLock<PipeAssociation>,

@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use dcerpc_rs::{AssociationGroups, SecurityProvider};
+use dcerpc_rs::{AssociationGroups, EndpointMap, SecurityProvider};
 use parking_lot::{Mutex, RwLock};
 use persistence_model::{Command, OpenId, Outcome, SessionId, ShareId};
 use smb_auth::{AcceptorConfig, ServerNames};
@@ -68,6 +68,8 @@ pub struct Server {
     pub(crate) creates_under_way: Mutex<BTreeSet<(ClientGuid, CreateGuid)>>,
     /// Who checks RPC binds that bring their own security; set by whoever knows the accounts.
     pub(crate) pipe_security: OnceLock<Arc<dyn SecurityProvider>>,
+    /// What the pipe of the endpoint mapper answers from; without it there is no such pipe.
+    pub(crate) endpoints: OnceLock<Arc<EndpointMap>>,
     /// The association groups of all pipes of this node.
     pub(crate) pipe_groups: Arc<AssociationGroups>,
     next_connection: AtomicU64,
@@ -114,11 +116,19 @@ impl Server {
             ipc: Arc::new(ipc),
             creates_under_way: Mutex::new(BTreeSet::new()),
             pipe_security: OnceLock::new(),
+            endpoints: OnceLock::new(),
             pipe_groups: AssociationGroups::new(),
             next_connection: AtomicU64::new(1),
             next_session: AtomicU64::new(1),
             next_pipe: AtomicU64::new(PIPE_ID_FIRST),
         })
+    }
+
+    /// Serves an endpoint mapper over a pipe, and tells it of the services behind the other pipes. Counts once.
+    pub fn map_endpoints(&self, map: Arc<EndpointMap>) {
+        crate::pipe::announce(self, &map);
+        // Set before: the first one stays.
+        let _ = self.endpoints.set(map);
     }
 
     /// Lets RPC binds on pipes authenticate by themselves, beside the session that opened the pipe. Counts once; without it they are refused.

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use dcerpc_rs::connection::{Action, Connection, ConnectionConfig, run};
-use dcerpc_rs::epm::{Endpoint, EndpointMapper, Tower};
+use dcerpc_rs::epm::{Endpoint, EndpointMapper, Place, Tower};
 use dcerpc_rs::interface::mgmt::{InterfaceIdsAnswer, MGMT, StatisticsAnswer, managed};
 use dcerpc_rs::interface::srvsvc::declaration::{
     ServerInfoAnswer, ShareEnumAnswer, ShareEnumRequest, ShareInfoAnswer, ShareInfoRequest, TimeOfDayAnswer,
@@ -181,7 +181,7 @@ impl ShareProvider for OneShare {
 
 fn config(limits: Limits) -> ConnectionConfig {
     let map = EndpointMap::new();
-    map.insert(Endpoint { interface: SRVSVC, port: 49_152, annotation: "shares".into() });
+    map.insert(Endpoint { interface: SRVSVC, place: Place::Port(49_152), annotation: "shares".into() });
     let interfaces = dcerpc_rs::InterfaceSet::from(EndpointMapper::new(map)).with(Arc::new(Srvsvc::new(Arc::new(OneShare))));
     ConnectionConfig {
         interfaces: managed(interfaces),

@@ -7,7 +7,7 @@ mod vectors;
 use std::fmt::Debug;
 
 use dcerpc_rs::TransferSyntax;
-use dcerpc_rs::epm::Tower;
+use dcerpc_rs::epm::{Tower, Transport};
 use dcerpc_rs::interface::srvsvc::declaration::{
     ServerDetail, ServerInfoAnswer, ShareDetail, ShareEnumAnswer, ShareEnumRequest, ShareInfo1, ShareInfo1005, ShareInfoAnswer,
     ShareInfoRequest, ShareList, TimeOfDayAnswer,
@@ -91,6 +91,6 @@ fn sambas_endpoint_mapper_answers_as_ours_does() {
     let answer = Response::decode(response.body()).unwrap().stub;
     let start = answer.windows(4).rposition(|window| window == [75, 0, 0, 0]).unwrap() + 4;
     let tower = Tower::decode(&answer[start..start + 75]).unwrap();
-    assert_eq!((tower.interface.minor, tower.port, tower.address), (1, 49_154, [127, 0, 1, 1].into()));
+    assert_eq!((tower.interface.minor, &tower.transport), (1, &Transport::Tcp { port: 49_154, address: [127, 0, 1, 1].into() }));
     assert_eq!(tower.encode(), answer[start..start + 75]);
 }

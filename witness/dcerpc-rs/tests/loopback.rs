@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use dcerpc_rs::epm::{EPMAPPER, Endpoint, EndpointMapper, resolve};
+use dcerpc_rs::epm::{EPMAPPER, Endpoint, EndpointMapper, Place, resolve};
 use dcerpc_rs::interface::srvsvc::{SRVSVC, ServerIdentity, ShareInfo, ShareProvider, Srvsvc};
 use dcerpc_rs::ndr::NdrWriter;
 use dcerpc_rs::pdu::{Bind, ContextElement, FaultBody, Frame, PacketType, Request, encode, flags};
@@ -133,7 +133,7 @@ async fn a_call_that_panics_ends_its_connection_only() {
 #[tokio::test]
 async fn the_mapper_tells_the_port() {
     let map = EndpointMap::new();
-    map.insert(Endpoint { interface: ECHO, port: 4711, annotation: "echo".into() });
+    map.insert(Endpoint { interface: ECHO, place: Place::Port(4711), annotation: "echo".into() });
     let (address, _cancel, _server) = start(InterfaceSet::from(EndpointMapper::new(map)), Limits::default()).await;
     assert_eq!(resolve(address, ECHO).await.unwrap().port(), 4711);
     assert!(matches!(resolve(address, SRVSVC).await, Err(ClientError::NotRegistered)));

@@ -8,7 +8,7 @@ mod vectors;
 use std::sync::Arc;
 
 use dcerpc_rs::connection::ConnectionConfig;
-use dcerpc_rs::epm::{Endpoint, EndpointMapper};
+use dcerpc_rs::epm::{Endpoint, EndpointMapper, Place};
 use dcerpc_rs::interface::mgmt::managed;
 use dcerpc_rs::{AssociationGroups, EndpointMap, Limits, SyntaxId, Uuid};
 
@@ -16,7 +16,7 @@ use dcerpc_rs::{AssociationGroups, EndpointMap, Limits, SyntaxId, Uuid};
 fn config() -> ConnectionConfig {
     let map = EndpointMap::new();
     let interface = SyntaxId::new(Uuid::from_u128(0xccd8_c074_d0e5_4a40_92b4_d074_faa6_ba28), 1, 1);
-    map.insert(Endpoint { interface, port: 49_152, annotation: "witness".into() });
+    map.insert(Endpoint { interface, place: Place::Port(49_152), annotation: "witness".into() });
     ConnectionConfig {
         interfaces: managed(EndpointMapper::new(map).into()),
         security: None,

@@ -13,8 +13,6 @@ use crate::{
     state::{Open, OpenKind, Pipe, open::OpenParts},
 };
 
-/// Pipes that have a service behind them.
-const SERVED: [&str; 2] = ["srvsvc", "wkssvc"];
 /// What Windows says a pipe instance has allocated.
 const PIPE_ALLOCATION_BYTES: u64 = 4096;
 
@@ -27,7 +25,7 @@ pub(super) fn open(ctx: &mut RequestContext, request: &CreateRequest) -> Result<
     let name = request.name.trim_start_matches('\\').to_ascii_lowercase();
     let name = name.strip_prefix("pipe\\").unwrap_or(&name);
     let opens = matches!(request.create_disposition, CreateDisposition::Open | CreateDisposition::OpenIf);
-    if !SERVED.contains(&name) || !opens {
+    if !crate::pipe::is_served(&ctx.server, name) || !opens {
         return Err(Refusal::new(NtStatus::OBJECT_NAME_NOT_FOUND, "no such pipe"));
     }
     let session = Arc::clone(ctx.session()?);

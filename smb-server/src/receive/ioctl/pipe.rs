@@ -46,7 +46,7 @@ pub(super) fn peek(ctx: &RequestContext, open: &Arc<Open>, request: &IoctlReques
 /// Our pipes always have a free instance.
 pub(super) fn wait(ctx: &RequestContext, request: &IoctlRequest) -> Result<Output, Refusal> {
     let name = PipeWaitRequest::decode(&request.input)?.name;
-    if ctx.tree()?.share.is_ipc() && pipe::is_served(&name) {
+    if ctx.tree()?.share.is_ipc() && pipe::is_served(&ctx.server, &name) {
         return Ok((Vec::new(), NtStatus::SUCCESS));
     }
     Err(Refusal::new(NtStatus::OBJECT_NAME_NOT_FOUND, "no such pipe"))

@@ -1,4 +1,4 @@
-//! The endpoint mapper: which port serves which interface. The registry is shared with whoever listens; the interface
+//! The endpoint mapper: which port and which pipe serves which interface. The registry is shared with whoever listens; the interface
 //! answers `ept_map`, `ept_lookup` and `ept_lookup_handle_free`. Nobody registers over the wire.
 
 mod tower;
@@ -10,7 +10,7 @@ use futures::FutureExt;
 use parking_lot::Mutex;
 use uuid::{Uuid, uuid};
 
-pub use tower::Tower;
+pub use tower::{Tower, Transport};
 
 use crate::association::ContextHandle;
 use crate::client::{Client, ClientError};
@@ -39,13 +39,40 @@ const OPNUM_LOOKUP_HANDLE_FREE: u16 = 4;
 pub struct Endpoint {
     /// What is served there.
     pub interface: SyntaxId,
-    /// On which TCP port.
-    pub port: u16,
+    /// Where.
+    pub place: Place,
     /// What a list of endpoints says about it.
     pub annotation: String,
 }
 
-/// The registry: which interface is at which port of this node.
+/// Where an interface is served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// A TCP port, at whatever address the client has reached us.
+    Port(u16),
+    /// A named pipe, for example `\pipe\srvsvc`, of the server of this name.
+    Pipe {
+        /// The pipe.
+        pipe: String,
+        /// The server, for example `\\FS1`.
+        host: String,
+    },
+}
+
+impl Place {
+    fn transport(&self, address: Ipv4Addr) -> Transport {
+        match self {
+            Self::Port(port) => Transport::Tcp { port: *port, address },
+            Self::Pipe { pipe, host } => Transport::NamedPipe { pipe: pipe.clone(), host: host.clone() },
+        }
+    }
+
+    fn answers(&self, asked: &Transport) -> bool {
+        matches!((self, asked), (Self::Port(_), Transport::Tcp { .. }) | (Self::Pipe { .. }, Transport::NamedPipe { .. }))
+    }
+}
+
+/// The registry: which interface is at which port or pipe of this node.
 #[derive(Default)]
 pub struct EndpointMap {
     endpoints: Mutex<Vec<Endpoint>>,
@@ -57,14 +84,15 @@ impl EndpointMap {
         Arc::default()
     }
 
-    /// Registers an endpoint; one of the same interface version is replaced.
+    /// Registers an endpoint; one of the same interface version and the same kind of place is replaced.
     pub fn insert(&self, endpoint: Endpoint) {
         let mut endpoints = self.endpoints.lock();
-        endpoints.retain(|other| other.interface != endpoint.interface);
+        let kind = |endpoint: &Endpoint| std::mem::discriminant(&endpoint.place);
+        endpoints.retain(|other| other.interface != endpoint.interface || kind(other) != kind(&endpoint));
         endpoints.push(endpoint);
     }
 
-    /// Forgets an interface.
+    /// Forgets an interface, wherever it is.
     pub fn remove(&self, interface: &SyntaxId) {
         self.endpoints.lock().retain(|endpoint| endpoint.interface != *interface);
     }
@@ -115,7 +143,7 @@ impl EndpointMapper {
             if u32::try_from(length) != Ok(max_count) {
                 return Err(NdrError("tower length is not its count").into());
             }
-            // A tower of other protocols than TCP over IP is a fair question without an answer.
+            // A tower of other protocols is a fair question without an answer.
             wanted = Tower::decode(reader.bytes(length)?);
         }
         let _handle = reader.context_handle()?;
@@ -124,8 +152,9 @@ impl EndpointMapper {
         let mut towers = Vec::new();
         if let Some(wanted) = wanted {
             let endpoints = self.map.endpoints();
-            let serving = endpoints.iter().filter(|endpoint| endpoint.interface.serves(&wanted.interface));
-            towers.extend(serving.take(room).map(|endpoint| Tower { port: endpoint.port, address, ..wanted }));
+            let serves = |endpoint: &&Endpoint| endpoint.interface.serves(&wanted.interface) && endpoint.place.answers(&wanted.transport);
+            let tower = |endpoint: &Endpoint| Tower { transport: endpoint.place.transport(address), ..wanted.clone() };
+            towers.extend(endpoints.iter().filter(serves).take(room).map(tower));
         }
         let mut out = NdrWriter::new(TransferSyntax::Ndr20);
         out.context_handle(ContextHandle::NULL);
@@ -188,7 +217,8 @@ impl EndpointMapper {
             out.align(4);
         }
         for entry in &entries {
-            write_tower(&mut out, &Tower { interface: entry.interface, transfer: crate::syntax::NDR20, port: entry.port, address });
+            let transport = entry.place.transport(address);
+            write_tower(&mut out, &Tower { interface: entry.interface, transfer: crate::syntax::NDR20, transport });
         }
         out.u32(if entries.is_empty() { STATUS_NOT_REGISTERED } else { STATUS_OK });
         Ok(out.finish())
@@ -255,7 +285,7 @@ fn ipv4_of(local: Option<SocketAddr>) -> Ipv4Addr {
 /// Asks the mapper at this address for the port of an interface.
 pub async fn resolve(mapper: SocketAddr, interface: SyntaxId) -> Result<SocketAddr, ClientError> {
     let client = Client::connect(mapper, EPMAPPER, None).await?;
-    let question = Tower { interface, transfer: crate::syntax::NDR20, port: 0, address: Ipv4Addr::UNSPECIFIED }.encode();
+    let question = Tower { interface, transfer: crate::syntax::NDR20, transport: Transport::ANY_TCP }.encode();
     let mut stub = NdrWriter::new(TransferSyntax::Ndr20);
     stub.pointer(true);
     stub.uuid(Uuid::nil());
@@ -287,7 +317,9 @@ fn read_map_answer(stub: &[u8]) -> Result<Option<u16>, NdrError> {
         let _max = reader.u32()?;
         let length = reader.count(1)?;
         let tower = Tower::decode(reader.bytes(length)?);
-        port = port.or(tower.map(|tower| tower.port));
+        if let Some(Tower { transport: Transport::Tcp { port: found, .. }, .. }) = tower {
+            port = port.or(Some(found));
+        }
     }
     let status = reader.u32()?;
     Ok(if status == STATUS_OK && towers > 0 { port } else { None })
@@ -302,7 +334,7 @@ mod tests {
         let map = EndpointMap::new();
         for number in 1..=3 {
             let interface = SyntaxId::new(Uuid::from_u128(number), 1, 0);
-            map.insert(Endpoint { interface, port: 135, annotation: format!("number {number}") });
+            map.insert(Endpoint { interface, place: Place::Port(135), annotation: format!("number {number}") });
         }
         let mapper = EndpointMapper::new(map);
         let ask = |handle, max_entries| {
@@ -336,13 +368,46 @@ mod tests {
     }
 
     #[test]
+    fn a_question_for_a_pipe_is_answered_with_the_pipe() {
+        let map = EndpointMap::new();
+        let interface = SyntaxId::new(uuid!("4b324fc8-1670-01d3-1278-5a47bf6ee188"), 3, 0);
+        let pipe = Place::Pipe { pipe: r"\pipe\srvsvc".into(), host: r"\\FS1".into() };
+        let server = |place| Endpoint { interface, place, annotation: "server".into() };
+        map.insert(server(pipe.clone()));
+        let mapper = EndpointMapper::new(Arc::clone(&map));
+        let ask = |transport| {
+            let octets = Tower { interface, transfer: crate::syntax::NDR20, transport }.encode();
+            let mut out = NdrWriter::new(TransferSyntax::Ndr20);
+            out.pointer(false);
+            out.pointer(true);
+            out.length(octets.len());
+            out.length(octets.len());
+            out.bytes(&octets);
+            out.align(4);
+            out.context_handle(ContextHandle::NULL);
+            out.u32(4);
+            mapper.dispatch(OPNUM_MAP, &out.finish(), None).unwrap()
+        };
+        let any_pipe = Transport::NamedPipe { pipe: String::new(), host: String::new() };
+        let octets = Tower { interface, transfer: crate::syntax::NDR20, transport: pipe.transport(Ipv4Addr::UNSPECIFIED) }.encode();
+        assert!(ask(any_pipe.clone()).windows(octets.len()).any(|part| part == octets));
+        assert_eq!(read_map_answer(&ask(Transport::ANY_TCP)), Ok(None), "it has no port");
+        map.insert(server(Place::Port(4711)));
+        assert_eq!(map.endpoints().len(), 2);
+        assert_eq!(read_map_answer(&ask(Transport::ANY_TCP)), Ok(Some(4711)));
+        assert!(ask(any_pipe).windows(octets.len()).any(|part| part == octets));
+        map.remove(&interface);
+        assert!(map.endpoints().is_empty());
+    }
+
+    #[test]
     fn map_answers_with_our_port_and_address() {
         let map = EndpointMap::new();
         let interface = SyntaxId::new(uuid!("ccd8c074-d0e5-4a40-92b4-d074faa6ba28"), 1, 1);
-        map.insert(Endpoint { interface, port: 135, annotation: "witness".into() });
+        map.insert(Endpoint { interface, place: Place::Port(135), annotation: "witness".into() });
         let mapper = EndpointMapper::new(map);
         let question = |interface| {
-            let octets = Tower { interface, transfer: crate::syntax::NDR20, port: 0, address: Ipv4Addr::UNSPECIFIED }.encode();
+            let octets = Tower { interface, transfer: crate::syntax::NDR20, transport: Transport::ANY_TCP }.encode();
             let mut out = NdrWriter::new(TransferSyntax::Ndr20);
             out.pointer(true);
             out.uuid(Uuid::nil());
@@ -359,9 +424,8 @@ mod tests {
         let answer = mapper.dispatch(OPNUM_MAP, &question(interface), local).unwrap();
         let mut expected = vec![0; 20];
         expected.extend_from_slice(&[1, 0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 2, 0, 75, 0, 0, 0, 75, 0, 0, 0]);
-        expected.extend_from_slice(
-            &Tower { interface, transfer: crate::syntax::NDR20, port: 135, address: Ipv4Addr::new(192, 0, 2, 1) }.encode(),
-        );
+        let transport = Transport::Tcp { port: 135, address: Ipv4Addr::new(192, 0, 2, 1) };
+        expected.extend_from_slice(&Tower { interface, transfer: crate::syntax::NDR20, transport }.encode());
         expected.extend_from_slice(&[0; 5]);
         assert_eq!(answer, expected);
         assert_eq!(read_map_answer(&answer), Ok(Some(135)));
