@@ -12,7 +12,7 @@ demo: ## three nodes, one continuously available share, until Ctrl-C
 	@$(BUILD)/holdfast demo $(ARGS)
 
 test: ## everything that must hold before landing
-	@$(ENV) && chaos/scripts/test.sh $(ARGS)
+	@chaos/scripts/setup.sh tests && $(ENV) && chaos/scripts/test.sh $(ARGS)
 
 failover: ## kill nodes under writing clients and compare every acknowledged block
 	@$(BUILD)/chaos failover $(ARGS)
@@ -27,4 +27,4 @@ bench: ## throughput and latency beside a flush of the disk and beside peers, pr
 	@$(ENV) && chaos/scripts/bench.sh $(ARGS)
 
 lint:
-	@$(ENV) && cargo fmt --all --check && cargo clippy --workspace --all-targets -- -D warnings
+	@chaos/scripts/setup.sh tests && $(ENV) && cargo fmt --all --check && cargo clippy --workspace --all-targets --features holdfast/krb5 -- -D warnings

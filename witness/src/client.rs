@@ -76,6 +76,11 @@ impl WitnessClient {
         Ok(Self { calls: WitnessCalls(Client::bind(stream, WITNESS, config).await?) })
     }
 
+    /// The calls of a connection that was bound to [`WITNESS`], with whatever security it has.
+    pub fn of(client: Client) -> Self {
+        Self { calls: WitnessCalls(client) }
+    }
+
     /// Asks the endpoint mapper for the witness port, then connects to it.
     pub async fn connect_through_mapper(mapper: SocketAddr, initiator: NtlmInitiator, level: AuthLevel) -> Result<Self, WitnessError> {
         Self::connect(epm::resolve(mapper, WITNESS).await?, initiator, level).await

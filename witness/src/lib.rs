@@ -5,7 +5,7 @@
 //!
 //! Reading order: `cluster` (what it is told), `status` and `message` (the words of the protocol), `declaration` (the
 //! interface as it travels), `interface` (between the two), `table` (pure: who is told what, and when), `service` (the table with clocks and waiting calls),
-//! `server` and `client` (both ends of the wire), `security` (NTLM for dcerpc-rs).
+//! `server` and `client` (both ends of the wire), `security` (NTLM for dcerpc-rs), `kerberos` (the same; with the feature `krb5`).
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "tests stop at the first surprise"))]
 
 pub mod cluster;
@@ -17,12 +17,16 @@ pub mod interface;
 pub mod table;
 
 pub mod client;
+#[cfg(feature = "krb5")]
+pub mod kerberos;
 pub mod security;
 pub mod server;
 pub mod service;
 
 pub use client::{WitnessClient, WitnessError};
 pub use cluster::{ClusterEvent, ClusterView, Interface, InterfaceState, Share};
+#[cfg(feature = "krb5")]
+pub use kerberos::{KerberosInitiator, KerberosSecurity};
 pub use message::{Address, Notification, ResourceChange, ResourceState};
 pub use security::{NtlmInitiator, NtlmSecurity};
 pub use server::{WITNESS, serve, serve_mapper};

@@ -81,7 +81,7 @@ impl SecurityContext for NtlmAcceptor {
         })
     }
 
-    fn signature_bytes(&self) -> usize {
+    fn signature_bytes(&self, _sealed: bool) -> usize {
         SIGNATURE_LENGTH
     }
 
@@ -164,7 +164,7 @@ impl SecurityContext for NtlmInitiator {
         }
     }
 
-    fn signature_bytes(&self) -> usize {
+    fn signature_bytes(&self, _sealed: bool) -> usize {
         SIGNATURE_LENGTH
     }
 
@@ -214,9 +214,9 @@ fn unseal(context: &mut Option<Box<NtlmContext>>, message: &mut [u8], sealed: Ra
 }
 
 /// What comes before the sealed part, the sealed part, and what comes after it.
-type Parts<'a> = (&'a [u8], &'a mut [u8], &'a [u8]);
+pub(crate) type Parts<'a> = (&'a [u8], &'a mut [u8], &'a [u8]);
 
-fn split(message: &mut [u8], sealed: Range<usize>) -> Result<Parts<'_>, SecurityError> {
+pub(crate) fn split(message: &mut [u8], sealed: Range<usize>) -> Result<Parts<'_>, SecurityError> {
     let outside = || SecurityError("sealed part lies outside the message".into());
     let (head, after) = message.split_at_mut_checked(sealed.end).ok_or_else(outside)?;
     let (before, body) = head.split_at_mut_checked(sealed.start).ok_or_else(outside)?;

@@ -32,6 +32,17 @@ pub struct Config {
     /// When another node may take over.
     #[serde(default)]
     pub takeover: Takeover,
+    /// Kerberos for RPC; only in a build that has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kerberos: Option<Kerberos>,
+}
+
+/// See docs/operations/kerberos.md.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Kerberos {
+    /// The keys of `cifs/NAME` for the names of the cluster.
+    pub keytab: PathBuf,
 }
 
 /// Addresses and ports.
@@ -197,7 +208,7 @@ impl Config {
             admin: at(ports.admin),
             raft: at(ports.raft),
         };
-        Self { name, data_dir, listen, smb: Smb::default(), takeover: Takeover::default() }
+        Self { name, data_dir, listen, smb: Smb::default(), takeover: Takeover::default(), kerberos: None }
     }
 }
 

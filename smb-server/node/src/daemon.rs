@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
+use dcerpc_rs::{EndpointMap, SecurityProvider};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use parking_lot::RwLock;
 use persistence::{Store, StoreConfig};
@@ -18,7 +19,9 @@ use crate::{
     config::Config,
     doors::Doors,
     failure::{CONFIG, Failure, NO_INPUT, UNAVAILABLE},
-    identity, life, questions,
+    identity,
+    kerberos::{self, Keytab},
+    life, questions,
     registrations::Registrations,
     replication::Replication,
 };
@@ -34,6 +37,7 @@ pub async fn serve(config: Config, watch_stdin: bool) -> Result<(), Failure> {
             format!("the data directory {} does not exist; run `holdfast init` or `holdfast join` first", config.data_dir.display());
         return Err(Failure::new(NO_INPUT, message));
     }
+    let keytab = kerberos::keytab(&config)?;
     let metrics = install_metrics()?;
     // Every port is taken before anything is started: a collision must not cost the cluster an election.
     let mut smb = BTreeMap::new();
@@ -60,19 +64,12 @@ pub async fn serve(config: Config, watch_stdin: bool) -> Result<(), Failure> {
     let doors = Doors::new(store.clone(), smb);
     questions::answer(&store, &registrations, &doors);
     tasks.spawn(Arc::clone(&doors).follow(stop.clone()));
-    let endpoints = dcerpc_rs::EndpointMap::new();
-    witness::server::announce(&endpoints, config.listen.witness.port());
+    let rpc = Rpc { endpoints: EndpointMap::new(), keytab };
+    witness::server::announce(&rpc.endpoints, config.listen.witness.port());
     let limits = dcerpc_rs::Limits::default();
-    tasks.spawn(witness::serve(Arc::clone(&service), witness_listener, security(&config, &store), limits, stop.clone()));
-    tasks.spawn(witness::serve_mapper(mapper, Arc::clone(&endpoints), limits, stop.clone()));
-    tasks.spawn(life::run(
-        Arc::clone(&config),
-        store.clone(),
-        Arc::clone(&current),
-        Arc::clone(&doors),
-        Arc::clone(&endpoints),
-        stop.clone(),
-    ));
+    tasks.spawn(witness::serve(Arc::clone(&service), witness_listener, rpc.security(&config, &store), limits, stop.clone()));
+    tasks.spawn(witness::serve_mapper(mapper, Arc::clone(&rpc.endpoints), limits, stop.clone()));
+    tasks.spawn(life::run(Arc::clone(&config), store.clone(), Arc::clone(&current), Arc::clone(&doors), rpc, stop.clone()));
     let token = identity::admin_token(&config.data_dir)?;
     let admin = Admin::new(Arc::clone(&config), store.clone(), service, registrations, doors, current, faults, metrics, token);
     tasks.spawn(admin::serve(admin, admin_listener, stop.clone()));
@@ -126,8 +123,22 @@ fn install_metrics() -> Result<PrometheusHandle, Failure> {
     PrometheusBuilder::new().install_recorder().map_err(|e| Failure::new(CONFIG, format!("metrics cannot be recorded: {e}")))
 }
 
-/// Who checks the security of RPC binds: the users of the records.
-pub(crate) fn security(config: &Config, store: &Store) -> Arc<NtlmSecurity> {
+/// What the RPC services of the witness's port and of the pipes share.
+pub struct Rpc {
+    /// What the endpoint mapper tells.
+    pub endpoints: Arc<EndpointMap>,
+    keytab: Option<Keytab>,
+}
+
+impl Rpc {
+    /// Who checks the security of binds: the users of the records, and Kerberos before them.
+    #[must_use]
+    pub fn security(&self, config: &Config, store: &Store) -> Arc<dyn SecurityProvider> {
+        kerberos::with_keytab(self.keytab.as_ref(), ntlm(config, store))
+    }
+}
+
+fn ntlm(config: &Config, store: &Store) -> Arc<NtlmSecurity> {
     let net_name = store.with_state(|state| state.cluster().map(|c| c.net_name.clone())).unwrap_or_else(|| config.name.clone());
     let names = ServerNames {
         nb_computer: net_name.to_uppercase(),

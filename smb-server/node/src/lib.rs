@@ -16,6 +16,7 @@ pub mod demo;
 pub mod doors;
 pub mod failure;
 pub mod identity;
+pub mod kerberos;
 pub mod life;
 pub mod questions;
 pub mod registrations;

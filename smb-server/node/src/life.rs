@@ -4,7 +4,6 @@
 
 use std::{path::Path, sync::Arc};
 
-use dcerpc_rs::EndpointMap;
 use parking_lot::RwLock;
 use persistence::Store;
 use persistence_model::{Event, Incarnation, Share as ShareRecord};
@@ -13,20 +12,13 @@ use smb_server::{Server, ServerConfig, SystemClock};
 use smb_types::Guid;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{config::Config, doors::Doors, store_adapter::LifeStore};
+use crate::{config::Config, daemon::Rpc, doors::Doors, store_adapter::LifeStore};
 
 /// The present life's service, for those who look from outside.
 pub type Current = Arc<RwLock<Option<Arc<Server>>>>;
 
 /// Serves life after life until cancelled.
-pub async fn run(
-    config: Arc<Config>,
-    store: Store,
-    current: Current,
-    doors: Arc<Doors>,
-    endpoints: Arc<EndpointMap>,
-    stop: CancellationToken,
-) {
+pub async fn run(config: Arc<Config>, store: Store, current: Current, doors: Arc<Doors>, rpc: Rpc, stop: CancellationToken) {
     let watched = Arc::clone(&current);
     let own = store.node();
     store.observe(move |event| match event {
@@ -52,7 +44,7 @@ pub async fn run(
         };
         let Ok(Some(incarnation)) = begun else { return };
         let ended = stop.child_token();
-        let serving = serve_life(&config, &store, &current, incarnation, (&doors, &endpoints), ended.clone());
+        let serving = serve_life(&config, &store, &current, incarnation, (&doors, &rpc), ended.clone());
         let over = async {
             // An error means that the store stops.
             let _ = life.wait_for(|life| life.incarnation != Some(incarnation)).await;
@@ -73,7 +65,7 @@ async fn serve_life(
     store: &Store,
     current: &Current,
     incarnation: Incarnation,
-    (doors, endpoints): (&Doors, &Arc<EndpointMap>),
+    (doors, rpc): (&Doors, &Rpc),
     ended: CancellationToken,
 ) {
     let (net_name, server_guid) = store
@@ -88,8 +80,8 @@ async fn serve_life(
     };
     let records = LifeStore::new(store.clone(), incarnation);
     let server = Server::new(options, server_guid, records, Arc::new(SystemClock), Arc::new(open_backend));
-    server.secure_pipes(crate::daemon::security(config, store));
-    server.map_endpoints(Arc::clone(endpoints));
+    server.secure_pipes(rpc.security(config, store));
+    server.map_endpoints(Arc::clone(&rpc.endpoints));
     *current.write() = Some(Arc::clone(&server));
     tracing::info!(incarnation = incarnation.0, "serving SMB");
     let tasks = TaskTracker::new();

@@ -82,8 +82,8 @@ pub trait SecurityContext: Send {
     /// Takes the peer's token (empty for the initiator's first leg).
     fn step(&mut self, token: &[u8]) -> Result<Step, SecurityError>;
 
-    /// Length of every signature.
-    fn signature_bytes(&self) -> usize;
+    /// Length of every signature of messages that are signed, or of those that are `sealed`.
+    fn signature_bytes(&self, sealed: bool) -> usize;
 
     /// True if signatures cover the headers whatever the two sides negotiated, as those of NTLM do.
     fn always_signs_headers(&self) -> bool {
@@ -139,9 +139,13 @@ impl Protection {
         self.header_signing || self.context.always_signs_headers()
     }
 
+    fn signature_bytes(&self) -> usize {
+        self.context.signature_bytes(self.level == AuthLevel::Privacy)
+    }
+
     /// Bytes that a protected PDU carries behind its (padded) stub.
     pub(crate) fn overhead(&self) -> usize {
-        if self.protects() { TRAILER_BYTES + self.context.signature_bytes() } else { 0 }
+        if self.protects() { TRAILER_BYTES + self.signature_bytes() } else { 0 }
     }
 
     /// Puts one protected PDU together.
@@ -154,7 +158,7 @@ impl Protection {
         body: &[u8],
         stub_offset: usize,
     ) -> Result<Vec<u8>, SecurityError> {
-        let token_bytes = self.context.signature_bytes();
+        let token_bytes = self.signature_bytes();
         let mut pdu = encode_unsigned(packet_type, flags, call_id, body, stub_offset, self.trailer(), token_bytes)
             .map_err(|DecodeError(because)| SecurityError(because.into()))?;
         let trailer_offset = pdu.len() - TRAILER_BYTES;

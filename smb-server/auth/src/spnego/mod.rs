@@ -9,4 +9,4 @@ pub mod token;
 
 pub use acceptor::{Accepted, Acceptor, Step};
 pub use initiator::{Initiated, Initiator, InitiatorConfig, InitiatorStep};
-pub use token::{Mechanism, NegState};
+pub use token::{Mechanism, NegState, first_choice};

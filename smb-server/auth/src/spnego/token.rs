@@ -70,6 +70,12 @@ impl Mechanism {
     }
 }
 
+/// The mechanism that a client's first token prefers, and whose token it may hold. `None` for anything but such a token.
+#[must_use]
+pub fn first_choice(token: &[u8]) -> Option<Mechanism> {
+    Init::parse(token).ok()?.mechanisms.first().copied()
+}
+
 /// negState of NegTokenResp.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum NegState {

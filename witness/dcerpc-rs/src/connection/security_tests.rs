@@ -53,7 +53,7 @@ impl SecurityContext for Toy {
         Ok(Step::Done { token: vec![], identity: Identity { user: key.to_string(), ..Identity::default() } })
     }
 
-    fn signature_bytes(&self) -> usize {
+    fn signature_bytes(&self, _sealed: bool) -> usize {
         4
     }
 
