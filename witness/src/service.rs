@@ -27,6 +27,8 @@ pub const INTERFACE_WAIT: Duration = Duration::from_secs(10);
 pub const WISH_STANDS: Duration = Duration::from_secs(30);
 /// Wishes that stand at the same time; beyond it the oldest goes.
 pub const WISHES_MAX: usize = 1_024;
+/// How long a call is held for a client that names no time: what Windows clients ask for.
+pub const KEEP_ALIVE_DEFAULT: Duration = Duration::from_secs(120);
 
 type Answer = Result<Notification, Status>;
 
@@ -270,7 +272,9 @@ impl WitnessService {
                 }
             }
         }
-        let keep_alive = (extended && request.keep_alive_s > 0).then(|| Duration::from_secs(request.keep_alive_s.into()));
+        // windows: a client that names no time is answered in time, too; smbtorture asks for that.
+        let keep_alive = if request.keep_alive_s > 0 { Duration::from_secs(request.keep_alive_s.into()) } else { KEEP_ALIVE_DEFAULT };
+        let keep_alive = extended.then_some(keep_alive);
         let ip_notification = request.flags & REGISTER_IP_NOTIFICATION != 0;
         Ok(NewRegistration { net_name, share_name, ip_address, client_name, version, keep_alive, ip_notification })
     }

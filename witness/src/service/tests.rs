@@ -519,6 +519,23 @@ async fn a_wish_finds_a_client_that_is_between_two_registrations() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_client_that_names_no_time_is_answered_as_soon_as_one_of_windows() {
+    let (_view, service) = service();
+    let cancel = CancellationToken::new();
+    tokio::spawn({
+        let (service, cancel) = (Arc::clone(&service), cancel.clone());
+        async move { service.run(cancel).await }
+    });
+    let begun = tokio::time::Instant::now();
+    for (number, keep_alive_s, after_s) in [(1, 0, 120), (2, 7, 127)] {
+        service.register(Uuid::from_u128(number), request("Alpha", A, keep_alive_s), true).unwrap();
+        assert_eq!(Arc::clone(&service).async_notify(Uuid::from_u128(number)).await, Err(Status::TIMEOUT));
+        assert_eq!(begun.elapsed().as_secs(), after_s);
+    }
+    cancel.cancel();
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_registers_about_a_draining_node_is_asked_to_move_once() {
     let (view, service) = service();
     service.register(Uuid::from_u128(1), request("Alpha", A, 5), true).unwrap();
