@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 
 use crate::association::AssociationGroups;
 use crate::connection::{Action, Connection, ConnectionConfig, run};
@@ -74,6 +74,8 @@ struct State {
     output_bytes: usize,
     interrupters: BTreeMap<u32, Interrupter>,
     tasks: JoinSet<()>,
+    /// Ends the pipe while a request stays incomplete.
+    patience: Option<AbortHandle>,
     closed: bool,
 }
 
@@ -106,12 +108,14 @@ impl PipeAssociation {
             output_bytes: 0,
             interrupters: BTreeMap::new(),
             tasks: JoinSet::new(),
+            patience: None,
             closed: false,
         };
         Self { shared: Arc::new(Shared { state: Mutex::new(state), readable: Notify::new() }) }
     }
 
-    /// Takes bytes of the client: part of a PDU, one, or several. Calls start at once, each in a task of its own.
+    /// Takes bytes of the client: part of a PDU, one, or several. Calls start at once, each in a task of its own. A request that stays
+    /// incomplete for `request_timeout` ends the pipe.
     pub fn write(&self, bytes: &[u8]) -> Result<(), PipeClosed> {
         let mut state = self.shared.state.lock();
         if state.closed || state.output_bytes > state.connection.config().limits.output_bytes_max {
@@ -122,6 +126,7 @@ impl PipeAssociation {
         for action in actions {
             self.act(&mut state, action);
         }
+        self.watch(&mut state);
         drop(state);
         self.shared.readable.notify_waiters();
         Ok(())
@@ -187,6 +192,34 @@ impl PipeAssociation {
     pub async fn transceive(&self, bytes: &[u8], count_max: usize) -> Result<PipeRead, PipeClosed> {
         self.write(bytes)?;
         self.read_when_ready(count_max).await
+    }
+
+    /// Starts the clock of a request that begins, and stops it when all of it is there.
+    fn watch(&self, state: &mut State) {
+        match (state.connection.is_assembling(), &state.patience) {
+            (true, None) => {
+                let timeout = state.connection.config().limits.request_timeout;
+                let shared = Arc::downgrade(&self.shared);
+                state.patience = Some(state.tasks.spawn(async move {
+                    tokio::time::sleep(timeout).await;
+                    let Some(shared) = shared.upgrade() else { return };
+                    {
+                        let mut state = shared.state.lock();
+                        tracing::debug!("closing the pipe: a request stays incomplete");
+                        state.closed = true;
+                        // What was gathered of it is given back now, not when the client closes the pipe.
+                        state.connection.abandon_request();
+                    }
+                    shared.readable.notify_waiters();
+                }));
+            }
+            (false, Some(_)) => {
+                if let Some(patience) = state.patience.take() {
+                    patience.abort();
+                }
+            }
+            (true, Some(_)) | (false, None) => {}
+        }
     }
 
     fn act(&self, state: &mut State, action: Action) {

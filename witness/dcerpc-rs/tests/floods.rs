@@ -6,8 +6,9 @@ use std::time::Duration;
 use dcerpc_rs::interface::mgmt::{MGMT, ManagementCalls, managed};
 use dcerpc_rs::ndr::NoParameters;
 use dcerpc_rs::pdu::{Bind, ContextElement, FaultBody, Frame, PacketType, Request, encode, flags};
+use dcerpc_rs::pipe::{PipeClosed, PipeConfig};
 use dcerpc_rs::syntax::NDR20;
-use dcerpc_rs::{Client, Fault, InterfaceSet, Limits, serve};
+use dcerpc_rs::{Client, Fault, InterfaceSet, Limits, PipeAssociation, serve};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
@@ -143,4 +144,24 @@ async fn a_huge_count_is_a_fault() {
     let answer = client.call(1, vec![0xFF; 3]).await;
     assert!(matches!(answer, Err(dcerpc_rs::ClientError::Fault(Fault::BAD_STUB_DATA))));
     assert!(is_served(address).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pipe_with_half_a_request_ends() {
+    let limits = Limits { request_timeout: Duration::from_secs(30), ..Limits::for_pipe() };
+    let pipe = || PipeAssociation::new(PipeConfig { limits, ..PipeConfig::new("mgmt", managed(InterfaceSet::new())) });
+    let (stays, ends) = (pipe(), pipe());
+    for pipe in [&stays, &ends] {
+        assert_eq!(pipe.transceive(&bind_pdu(), 4280).await.unwrap().data[2], 12, "a bind_ack");
+        pipe.write(&request_pdu(flags::FIRST, 2, b"")).unwrap();
+    }
+    tokio::time::sleep(Duration::from_secs(29)).await;
+    let answer = stays.transceive(&request_pdu(flags::LAST, 2, b""), 4280).await.unwrap();
+    assert_eq!(answer.data[2], 2, "a response");
+    // More of it does not give it more time.
+    ends.write(&request_pdu(0, 2, b"more")).unwrap();
+    assert_eq!(tokio::time::timeout(Duration::from_secs(2), ends.readable()).await, Ok(Err(PipeClosed)));
+    assert_eq!(ends.write(&request_pdu(flags::LAST, 2, b"")), Err(PipeClosed));
+    tokio::time::sleep(Duration::from_secs(100)).await;
+    assert_eq!(stays.transceive(&request_pdu(flags::WHOLE, 3, b""), 4280).await.unwrap().data[2], 2);
 }

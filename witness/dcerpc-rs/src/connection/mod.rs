@@ -177,6 +177,11 @@ impl Connection {
         self.partial.is_some()
     }
 
+    /// Forgets what there is of it; the connection must not be used for requests afterwards.
+    pub fn abandon_request(&mut self) {
+        self.partial = None;
+    }
+
     /// The numbers of the calls that are unanswered.
     pub fn unanswered(&self) -> impl Iterator<Item = u32> {
         self.active.keys()
