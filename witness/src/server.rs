@@ -33,9 +33,16 @@ pub async fn serve(
     served
 }
 
-/// Serves the endpoint mapper and its management interface on a listener until cancelled.
-pub async fn serve_mapper(listener: TcpListener, map: Arc<EndpointMap>, limits: Limits, cancel: CancellationToken) -> io::Result<()> {
-    dcerpc_rs::serve(listener, managed(EndpointMapper::new(map).into()), None, limits, cancel).await
+/// Serves the endpoint mapper and its management interface on a listener until cancelled. Everybody may ask it; who wants to do so
+/// authenticated may, too.
+pub async fn serve_mapper(
+    listener: TcpListener,
+    map: Arc<EndpointMap>,
+    security: Arc<dyn SecurityProvider>,
+    limits: Limits,
+    cancel: CancellationToken,
+) -> io::Result<()> {
+    dcerpc_rs::serve(listener, managed(EndpointMapper::new(map).into()), Some(security), limits, cancel).await
 }
 
 /// Tells the endpoint mapper on which port the witness interface is.

@@ -5,7 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use dcerpc_rs::{AuthLevel, ClientError, ContextHandle, EndpointMap, Fault, Limits};
+use dcerpc_rs::epm::EPMAPPER;
+use dcerpc_rs::{AuthLevel, Client, ClientError, ClientSecurity, ContextHandle, EndpointMap, Fault, Limits};
 use parking_lot::Mutex;
 use smb_auth::{AcceptorConfig, Account, Credentials, NtHash};
 use tokio::net::TcpListener;
@@ -80,7 +81,7 @@ async fn start() -> Fixture {
     let account = |user: &str, _: &str| (user == "smbtest").then(|| Account { nt_hash: NtHash::of_password("Passw0rd!"), disabled: false });
     let config = AcceptorConfig { anonymous_allowed: true, ..AcceptorConfig::default() };
     let security = Arc::new(NtlmSecurity::new(Arc::new(config), Arc::new(account)));
-    tokio::spawn(serve_mapper(mapper_listener, map, Limits::default(), cancel.clone()));
+    tokio::spawn(serve_mapper(mapper_listener, map, security.clone(), Limits::default(), cancel.clone()));
     tokio::spawn(serve(Arc::clone(&service), listener, security, Limits::default(), cancel.clone()));
     Fixture { view, service, witness, mapper, cancel }
 }
@@ -116,6 +117,19 @@ fn status<T: std::fmt::Debug>(result: Result<T, WitnessError>) -> Status {
     match result {
         Err(WitnessError::Status(status)) => status,
         other => panic!("expected a status, got {other:?}"),
+    }
+}
+
+/// Whoever asks the mapper need not say who it is, but may.
+#[tokio::test]
+async fn the_mapper_takes_a_logon_and_refuses_a_wrong_one() {
+    let fixture = start().await;
+    for (password, is_good) in [("Passw0rd!", true), ("wrong", false)] {
+        for level in [AuthLevel::Integrity, AuthLevel::Privacy] {
+            let initiator = NtlmInitiator::spnego(credentials(password), "CLIENT1", "host/fs1");
+            let security = ClientSecurity { auth_type: initiator.auth_type(), level, context: Box::new(initiator) };
+            assert_eq!(Client::connect(fixture.mapper, EPMAPPER, Some(security)).await.is_ok(), is_good);
+        }
     }
 }
 

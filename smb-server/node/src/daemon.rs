@@ -67,8 +67,9 @@ pub async fn serve(config: Config, watch_stdin: bool) -> Result<(), Failure> {
     let rpc = Rpc { endpoints: EndpointMap::new(), keytab };
     witness::server::announce(&rpc.endpoints, config.listen.witness.port());
     let limits = dcerpc_rs::Limits::default();
-    tasks.spawn(witness::serve(Arc::clone(&service), witness_listener, rpc.security(&config, &store), limits, stop.clone()));
-    tasks.spawn(witness::serve_mapper(mapper, Arc::clone(&rpc.endpoints), limits, stop.clone()));
+    let checks = rpc.security(&config, &store);
+    tasks.spawn(witness::serve(Arc::clone(&service), witness_listener, Arc::clone(&checks), limits, stop.clone()));
+    tasks.spawn(witness::serve_mapper(mapper, Arc::clone(&rpc.endpoints), checks, limits, stop.clone()));
     tasks.spawn(life::run(Arc::clone(&config), store.clone(), Arc::clone(&current), Arc::clone(&doors), rpc, stop.clone()));
     let token = identity::admin_token(&config.data_dir)?;
     let admin = Admin::new(Arc::clone(&config), store.clone(), service, registrations, doors, current, faults, metrics, token);
