@@ -24,7 +24,9 @@ fn patient() -> Wish {
 
 fn asked(store: &Store, command: Command) -> Answer {
     let store = store.clone();
-    Box::pin(async move { store.propose(command).await })
+    // It goes on while nobody looks, as it does in a server: the connection that it may be making is everybody's.
+    let task = tokio::spawn(async move { store.propose(command).await });
+    Box::pin(async move { task.await.unwrap() })
 }
 
 fn leased(at: At, state: LeaseState) -> OpenRequest {
