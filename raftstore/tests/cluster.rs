@@ -73,6 +73,27 @@ async fn three_nodes_lose_their_leader_and_nothing_else() {
     cluster.store(others[0]).wait_applied_on(leader, cluster.store(others[0]).applied(), SOON).await.unwrap();
 }
 
+// A request that nobody goes on with, because its task waits for something else, must not keep a connection from all others.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_that_nobody_goes_on_with_holds_up_no_other() {
+    let mut cluster = Cluster::new(3).await;
+    let leader = cluster.leader(&[]).await;
+    let mut others = (1..=3).filter(|&id| id != leader);
+    let (asks, asked) = (others.next().unwrap(), others.next().unwrap());
+    // The connection is gone; the next request makes a new one.
+    let address = cluster.stop(asked).await;
+    cluster.start(asked, Some(address)).await;
+    cluster.settle().await;
+    let store = cluster.store(asks).clone();
+    let ask = || store.call(asked, b"hello".to_vec(), SOON);
+    let mut left = Box::pin(ask());
+    assert!(futures::poll!(&mut left).is_pending(), "it has begun, and is left there");
+    // The first of them may still find the old connection's end.
+    let answers = [ask().await, ask().await];
+    assert!(answers[1].is_ok(), "{answers:?}");
+    drop(left);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leader_cut_off_neither_reads_nor_writes() {
     let cluster = Cluster::new(3).await;

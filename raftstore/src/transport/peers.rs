@@ -113,7 +113,13 @@ impl Peers {
     }
 
     /// Sends a request and waits for its response.
-    pub(crate) async fn request(&self, node: u64, lane: Lane, request: &Request, timeout: Duration) -> Result<Response, CallError> {
+    pub(crate) async fn request(
+        self: &Arc<Self>,
+        node: u64,
+        lane: Lane,
+        request: &Request,
+        timeout: Duration,
+    ) -> Result<Response, CallError> {
         let answer = self.send(node, lane, request, timeout).await?;
         self.answer(answer).await
     }
@@ -130,7 +136,7 @@ impl Peers {
 
     /// Sends a request and gives the answer to wait for. Whoever sends one after the other has them arrive in this order, while the
     /// connection lasts.
-    pub(crate) async fn send(&self, node: u64, lane: Lane, request: &Request, timeout: Duration) -> Result<Answer, CallError> {
+    pub(crate) async fn send(self: &Arc<Self>, node: u64, lane: Lane, request: &Request, timeout: Duration) -> Result<Answer, CallError> {
         let deadline = Instant::now() + timeout;
         let passed = self.faults.reach(self.own_id, Point::RequestBeforeSend).await;
         if passed == Passed::Failed {
@@ -141,11 +147,35 @@ impl Peers {
         }
         let address = self.addresses.read().get(&node).cloned().ok_or(CallError::UnknownNode { node })?;
         let link = self.links.lock().entry((node, lane)).or_default().clone();
-        let connection = match timeout_at(deadline, link.connection(self, node, lane, address)).await {
-            Ok(connection) => connection?,
-            Err(_) => return Err(CallError::Unreachable { node, because: "connecting took too long".to_owned() }),
+        let connection = match link.ready(&address) {
+            Some(connection) => connection,
+            None => self.connect(link, node, lane, address, deadline).await?,
         };
         connection.send(node, request, self.frame_bytes_max, deadline, passed == Passed::Twice).await
+    }
+
+    /// In a task of its own: whoever wants the same connection waits for it, and must not wait for a request that nobody goes on with.
+    async fn connect(
+        self: &Arc<Self>,
+        link: Arc<Link>,
+        node: u64,
+        lane: Lane,
+        address: String,
+        deadline: Instant,
+    ) -> Result<Arc<Connection>, CallError> {
+        let unreachable = |because: &str| CallError::Unreachable { node, because: because.to_owned() };
+        let peers = Arc::clone(self);
+        let connecting = tokio::spawn(async move {
+            tokio::select! {
+                connection = link.connection(&peers, node, lane, address) => Some(connection),
+                () = peers.stop.cancelled() => None,
+            }
+        });
+        match timeout_at(deadline, connecting).await {
+            Ok(Ok(Some(connection))) => connection,
+            Ok(Ok(None) | Err(_)) => Err(unreachable("this node stops")),
+            Err(_) => Err(unreachable("connecting took too long")),
+        }
     }
 
     /// Looks whether a node's port accepts connections.
@@ -181,12 +211,15 @@ impl Peers {
 }
 
 impl Link {
+    /// The connection, if there is one and nobody is busy with it.
+    fn ready(&self, address: &str) -> Option<Arc<Connection>> {
+        let state = self.state.try_lock().ok()?;
+        state.connection.as_ref().filter(|connection| connection.is_to(address)).cloned()
+    }
+
     async fn connection(&self, peers: &Peers, node: u64, lane: Lane, address: String) -> Result<Arc<Connection>, CallError> {
         let mut state = self.state.lock().await;
-        if let Some(connection) = &state.connection
-            && connection.address == address
-            && !connection.shared.closed.is_cancelled()
-        {
+        if let Some(connection) = state.connection.as_ref().filter(|connection| connection.is_to(&address)) {
             return Ok(connection.clone());
         }
         state.connection = None;
@@ -212,6 +245,11 @@ impl Link {
 }
 
 impl Connection {
+    /// It leads to this address and has not broken.
+    fn is_to(&self, address: &str) -> bool {
+        self.address == address && !self.shared.closed.is_cancelled()
+    }
+
     async fn open(peers: &Peers, node: u64, lane: Lane, address: String) -> Result<Self, CallError> {
         let unreachable = |because: String| CallError::Unreachable { node, because };
         match peers.faults.reach(peers.own_id, Point::Connect).await {
