@@ -97,6 +97,10 @@ impl Inner {
                 };
                 of_session.filter(loses).map(|open| open.id).collect()
             }),
+            // A session of another node finds nothing under way here: that node is waited for by the barrier.
+            Command::SessionOpen { previous_session: Some(previous), .. } => {
+                self.engine.with_state(|state| state.opens_of_session(*previous).map(|open| open.id).collect())
+            }
             _ => return Ok(()),
         };
         let landed = self.engine.flights.landed_through(|open| given_up.contains(&open));

@@ -229,12 +229,16 @@ async fn an_open_is_given_up_when_nothing_is_written_through_it_any_more() {
     // What is kept for its client belongs to nobody once the connection is lost, so that nobody would be asked either.
     let (c, back) = (cluster.session(3, there).await, cluster.session(3, via).await);
     let kept = cluster.opened(OpenRequest { file: Some(FileKey { inode: 500, ..open.file }), ..persistent(c, 60_000) }).await;
+    // Its node alone knows of a session that is replaced there: nobody else owes anything for it.
+    let e = cluster.session(5, there).await;
+    let replaced = cluster.opened(OpenRequest { file: Some(FileKey { inode: 600, ..open.file }), ..request(e) }).await;
     let ends = [
+        comes_back(&cluster, there, e).0,
         Command::CloseOpen { open: open.open, by: a.incarnation },
         Command::DisconnectOpens { session: a.session, why: DisconnectReason::ConnectionLost },
         Command::DisconnectOpens { session: c.session, why: DisconnectReason::ConnectionLost },
     ];
-    let writes = [&open, &kept].map(|open| cluster.store(there).begin_io(open.file, open.open));
+    let writes = [&open, &kept, &replaced].map(|open| cluster.store(there).begin_io(open.file, open.open));
     let mut ends: Vec<Answer> = ends.into_iter().map(|end| asked(cluster.store(there), end)).collect();
     tokio::select! {
         biased;
