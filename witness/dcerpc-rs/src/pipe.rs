@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::JoinSet;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::association::AssociationGroups;
 use crate::connection::{Action, Connection, ConnectionConfig, run};
@@ -74,8 +75,8 @@ struct State {
     output_bytes: usize,
     interrupters: BTreeMap<u32, Interrupter>,
     tasks: JoinSet<()>,
-    /// Ends the pipe while a request stays incomplete.
-    patience: Option<AbortHandle>,
+    /// There while a request is incomplete; dropped when all of it is there, which stops its clock.
+    incomplete: Option<DropGuard>,
     closed: bool,
 }
 
@@ -108,7 +109,7 @@ impl PipeAssociation {
             output_bytes: 0,
             interrupters: BTreeMap::new(),
             tasks: JoinSet::new(),
-            patience: None,
+            incomplete: None,
             closed: false,
         };
         Self { shared: Arc::new(Shared { state: Mutex::new(state), readable: Notify::new() }) }
@@ -196,29 +197,31 @@ impl PipeAssociation {
 
     /// Starts the clock of a request that begins, and stops it when all of it is there.
     fn watch(&self, state: &mut State) {
-        match (state.connection.is_assembling(), &state.patience) {
-            (true, None) => {
-                let timeout = state.connection.config().limits.request_timeout;
-                let shared = Arc::downgrade(&self.shared);
-                state.patience = Some(state.tasks.spawn(async move {
-                    tokio::time::sleep(timeout).await;
-                    let Some(shared) = shared.upgrade() else { return };
-                    {
-                        let mut state = shared.state.lock();
-                        tracing::debug!("closing the pipe: a request stays incomplete");
-                        state.closed = true;
-                        // What was gathered of it is given back now, not when the client closes the pipe.
-                        state.connection.abandon_request();
-                    }
-                    shared.readable.notify_waiters();
-                }));
-            }
-            (false, Some(_)) => {
-                if let Some(patience) = state.patience.take() {
-                    patience.abort();
+        if !state.connection.is_assembling() {
+            state.incomplete = None;
+        } else if state.incomplete.is_none() {
+            let complete = CancellationToken::new();
+            state.incomplete = Some(complete.clone().drop_guard());
+            let timeout = state.connection.config().limits.request_timeout;
+            let shared = Arc::downgrade(&self.shared);
+            state.tasks.spawn(async move {
+                if tokio::time::timeout(timeout, complete.cancelled()).await.is_ok() {
+                    return;
                 }
-            }
-            (true, Some(_)) | (false, None) => {}
+                let Some(shared) = shared.upgrade() else { return };
+                {
+                    let mut state = shared.state.lock();
+                    // It may have become complete at the last moment.
+                    if complete.is_cancelled() {
+                        return;
+                    }
+                    tracing::debug!("closing the pipe: a request stays incomplete");
+                    state.closed = true;
+                    // What was gathered of it is given back now, not when the client closes the pipe.
+                    state.connection.abandon_request();
+                }
+                shared.readable.notify_waiters();
+            });
         }
     }
 

@@ -155,13 +155,14 @@ async fn a_pipe_with_half_a_request_ends() {
         assert_eq!(pipe.transceive(&bind_pdu(), 4280).await.unwrap().data[2], 12, "a bind_ack");
         pipe.write(&request_pdu(flags::FIRST, 2, b"")).unwrap();
     }
-    tokio::time::sleep(Duration::from_secs(29)).await;
+    assert!(tokio::time::timeout(Duration::from_secs(29), ends.readable()).await.is_err(), "it has its time");
     let answer = stays.transceive(&request_pdu(flags::LAST, 2, b""), 4280).await.unwrap();
     assert_eq!(answer.data[2], 2, "a response");
     // More of it does not give it more time.
     ends.write(&request_pdu(0, 2, b"more")).unwrap();
     assert_eq!(tokio::time::timeout(Duration::from_secs(2), ends.readable()).await, Ok(Err(PipeClosed)));
     assert_eq!(ends.write(&request_pdu(flags::LAST, 2, b"")), Err(PipeClosed));
-    tokio::time::sleep(Duration::from_secs(100)).await;
+    // The other one's clock has stopped: nothing comes of it, however long it is waited for.
+    assert!(tokio::time::timeout(Duration::from_secs(100), stays.readable()).await.is_err());
     assert_eq!(stays.transceive(&request_pdu(flags::WHOLE, 3, b""), 4280).await.unwrap().data[2], 2);
 }
