@@ -285,21 +285,22 @@ fn ipv4_of(local: Option<SocketAddr>) -> Ipv4Addr {
 /// Asks the mapper at this address for the port of an interface.
 pub async fn resolve(mapper: SocketAddr, interface: SyntaxId) -> Result<SocketAddr, ClientError> {
     let client = Client::connect(mapper, EPMAPPER, None).await?;
-    let question = Tower { interface, transfer: crate::syntax::NDR20, transport: Transport::ANY_TCP }.encode();
+    let answer = client.call(OPNUM_MAP, question(interface, Transport::ANY_TCP)).await?;
+    let port = read_map_answer(&answer).map_err(|_| ClientError::Protocol("answer of the endpoint mapper is malformed"))?;
+    let port = port.ok_or(ClientError::NotRegistered)?;
+    Ok(SocketAddr::new(mapper.ip(), port))
+}
+
+/// The stub of ept_map, as Windows asks: with an object that is nil, and for four towers.
+fn question(interface: SyntaxId, transport: Transport) -> Vec<u8> {
     let mut stub = NdrWriter::new(TransferSyntax::Ndr20);
     stub.pointer(true);
     stub.uuid(Uuid::nil());
     stub.pointer(true);
-    stub.length(question.len());
-    stub.length(question.len());
-    stub.bytes(&question);
-    stub.align(4);
+    write_tower(&mut stub, &Tower { interface, transfer: crate::syntax::NDR20, transport });
     stub.context_handle(ContextHandle::NULL);
     stub.u32(4);
-    let answer = client.call(OPNUM_MAP, stub.finish()).await?;
-    let port = read_map_answer(&answer).map_err(|_| ClientError::Protocol("answer of the endpoint mapper is malformed"))?;
-    let port = port.ok_or(ClientError::NotRegistered)?;
-    Ok(SocketAddr::new(mapper.ip(), port))
+    stub.finish()
 }
 
 fn read_map_answer(stub: &[u8]) -> Result<Option<u16>, NdrError> {
@@ -375,19 +376,7 @@ mod tests {
         let server = |place| Endpoint { interface, place, annotation: "server".into() };
         map.insert(server(pipe.clone()));
         let mapper = EndpointMapper::new(Arc::clone(&map));
-        let ask = |transport| {
-            let octets = Tower { interface, transfer: crate::syntax::NDR20, transport }.encode();
-            let mut out = NdrWriter::new(TransferSyntax::Ndr20);
-            out.pointer(false);
-            out.pointer(true);
-            out.length(octets.len());
-            out.length(octets.len());
-            out.bytes(&octets);
-            out.align(4);
-            out.context_handle(ContextHandle::NULL);
-            out.u32(4);
-            mapper.dispatch(OPNUM_MAP, &out.finish(), None).unwrap()
-        };
+        let ask = |transport| mapper.dispatch(OPNUM_MAP, &question(interface, transport), None).unwrap();
         let any_pipe = Transport::NamedPipe { pipe: String::new(), host: String::new() };
         let octets = Tower { interface, transfer: crate::syntax::NDR20, transport: pipe.transport(Ipv4Addr::UNSPECIFIED) }.encode();
         assert!(ask(any_pipe.clone()).windows(octets.len()).any(|part| part == octets));
@@ -406,22 +395,8 @@ mod tests {
         let interface = SyntaxId::new(uuid!("ccd8c074-d0e5-4a40-92b4-d074faa6ba28"), 1, 1);
         map.insert(Endpoint { interface, place: Place::Port(135), annotation: "witness".into() });
         let mapper = EndpointMapper::new(map);
-        let question = |interface| {
-            let octets = Tower { interface, transfer: crate::syntax::NDR20, transport: Transport::ANY_TCP }.encode();
-            let mut out = NdrWriter::new(TransferSyntax::Ndr20);
-            out.pointer(true);
-            out.uuid(Uuid::nil());
-            out.pointer(true);
-            out.length(octets.len());
-            out.length(octets.len());
-            out.bytes(&octets);
-            out.align(4);
-            out.context_handle(ContextHandle::NULL);
-            out.u32(4);
-            out.finish()
-        };
         let local = Some("192.0.2.1:135".parse().unwrap());
-        let answer = mapper.dispatch(OPNUM_MAP, &question(interface), local).unwrap();
+        let answer = mapper.dispatch(OPNUM_MAP, &question(interface, Transport::ANY_TCP), local).unwrap();
         let mut expected = vec![0; 20];
         expected.extend_from_slice(&[1, 0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 2, 0, 75, 0, 0, 0, 75, 0, 0, 0]);
         let transport = Transport::Tcp { port: 135, address: Ipv4Addr::new(192, 0, 2, 1) };
@@ -429,7 +404,7 @@ mod tests {
         expected.extend_from_slice(&[0; 5]);
         assert_eq!(answer, expected);
         assert_eq!(read_map_answer(&answer), Ok(Some(135)));
-        let answer = mapper.dispatch(OPNUM_MAP, &question(EPMAPPER), local).unwrap();
+        let answer = mapper.dispatch(OPNUM_MAP, &question(EPMAPPER, Transport::ANY_TCP), local).unwrap();
         assert_eq!(answer[20..], [0, 0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xD6, 0xA0, 0xC9, 0x16]);
         assert_eq!(mapper.dispatch(OPNUM_MAP, &[1; 30], local), Err(Fault::BAD_STUB_DATA));
         assert_eq!(mapper.dispatch(99, &[], local), Err(Fault::OPNUM_OUT_OF_RANGE));
