@@ -26,7 +26,7 @@ pub mod service;
 pub use client::{WitnessClient, WitnessError};
 pub use cluster::{ClusterEvent, ClusterView, Interface, InterfaceState, Share};
 #[cfg(feature = "krb5")]
-pub use kerberos::{KerberosInitiator, KerberosSecurity};
+pub use kerberos::{KerberosContext, KerberosSecurity};
 pub use message::{Address, Notification, ResourceChange, ResourceState};
 pub use security::{NtlmInitiator, NtlmSecurity};
 pub use server::{WITNESS, serve, serve_mapper};

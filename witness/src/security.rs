@@ -38,7 +38,7 @@ impl NtlmSecurity {
 }
 
 impl SecurityProvider for NtlmSecurity {
-    fn acceptor(&self, auth_type: u8, _peer: Option<IpAddr>) -> Option<Box<dyn SecurityContext>> {
+    fn acceptor(&self, auth_type: u8, _first_token: &[u8], _peer: Option<IpAddr>) -> Option<Box<dyn SecurityContext>> {
         matches!(auth_type, auth_type::SPNEGO | auth_type::NTLMSSP).then(|| {
             let acceptor = Acceptor::new(Arc::clone(&self.config));
             let (lookup, challenges) = (Arc::clone(&self.lookup), Arc::clone(&self.challenges));

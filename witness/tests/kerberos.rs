@@ -2,22 +2,26 @@
 #![cfg(feature = "krb5")]
 #![allow(clippy::unwrap_used, reason = "tests stop at the first surprise")]
 
+mod one_node;
+
 use std::io::Write;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{SocketAddr, UdpSocket};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use dcerpc_rs::security::auth_type;
 use dcerpc_rs::{AuthLevel, Client, ClientSecurity, Limits, SecurityContext};
+use one_node::OneNode;
 use smb_auth::{AcceptorConfig, Account, Credentials, NtHash};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use witness::client::Registration;
 use witness::kerberos::Keytab;
 use witness::{
-    Address, ClusterEvent, ClusterView, Interface, InterfaceState, KerberosInitiator, KerberosSecurity, Notification, NtlmInitiator,
-    NtlmSecurity, ResourceChange, ResourceState, Share, WITNESS, WitnessClient, WitnessService, serve,
+    ClusterEvent, KerberosContext, KerberosSecurity, Notification, NtlmInitiator, NtlmSecurity, ResourceChange, ResourceState, WITNESS,
+    WitnessClient, WitnessService, serve,
 };
 
 const REALM: &str = "WITNESS.TEST";
@@ -29,13 +33,16 @@ const SOON: Duration = Duration::from_secs(30);
 /// A realm with one user and one service, and the process that serves it.
 struct Realm {
     directory: tempfile::TempDir,
-    centre: Child,
+    /// Once it runs.
+    centre: Option<Child>,
 }
 
 impl Drop for Realm {
     fn drop(&mut self) {
-        _ = self.centre.kill();
-        _ = self.centre.wait();
+        if let Some(centre) = &mut self.centre {
+            _ = centre.kill();
+            _ = centre.wait();
+        }
     }
 }
 
@@ -58,7 +65,7 @@ impl Realm {
             acl = at("acl").display(),
         );
         std::fs::write(at("kdc.conf"), centre).unwrap();
-        let mut realm = Self { centre: Command::new("true").spawn().unwrap(), directory };
+        let mut realm = Self { directory, centre: None };
         realm.run(Command::new("kdb5_util").args(["create", "-s", "-r", REALM, "-P", "master"]), "");
         realm.administer(&format!("addprinc -pw \"{PASSWORD}\" {USER}"));
         // smbtorture asks for the host's ticket, as one that stands for all services of a Windows machine.
@@ -67,10 +74,11 @@ impl Realm {
             realm.administer(&format!("ktadd -k {} {service}/{HOST}", realm.keytab().display()));
         }
         assert!(realm.keytab().exists(), "kadmin.local has written no keytab");
-        realm.centre = realm.with_environment(Command::new("krb5kdc").args(["-n", "-r", REALM])).spawn().unwrap();
+        realm.centre = Some(realm.with_environment(Command::new("krb5kdc").args(["-n", "-r", REALM])).spawn().unwrap());
         let deadline = Instant::now() + SOON;
         while !realm.log_on() {
-            assert!(realm.centre.try_wait().unwrap().is_none(), "the centre has ended: is its port another's?");
+            let ended = realm.centre.as_mut().unwrap().try_wait().unwrap();
+            assert!(ended.is_none(), "the centre has ended: is its port another's?");
             assert!(Instant::now() < deadline, "nobody answers kinit");
             std::thread::yield_now();
         }
@@ -118,27 +126,6 @@ impl Realm {
 
     fn log_on(&self) -> bool {
         self.succeeds(Command::new("kinit").arg(USER), &format!("{PASSWORD}\n"))
-    }
-}
-
-struct OneNode;
-
-impl ClusterView for OneNode {
-    fn net_names(&self) -> Vec<String> {
-        vec!["fs1".into()]
-    }
-
-    fn interfaces(&self) -> Vec<Interface> {
-        let ipv4 = Some(Ipv4Addr::new(127, 0, 0, 11));
-        vec![Interface { node_id: 1, group_name: "NODE1".into(), ipv4, ipv6: None, state: InterfaceState::Available, local: false }]
-    }
-
-    fn leave_for(&self, _address: IpAddr) -> Vec<Address> {
-        Vec::new()
-    }
-
-    fn shares(&self) -> Vec<Share> {
-        Vec::new()
     }
 }
 
@@ -207,10 +194,10 @@ async fn logons(realm: &Realm) {
 
     let target = format!("cifs@{HOST}");
     for level in [AuthLevel::Integrity, AuthLevel::Privacy] {
-        for make in [KerberosInitiator::raw, KerberosInitiator::spnego] {
-            let initiator: KerberosInitiator = make(&realm.cache(), &target).unwrap();
-            is_told(&service, address, initiator.auth_type(), initiator, level).await;
-        }
+        let alone = KerberosContext::raw(&realm.cache(), &target).unwrap();
+        is_told(&service, address, auth_type::KERBEROS, alone, level).await;
+        let negotiated = KerberosContext::spnego(&realm.cache(), &target).unwrap();
+        is_told(&service, address, auth_type::SPNEGO, negotiated, level).await;
         // Who prefers NTLM gets it, beside Kerberos.
         let initiator = NtlmInitiator::spnego(Credentials::password("smbtest", "WORKGROUP", "Passw0rd!"), "CLIENT", "cifs/fs1");
         is_told(&service, address, initiator.auth_type(), initiator, level).await;
@@ -220,8 +207,8 @@ async fn logons(realm: &Realm) {
         assert!(good, "{options}: {text}");
     }
     // A ticket for somebody else's service does not open ours.
-    let ours = KerberosInitiator::raw(&realm.cache(), "host@elsewhere.witness.test").unwrap();
-    let security = ClientSecurity { auth_type: ours.auth_type(), level: AuthLevel::Integrity, context: Box::new(ours) };
+    let ours = KerberosContext::raw(&realm.cache(), "host@elsewhere.witness.test").unwrap();
+    let security = ClientSecurity { auth_type: auth_type::KERBEROS, level: AuthLevel::Integrity, context: Box::new(ours) };
     assert!(Client::connect(address, WITNESS, Some(security)).await.is_err());
     cancel.cancel();
     served.await.unwrap().unwrap();

@@ -3,20 +3,23 @@
 #![allow(clippy::unwrap_used, reason = "tests stop at the first surprise")]
 #![allow(unsafe_code, reason = "an allocator that counts has to be one")]
 
+mod one_node;
+
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicIsize, Ordering};
 
 use dcerpc_rs::client::TypedCall;
 use dcerpc_rs::{AuthLevel, Limits};
+use one_node::OneNode;
 use smb_auth::{AcceptorConfig, Account, Credentials, NtHash};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use witness::client::Registration;
 use witness::declaration::NotifyAnswer;
-use witness::{Address, ClusterView, Interface, InterfaceState, NtlmInitiator, NtlmSecurity, Share, WitnessClient, WitnessService, serve};
+use witness::{NtlmInitiator, NtlmSecurity, WitnessClient, WitnessService, serve};
 
 /// Clients that come before anything is counted: what grows by doubling has grown, and what is made once is made.
 const FIRST: usize = 64;
@@ -56,27 +59,6 @@ unsafe impl GlobalAlloc for Counting {
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
-
-struct OneNode;
-
-impl ClusterView for OneNode {
-    fn net_names(&self) -> Vec<String> {
-        vec!["fs1".into()]
-    }
-
-    fn interfaces(&self) -> Vec<Interface> {
-        let ipv4 = Some(Ipv4Addr::new(127, 0, 0, 11));
-        vec![Interface { node_id: 1, group_name: "NODE1".into(), ipv4, ipv6: None, state: InterfaceState::Available, local: false }]
-    }
-
-    fn leave_for(&self, _address: IpAddr) -> Vec<Address> {
-        Vec::new()
-    }
-
-    fn shares(&self) -> Vec<Share> {
-        Vec::new()
-    }
-}
 
 #[test]
 fn a_client_that_waits_costs_little() {

@@ -105,8 +105,9 @@ pub trait SecurityContext: Send {
 
 /// Makes acceptors.
 pub trait SecurityProvider: Send + Sync {
-    /// A fresh acceptor for this security package; `None` if it is not served.
-    fn acceptor(&self, auth_type: u8, peer: Option<IpAddr>) -> Option<Box<dyn SecurityContext>>;
+    /// A fresh acceptor for this security package; `None` if it is not served. The client's first token is there to choose by; it comes
+    /// again with the first step.
+    fn acceptor(&self, auth_type: u8, first_token: &[u8], peer: Option<IpAddr>) -> Option<Box<dyn SecurityContext>>;
 }
 
 /// Finished or unfinished security of one connection, with what its trailers carry.

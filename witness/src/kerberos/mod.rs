@@ -43,100 +43,95 @@ impl KerberosSecurity {
     pub fn new(keytab: Keytab, others: Arc<dyn SecurityProvider>) -> Self {
         Self { keytab, others }
     }
-
-    fn kerberos(&self) -> KerberosAcceptor {
-        KerberosAcceptor { keytab: self.keytab.clone(), protection: Protection::new() }
-    }
 }
 
 impl SecurityProvider for KerberosSecurity {
-    fn acceptor(&self, auth_type: u8, peer: Option<IpAddr>) -> Option<Box<dyn SecurityContext>> {
-        match auth_type {
-            auth_type::KERBEROS => Some(Box::new(self.kerberos())),
+    // MS-SPNG 3.2.5.2: the token that comes with the list of mechanisms is for the client's first choice.
+    fn acceptor(&self, auth_type: u8, first_token: &[u8], peer: Option<IpAddr>) -> Option<Box<dyn SecurityContext>> {
+        let is_kerberos = match auth_type {
+            auth_type::KERBEROS => true,
             auth_type::SPNEGO => {
-                let other = self.others.acceptor(auth_type, peer);
-                Some(Box::new(Negotiated::Open { kerberos: Some(self.kerberos()), other }))
+                matches!(spnego::first_choice(first_token), Some(spnego::Mechanism::Kerberos | spnego::Mechanism::MsKerberos))
             }
-            _ => self.others.acceptor(auth_type, peer),
+            _ => false,
+        };
+        if is_kerberos {
+            Some(Box::new(KerberosContext::new(End::Acceptor(self.keytab.clone()))))
+        } else {
+            self.others.acceptor(auth_type, first_token, peer)
         }
     }
 }
 
-/// SPNEGO before and after the client has said what it prefers.
-enum Negotiated {
-    Open { kerberos: Option<KerberosAcceptor>, other: Option<Box<dyn SecurityContext>> },
-    Chosen(Box<dyn SecurityContext>),
+/// Which end of the conversation a context is.
+enum End {
+    Acceptor(Keytab),
+    Initiator { tickets: Credential, target: Name, mechanism: Mechanism },
 }
 
-impl Negotiated {
-    fn chosen(&mut self) -> Result<&mut dyn SecurityContext, SecurityError> {
-        match self {
-            Self::Chosen(context) => Ok(context.as_mut()),
-            Self::Open { .. } => Err(SecurityError("the logon has not begun".into())),
-        }
-    }
-}
-
-impl SecurityContext for Negotiated {
-    // MS-SPNG 3.2.5.2: the token that comes with the list is for the client's first choice.
-    fn step(&mut self, token: &[u8]) -> Result<Step, SecurityError> {
-        if let Self::Open { kerberos, other } = self {
-            let wants_kerberos = matches!(spnego::first_choice(token), Some(spnego::Mechanism::Kerberos | spnego::Mechanism::MsKerberos));
-            let kerberos = kerberos.take().filter(|_| wants_kerberos).map(|kerberos| Box::new(kerberos) as Box<dyn SecurityContext>);
-            let chosen = kerberos.or_else(|| other.take()).ok_or_else(|| SecurityError("nobody serves what the client offers".into()))?;
-            *self = Self::Chosen(chosen);
-        }
-        self.chosen()?.step(token)
-    }
-
-    fn signature_bytes(&self, sealed: bool) -> usize {
-        match self {
-            Self::Chosen(context) => context.signature_bytes(sealed),
-            Self::Open { .. } => 0,
-        }
-    }
-
-    fn always_signs_headers(&self) -> bool {
-        matches!(self, Self::Chosen(context) if context.always_signs_headers())
-    }
-
-    fn sign(&mut self, message: &[u8]) -> Result<Vec<u8>, SecurityError> {
-        self.chosen()?.sign(message)
-    }
-
-    fn verify(&mut self, message: &[u8], signature: &[u8]) -> Result<(), SecurityError> {
-        self.chosen()?.verify(message, signature)
-    }
-
-    fn seal(&mut self, message: &mut [u8], sealed: Range<usize>) -> Result<Vec<u8>, SecurityError> {
-        self.chosen()?.seal(message, sealed)
-    }
-
-    fn unseal(&mut self, message: &mut [u8], sealed: Range<usize>, signature: &[u8]) -> Result<(), SecurityError> {
-        self.chosen()?.unseal(message, sealed, signature)
-    }
-}
-
-/// An established context, with what its tokens take.
-struct Protection {
+/// One authentication and its protection. Made by [`KerberosSecurity`], or as the initiating side for [`dcerpc_rs::ClientSecurity`] with
+/// the tickets of a cache.
+pub struct KerberosContext {
+    end: End,
     context: Context,
+    /// What tokens take, once it is established.
     sign_bytes: usize,
     seal_bytes: usize,
 }
 
-impl Protection {
-    fn new() -> Self {
-        Self { context: Context::new(), sign_bytes: 0, seal_bytes: 0 }
+impl KerberosContext {
+    /// Logs on with SPNEGO around Kerberos to the service of a host, for example `cifs@fs1.example.com`.
+    ///
+    /// # Errors
+    /// There is no such cache, or no ticket in it.
+    pub fn spnego(cache: &Path, service: &str) -> Result<Self, GssError> {
+        Self::initiator(cache, service, Mechanism::Spnego)
     }
 
-    fn established(&mut self) -> Result<(), SecurityError> {
+    /// As [`Self::spnego`], with Kerberos alone.
+    ///
+    /// # Errors
+    /// There is no such cache, or no ticket in it.
+    pub fn raw(cache: &Path, service: &str) -> Result<Self, GssError> {
+        Self::initiator(cache, service, Mechanism::Kerberos)
+    }
+
+    fn initiator(cache: &Path, service: &str, mechanism: Mechanism) -> Result<Self, GssError> {
+        let tickets = Credential::of_cache(&cache.to_string_lossy())?;
+        Ok(Self::new(End::Initiator { tickets, target: Name::of_service(service)?, mechanism }))
+    }
+
+    fn new(end: End) -> Self {
+        Self { end, context: Context::new(), sign_bytes: 0, seal_bytes: 0 }
+    }
+}
+
+impl SecurityContext for KerberosContext {
+    fn step(&mut self, token: &[u8]) -> Result<Step, SecurityError> {
+        let leg = match &self.end {
+            End::Acceptor(keytab) => self.context.accept(&keytab.0, token),
+            End::Initiator { tickets, target, mechanism } => self.context.initiate(tickets, target, *mechanism, token),
+        };
+        let token = match leg.map_err(refused)? {
+            Leg::Continue(token) => return Ok(Step::Continue(token)),
+            Leg::Done(token) => token,
+        };
         self.sign_bytes = self.context.sign_bytes().map_err(refused)?;
         self.seal_bytes = self.context.seal_bytes().map_err(refused)?;
-        Ok(())
+        let identity = identity_of(&self.context.initiator().map_err(refused)?);
+        Ok(Step::Done { token, identity })
     }
 
     fn signature_bytes(&self, sealed: bool) -> usize {
         if sealed { self.seal_bytes } else { self.sign_bytes }
+    }
+
+    fn sign(&mut self, message: &[u8]) -> Result<Vec<u8>, SecurityError> {
+        self.context.sign(message).map_err(refused)
+    }
+
+    fn verify(&mut self, message: &[u8], signature: &[u8]) -> Result<(), SecurityError> {
+        self.context.verify(message, signature).map_err(refused)
     }
 
     fn seal(&mut self, message: &mut [u8], sealed: Range<usize>) -> Result<Vec<u8>, SecurityError> {
@@ -147,116 +142,6 @@ impl Protection {
     fn unseal(&mut self, message: &mut [u8], sealed: Range<usize>, signature: &[u8]) -> Result<(), SecurityError> {
         let (before, body, after) = split(message, sealed)?;
         self.context.unseal(before, body, after, signature).map_err(refused)
-    }
-}
-
-struct KerberosAcceptor {
-    keytab: Keytab,
-    protection: Protection,
-}
-
-impl SecurityContext for KerberosAcceptor {
-    fn step(&mut self, token: &[u8]) -> Result<Step, SecurityError> {
-        match self.protection.context.accept(&self.keytab.0, token).map_err(refused)? {
-            Leg::Continue(token) => Ok(Step::Continue(token)),
-            Leg::Done(token) => {
-                self.protection.established()?;
-                let identity = identity_of(&self.protection.context.initiator().map_err(refused)?);
-                Ok(Step::Done { token, identity })
-            }
-        }
-    }
-
-    fn signature_bytes(&self, sealed: bool) -> usize {
-        self.protection.signature_bytes(sealed)
-    }
-
-    fn sign(&mut self, message: &[u8]) -> Result<Vec<u8>, SecurityError> {
-        self.protection.context.sign(message).map_err(refused)
-    }
-
-    fn verify(&mut self, message: &[u8], signature: &[u8]) -> Result<(), SecurityError> {
-        self.protection.context.verify(message, signature).map_err(refused)
-    }
-
-    fn seal(&mut self, message: &mut [u8], sealed: Range<usize>) -> Result<Vec<u8>, SecurityError> {
-        self.protection.seal(message, sealed)
-    }
-
-    fn unseal(&mut self, message: &mut [u8], sealed: Range<usize>, signature: &[u8]) -> Result<(), SecurityError> {
-        self.protection.unseal(message, sealed, signature)
-    }
-}
-
-/// The initiating side, for [`dcerpc_rs::ClientSecurity`], with the tickets of a cache.
-pub struct KerberosInitiator {
-    credential: Credential,
-    target: Name,
-    mechanism: Mechanism,
-    protection: Protection,
-}
-
-impl KerberosInitiator {
-    /// Logs on with SPNEGO around Kerberos to the service of a host, for example `cifs@fs1.example.com`.
-    ///
-    /// # Errors
-    /// There is no such cache, or no ticket in it.
-    pub fn spnego(cache: &Path, service: &str) -> Result<Self, GssError> {
-        Self::new(cache, service, Mechanism::Spnego)
-    }
-
-    /// As [`Self::spnego`], with Kerberos alone.
-    ///
-    /// # Errors
-    /// There is no such cache, or no ticket in it.
-    pub fn raw(cache: &Path, service: &str) -> Result<Self, GssError> {
-        Self::new(cache, service, Mechanism::Kerberos)
-    }
-
-    fn new(cache: &Path, service: &str, mechanism: Mechanism) -> Result<Self, GssError> {
-        let credential = Credential::of_cache(&cache.to_string_lossy())?;
-        Ok(Self { credential, target: Name::of_service(service)?, mechanism, protection: Protection::new() })
-    }
-
-    /// Its authentication type.
-    pub fn auth_type(&self) -> u8 {
-        match self.mechanism {
-            Mechanism::Kerberos => auth_type::KERBEROS,
-            Mechanism::Spnego => auth_type::SPNEGO,
-        }
-    }
-}
-
-impl SecurityContext for KerberosInitiator {
-    fn step(&mut self, token: &[u8]) -> Result<Step, SecurityError> {
-        match self.protection.context.initiate(&self.credential, &self.target, self.mechanism, token).map_err(refused)? {
-            Leg::Continue(token) => Ok(Step::Continue(token)),
-            Leg::Done(token) => {
-                self.protection.established()?;
-                let identity = identity_of(&self.protection.context.initiator().map_err(refused)?);
-                Ok(Step::Done { token, identity })
-            }
-        }
-    }
-
-    fn signature_bytes(&self, sealed: bool) -> usize {
-        self.protection.signature_bytes(sealed)
-    }
-
-    fn sign(&mut self, message: &[u8]) -> Result<Vec<u8>, SecurityError> {
-        self.protection.context.sign(message).map_err(refused)
-    }
-
-    fn verify(&mut self, message: &[u8], signature: &[u8]) -> Result<(), SecurityError> {
-        self.protection.context.verify(message, signature).map_err(refused)
-    }
-
-    fn seal(&mut self, message: &mut [u8], sealed: Range<usize>) -> Result<Vec<u8>, SecurityError> {
-        self.protection.seal(message, sealed)
-    }
-
-    fn unseal(&mut self, message: &mut [u8], sealed: Range<usize>, signature: &[u8]) -> Result<(), SecurityError> {
-        self.protection.unseal(message, sealed, signature)
     }
 }
 

@@ -141,7 +141,7 @@ impl Connection {
             if count >= self.config.limits.security_contexts_max {
                 return Err(NakReason::LOCAL_LIMIT);
             }
-            let context = self.new_acceptor(&trailer).ok_or(NakReason::AUTHENTICATION_TYPE)?;
+            let context = self.new_acceptor(&trailer, frame.token()).ok_or(NakReason::AUTHENTICATION_TYPE)?;
             // windows: a level that travels only by mistake fails as a wrong signature does.
             if trailer.auth_level == LEVEL_CALL {
                 return Err(NakReason::INVALID_CHECKSUM);
@@ -175,8 +175,8 @@ impl Connection {
         }
     }
 
-    fn new_acceptor(&self, trailer: &AuthTrailer) -> Option<Box<dyn crate::security::SecurityContext>> {
-        self.config.security.as_ref()?.acceptor(trailer.auth_type, self.peer_ip())
+    fn new_acceptor(&self, trailer: &AuthTrailer, first_token: &[u8]) -> Option<Box<dyn crate::security::SecurityContext>> {
+        self.config.security.as_ref()?.acceptor(trailer.auth_type, first_token, self.peer_ip())
     }
 
     fn acknowledge(&mut self, packet_type: PacketType, frame: &Frame, ack: &BindAck, leg: Leg, actions: &mut Vec<Action>) {

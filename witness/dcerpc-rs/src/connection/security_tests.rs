@@ -79,7 +79,7 @@ impl SecurityContext for Toy {
 struct Toys;
 
 impl SecurityProvider for Toys {
-    fn acceptor(&self, auth_type: u8, _peer: Option<IpAddr>) -> Option<Box<dyn SecurityContext>> {
+    fn acceptor(&self, auth_type: u8, _first_token: &[u8], _peer: Option<IpAddr>) -> Option<Box<dyn SecurityContext>> {
         (auth_type == 10).then(|| Box::new(Toy::new()) as Box<dyn SecurityContext>)
     }
 }
