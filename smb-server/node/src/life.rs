@@ -44,7 +44,7 @@ pub async fn run(config: Arc<Config>, store: Store, current: Current, doors: Arc
         };
         let Ok(Some(incarnation)) = begun else { return };
         let ended = stop.child_token();
-        let serving = serve_life(&config, &store, &current, incarnation, (&doors, &rpc), ended.clone());
+        let serving = serve_life(&config, &store, &current, incarnation, &doors, &rpc, ended.clone());
         let over = async {
             // An error means that the store stops.
             let _ = life.wait_for(|life| life.incarnation != Some(incarnation)).await;
@@ -65,7 +65,8 @@ async fn serve_life(
     store: &Store,
     current: &Current,
     incarnation: Incarnation,
-    (doors, rpc): (&Doors, &Rpc),
+    doors: &Doors,
+    rpc: &Rpc,
     ended: CancellationToken,
 ) {
     let (net_name, server_guid) = store

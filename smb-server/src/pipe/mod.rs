@@ -7,7 +7,7 @@ mod provider;
 use std::{sync::Arc, time::Duration};
 
 use dcerpc_rs::{
-    EndpointMap, Identity, InterfaceSet, PipeAssociation, PipeRead,
+    EndpointMap, Identity, InterfaceSet, PipeAssociation, PipeRead, SyntaxId,
     epm::{Endpoint, EndpointMapper, Place},
     interface::{
         mgmt::managed,
@@ -29,19 +29,21 @@ use provider::Provider;
 // MS-SMB2 3.3.4.2
 const PATIENCE: Duration = Duration::from_millis(20);
 
+/// The services behind pipes: pipe, interface, and what the endpoint mapper says about it.
+const SERVICES: [(&str, SyntaxId, &str); 2] = [("srvsvc", SRVSVC, "server service"), ("wkssvc", WKSSVC, "workstation service")];
 /// The pipe of the endpoint mapper.
 const MAPPER: &str = "epmapper";
 
 /// Tells whether a pipe of this name can be opened.
 pub(crate) fn is_served(server: &Server, name: &str) -> bool {
     let is = |served: &str| served.eq_ignore_ascii_case(name);
-    is("srvsvc") || is("wkssvc") || (is(MAPPER) && server.endpoints.get().is_some())
+    SERVICES.iter().any(|(pipe, ..)| is(pipe)) || (is(MAPPER) && server.endpoints.get().is_some())
 }
 
 /// Tells the endpoint mapper of the services behind this server's pipes.
 pub(crate) fn announce(server: &Server, map: &EndpointMap) {
     let host = format!(r"\\{}", server.config.server_name);
-    for (interface, pipe, annotation) in [(SRVSVC, "srvsvc", "server service"), (WKSSVC, "wkssvc", "workstation service")] {
+    for (pipe, interface, annotation) in SERVICES {
         let place = Place::Pipe { pipe: format!(r"\pipe\{pipe}"), host: host.clone() };
         map.insert(Endpoint { interface, place, annotation: annotation.to_owned() });
     }
