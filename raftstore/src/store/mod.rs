@@ -90,6 +90,8 @@ pub(crate) struct Core {
     /// The leadership of the newest entry that this node has applied.
     applied_leader: watch::Sender<Option<LeaderId>>,
     dead_leader: Arc<DeadLeader>,
+    /// The newest term for which a node with a shorter log asked for this node's vote.
+    outlasted: watch::Sender<u64>,
     /// Up to where others wait for the news of commits.
     urged: Arc<Urged>,
     seen: propose::Seen,
@@ -160,6 +162,7 @@ impl RaftStore {
             public_leader: watch::Sender::new(None),
             applied_leader: watch::Sender::new(None),
             dead_leader,
+            outlasted: watch::Sender::new(0),
             urged,
             seen: propose::Seen::default(),
             places: Semaphore::new(limits.proposals_max),
