@@ -16,8 +16,11 @@ use super::scan::{Contents, UNFINISHED, file_name};
 use crate::environment::{Disk, DiskFile, Environment, OpenFile};
 use crate::faults::Point;
 
-/// Zeros written with one call.
-const ZEROS_BYTES: usize = 1 << 20;
+/// Zeros written with one call: a page. Larger pieces lie in the page cache in larger pieces, and each small write and each sync then
+/// goes through all blocks of one.
+const ZEROS_BYTES: usize = 4096;
+/// Room that the buffer keeps.
+const BUFFER_BYTES: usize = 1 << 20;
 /// Files without a part of the log that are kept to be used again.
 const SPARE_FILES_MAX: usize = 2;
 
@@ -200,7 +203,7 @@ impl Segments {
         self.note(written)?;
         self.offset += u32::try_from(self.buffer.len()).map_err(io::Error::other)?;
         self.buffer.clear();
-        self.buffer.shrink_to(ZEROS_BYTES);
+        self.buffer.shrink_to(BUFFER_BYTES);
         if u64::from(self.offset) > self.active.bytes / 2 {
             self.shared.prepare_in_background(self.active.number + 1);
         }
