@@ -1,7 +1,7 @@
 //! Writes what was applied, behind the answers: a thread, or a task of the simulation.
 //!
-//! The log holds every entry that the database lacks, so nobody has to wait for the database, and it need not hurry: what comes within a
-//! few milliseconds is written together, in order. After a failed write nothing more is written, and whoever comes next is told why.
+//! The log holds every entry that the database lacks, so nobody has to wait for the database, and it need not hurry: what comes within
+//! some milliseconds is written together, each key once. After a failed write nothing more is written, and whoever comes next is told why.
 
 use std::io;
 use std::sync::{Arc, OnceLock};
@@ -16,9 +16,9 @@ use crate::error::StartError;
 use crate::faults::Point;
 
 /// Batches that may wait; whoever applies more waits with them.
-const QUEUE_BATCHES_MAX: usize = 1024;
+const QUEUE_BATCHES_MAX: usize = 4096;
 /// How long more is waited for, unless somebody asks. Waking a thread for each command would cost more than its write.
-const GATHER_PAUSE: Duration = Duration::from_millis(5);
+const GATHER_PAUSE: Duration = Duration::from_millis(20);
 
 enum Job {
     Write(Batch),
@@ -154,7 +154,7 @@ impl Worker {
     }
 
     fn write(&self, batch: Batch) -> io::Result<()> {
-        self.database.write(batch, false)?;
+        self.database.write(batch.newest(), false)?;
         self.database.environment().pass(Point::ApplyAfter)
     }
 }

@@ -3,7 +3,7 @@
 //! Writes are batches. A batch is in the page cache when `write` returns, and on stable storage after a `sync`; after a loss of power a
 //! prefix of the batches is there, each whole or not at all. Knows nothing of what the keys mean.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ const WRITE_BUFFER_BYTES: usize = 16 << 20;
 const KEYS_END: [u8; 64] = [0xff; 64];
 
 /// A group of keys.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(crate) enum Table {
     /// Everything there is one of.
     Meta,
@@ -67,6 +67,20 @@ impl Batch {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// The same end with one change a key: what a later change undoes need not be written.
+    pub(crate) fn newest(self) -> Self {
+        let mut kept = vec![true; self.0.len()];
+        let mut later = HashSet::with_capacity(self.0.len());
+        for (change, kept) in self.0.iter().zip(&mut kept).rev() {
+            match change {
+                Change::Put(table, key, _) | Change::Delete(table, key) => *kept = later.insert((*table, key.as_slice())),
+                Change::Clear(_) => break,
+            }
+        }
+        let mut kept = kept.into_iter();
+        Self(self.0.into_iter().filter(|_| kept.next() == Some(true)).collect())
     }
 
     /// Removes every key of a table.
@@ -299,5 +313,36 @@ fn apply(values: &mut BTreeMap<(Table, Vec<u8>), Vec<u8>>, batch: Batch) {
             Change::Delete(table, key) => drop(values.remove(&(table, key))),
             Change::Clear(table) => values.retain(|(of, _), _| *of != table),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_later_change_undoes_is_not_written() {
+        let mut batch = Batch::default();
+        batch.put(Table::State, b"old", b"1");
+        batch.put(Table::State, b"old", b"2");
+        batch.clear(Table::State);
+        for round in 0..3 {
+            batch.put(Table::State, b"open", [round]);
+            batch.put(Table::Meta, b"open", [round]);
+            batch.put(Table::State, [round], b"kept");
+            batch.delete(Table::State, b"open");
+        }
+        let state = |batch: Batch| {
+            let mut values =
+                BTreeMap::from([((Table::State, b"before".to_vec()), Vec::new()), ((Table::State, b"open".to_vec()), Vec::new())]);
+            apply(&mut values, batch);
+            values
+        };
+        let whole: Batch = codec::decode(Kind::Batch, &codec::encode(Kind::Batch, &batch).unwrap()).unwrap();
+        let newest = batch.newest();
+        assert_eq!((whole.0.len(), newest.0.len()), (15, 8), "up to the clearing everything, then one change a key");
+        let end = state(newest);
+        assert_eq!(end, state(whole));
+        assert_eq!(end.get(&(Table::Meta, b"open".to_vec())), Some(&vec![2]));
     }
 }
