@@ -353,8 +353,10 @@ impl RaftSnapshotBuilder<TypeConfig> for Builder {
 
     async fn build_snapshot(&mut self) -> Result<Snapshot<SnapshotFile>, io::Error> {
         let (file, meta) = (&mut self.written).await.map_err(io::Error::other)??;
-        snapshot::remove_others(&self.inner.database, &file.path);
         *self.inner.current.lock() = Some((file.clone(), meta.clone()));
+        // To give the room of a large file back takes the file system a while, and this thread has others to serve.
+        let (database, keep) = (self.inner.database.clone(), file.path.clone());
+        self.inner.database.environment().block(move || snapshot::remove_others(&database, &keep)).await;
         Ok(Snapshot { meta, snapshot: file })
     }
 }

@@ -1,12 +1,14 @@
 //! The files that the log is written to: preallocated, one after the other, and used again.
 //!
 //! Writing to room that a file already has costs the disk one flush and no change of the file's metadata. A file is prepared in the
-//! background before it is needed. Only the active file may hold what is not synced: closing one syncs it.
+//! background before it is needed, and one that is no longer needed is removed there: giving the room of a file back takes milliseconds,
+//! and a snapshot may free dozens. Only the active file may hold what is not synced: closing one syncs it.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -21,8 +23,8 @@ use crate::faults::Point;
 const ZEROS_BYTES: usize = 4096;
 /// Room that the buffer keeps.
 const BUFFER_BYTES: usize = 1 << 20;
-/// Files without a part of the log that are kept to be used again.
-const SPARE_FILES_MAX: usize = 2;
+/// Files without a part of the log that are kept to be used again: more than a load fills from one snapshot of a small state to the next.
+const SPARE_FILES_MAX: usize = 4;
 
 #[derive(Debug, Clone)]
 struct Segment {
@@ -36,6 +38,8 @@ struct Segment {
 #[derive(Debug)]
 pub(crate) struct Segments {
     shared: Arc<Shared>,
+    /// Absent in a simulation: its work is done on the spot.
+    helper: Option<Helper>,
     active: Segment,
     offset: u32,
     closed: BTreeMap<u32, Segment>,
@@ -50,14 +54,13 @@ pub(crate) struct Segments {
     broken: Option<(io::ErrorKind, String)>,
 }
 
-/// What the preparation in the background needs.
+/// What the work in the background needs.
 #[derive(Debug)]
 struct Shared {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
     owner: (u128, u64),
     bytes: u64,
-    threads: bool,
     /// Held while a file is being prepared: one at a time.
     turn: Mutex<()>,
     next: Mutex<Next>,
@@ -66,11 +69,65 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Next {
     ready: Option<Segment>,
-    preparing: bool,
+    /// Asked for, and not yet looked at.
+    asked: bool,
     /// The highest number that was given away.
     taken: u32,
-    /// In ascending order; the lowest goes first, so that no gap comes into being.
+    /// In ascending order; the lowest goes first, so that no gap comes into being. What is too much is removed.
     spare: VecDeque<PathBuf>,
+}
+
+/// The thread that prepares files and removes them. The drop waits for it: no thread may touch the files of a log that is closed.
+#[derive(Debug)]
+struct Helper {
+    /// Set until the drop.
+    tasks: Option<mpsc::Sender<Task>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Task {
+    /// The file of this number will be needed soon.
+    Prepare(u32),
+    /// There are more spare files than are kept.
+    Trim,
+}
+
+impl Helper {
+    fn start(shared: Arc<Shared>) -> io::Result<Self> {
+        let (tasks, requests) = mpsc::channel();
+        let work = move || {
+            loop {
+                // One removal at a time: a file that is needed does not wait for all of them.
+                let request = match requests.try_recv() {
+                    Err(mpsc::TryRecvError::Empty) if shared.remove_one() => continue,
+                    Err(mpsc::TryRecvError::Empty) => requests.recv().ok(),
+                    request => request.ok(),
+                };
+                match request {
+                    Some(Task::Prepare(number)) => shared.prepare_ahead(number),
+                    Some(Task::Trim) => {}
+                    None => return,
+                }
+            }
+        };
+        let thread = std::thread::Builder::new().name("log-files".to_owned()).spawn(work)?;
+        Ok(Self { tasks: Some(tasks), thread: Some(thread) })
+    }
+
+    fn ask(&self, task: Task) {
+        // If the thread is gone, files are prepared when they are needed, and the next start finds what is too much.
+        let _ = self.tasks.as_ref().map(|tasks| tasks.send(task));
+    }
+}
+
+impl Drop for Helper {
+    fn drop(&mut self) {
+        self.tasks = None;
+        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!("the thread of the log's files broke");
+        }
+    }
 }
 
 /// What every file begins with: what earlier files said and is still true.
@@ -87,7 +144,7 @@ impl Segments {
         fresh: bool,
         checkpoint: &Checkpoint,
     ) -> io::Result<Self> {
-        let (disk, threads) = (environment.disk.clone(), !environment.simulated);
+        let disk = environment.disk.clone();
         disk.create_dir_all(dir)?;
         let mut next = Next { spare: contents.spare.iter().cloned().collect(), ..Next::default() };
         let (mut closed, mut active) = (BTreeMap::new(), None);
@@ -101,13 +158,15 @@ impl Segments {
             }
         }
         next.taken = active.as_ref().map_or(0, |active| active.number);
-        let shared = Arc::new(Shared { disk, dir: dir.to_owned(), owner, bytes, threads, turn: Mutex::new(()), next: Mutex::new(next) });
+        let shared = Arc::new(Shared { disk, dir: dir.to_owned(), owner, bytes, turn: Mutex::new(()), next: Mutex::new(next) });
+        let helper = if environment.simulated { None } else { Some(Helper::start(shared.clone())?) };
         let active = match active {
             Some(active) => active,
             None => shared.take_next(1)?,
         };
         let mut segments = Self {
             shared,
+            helper,
             active,
             offset: contents.end.offset(),
             closed,
@@ -205,9 +264,23 @@ impl Segments {
         self.buffer.clear();
         self.buffer.shrink_to(BUFFER_BYTES);
         if u64::from(self.offset) > self.active.bytes / 2 {
-            self.shared.prepare_in_background(self.active.number + 1);
+            self.prepare_soon(self.active.number + 1);
         }
         Ok(())
+    }
+
+    fn prepare_soon(&self, number: u32) {
+        {
+            let mut next = self.shared.next.lock();
+            if next.asked || next.ready.as_ref().is_some_and(|ready| ready.number == number) {
+                return;
+            }
+            next.asked = true;
+        }
+        match &self.helper {
+            Some(helper) => helper.ask(Task::Prepare(number)),
+            None => self.shared.prepare_ahead(number),
+        }
     }
 
     /// After an error nobody knows what is on the disk: nothing is written any more.
@@ -288,10 +361,14 @@ impl Segments {
     pub(crate) fn recycle(&mut self, purged: u64) {
         while let Some((&number, segment)) = self.closed.first_key_value() {
             if segment.last_index.is_some_and(|last| last > purged) {
-                return;
+                break;
             }
             self.closed.remove(&number);
-            self.shared.give_up(self.shared.dir.join(file_name(number)));
+            self.shared.next.lock().spare.push_back(self.shared.dir.join(file_name(number)));
+        }
+        match &self.helper {
+            Some(helper) => helper.ask(Task::Trim),
+            None => while self.shared.remove_one() {},
         }
     }
 }
@@ -315,34 +392,18 @@ impl Shared {
         ready.map_or_else(|| self.prepare(number), Ok)
     }
 
-    fn prepare_in_background(self: &Arc<Self>, number: u32) {
-        {
-            let mut next = self.next.lock();
-            if next.preparing || next.ready.as_ref().is_some_and(|ready| ready.number == number) {
-                return;
-            }
-            next.preparing = self.threads;
-        }
-        let shared = self.clone();
-        let work = move || {
-            let _turn = shared.turn.lock();
-            let wanted = shared.next.lock().taken < number;
-            // A failure shows when the file is needed: it is then prepared in the foreground.
-            let prepared = if wanted {
-                shared.prepare(number).inspect_err(|err| tracing::warn!(%err, "a file of the log cannot be prepared yet")).ok()
-            } else {
-                None
-            };
-            let mut next = shared.next.lock();
-            next.preparing = false;
-            next.ready = prepared.or(next.ready.take());
+    fn prepare_ahead(&self, number: u32) {
+        let _turn = self.turn.lock();
+        let wanted = self.next.lock().taken < number;
+        // A failure shows when the file is needed: it is then prepared in the foreground.
+        let prepared = if wanted {
+            self.prepare(number).inspect_err(|err| tracing::warn!(%err, "a file of the log cannot be prepared yet")).ok()
+        } else {
+            None
         };
-        if !self.threads {
-            work();
-        } else if let Err(err) = std::thread::Builder::new().name("log-prepare".to_owned()).spawn(work) {
-            tracing::warn!(%err, "no thread to prepare a file of the log");
-            self.next.lock().preparing = false;
-        }
+        let mut next = self.next.lock();
+        next.asked = false;
+        next.ready = prepared.or(next.ready.take());
     }
 
     /// Makes a file ready: full length, head, name, all on stable storage.
@@ -386,15 +447,20 @@ impl Shared {
         Ok(file)
     }
 
-    fn give_up(&self, path: PathBuf) {
-        let mut next = self.next.lock();
-        next.spare.push_back(path);
-        while next.spare.len() > SPARE_FILES_MAX
-            && let Some(path) = next.spare.pop_front()
-        {
-            if let Err(err) = self.disk.remove(&path) {
-                tracing::warn!(%err, path = %path.display(), "a file of the log that is no longer needed cannot be removed");
+    /// Removes a spare file if there are more than are kept.
+    fn remove_one(&self) -> bool {
+        let path = {
+            let mut next = self.next.lock();
+            if next.spare.len() <= SPARE_FILES_MAX {
+                return false;
             }
+            next.spare.pop_front()
+        };
+        if let Some(path) = path
+            && let Err(err) = self.disk.remove(&path)
+        {
+            tracing::warn!(%err, path = %path.display(), "a file of the log that is no longer needed cannot be removed");
         }
+        true
     }
 }

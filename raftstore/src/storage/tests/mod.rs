@@ -4,6 +4,7 @@ mod crash;
 mod damage;
 mod false_sync;
 mod migrate;
+mod removal;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
