@@ -49,14 +49,18 @@ impl Core {
             Request::Vote(rpc) | Request::PreVote(rpc) if !self.may_vote(&rpc) => Response::Vote(self.no_vote()),
             Request::Vote(rpc) => {
                 let (term, last) = (rpc.vote.leader_id.term, rpc.last_log_id);
-                let vote = async { self.raft.vote(rpc).await.map_or_else(|err| refused(&err), Response::Vote) };
-                if self.report().last > last {
-                    self.outlasted.send_if_modified(|outlasted| {
-                        let newer = *outlasted < term;
-                        *outlasted = term.max(*outlasted);
-                        newer
-                    });
-                }
+                let vote = async {
+                    let answer = self.raft.vote(rpc).await.map_or_else(|err| refused(&err), Response::Vote);
+                    // After the answer: this voter's own election must not overtake it.
+                    if self.report().last > last {
+                        self.outlasted.send_if_modified(|outlasted| {
+                            let newer = *outlasted < term;
+                            *outlasted = term.max(*outlasted);
+                            newer
+                        });
+                    }
+                    answer
+                };
                 self.between(Point::VoteBeforeAnswer, vote, Point::VoteAfterAnswer).await
             }
             Request::PreVote(rpc) => self.raft.pre_vote(rpc).await.map_or_else(|err| refused(&err), Response::Vote),
