@@ -126,7 +126,8 @@ pub(crate) async fn deaths(printer: Printer, scale: &Scale, dir: &Path) -> anyho
         section,
         &[
             "SIGKILL for the leader under 16 clients at the other two nodes; every commit has a key of its own, counted on all three nodes after",
-            "the dead one is back. gap: longest time without an acknowledged commit; hang: longest time of one proposal. Rounds alternate.",
+            "the dead one is back. gap: longest time without an acknowledged commit, and when it began, from the death on; hang: longest time",
+            "of one proposal. Rounds alternate.",
         ],
     );
     let mut stores = Stores::start(printer, section, dir).await?;
@@ -147,10 +148,11 @@ pub(crate) async fn deaths(printer: Printer, scale: &Scale, dir: &Path) -> anyho
 
 fn print_death(printer: Printer, name: &str, round: usize, death: Death) -> Death {
     let text = format!(
-        "{name:<16} {:>3}  {:>7.0}/s before  gap {:>7.0} ms  hang {:>7.0} ms  {:>7} acknowledged  {:>3} unknown  {} lost  {} doubled",
+        "{name:<16} {:>3}  {:>7.0}/s before  gap {:>7.0} ms at {:>+6.0} ms  hang {:>7.0} ms  {:>7} acknowledged  {:>3} unknown  {} lost  {} doubled",
         round + 1,
         death.before_per_second,
         death.gap_ms,
+        death.gap_at_ms,
         death.hang_ms,
         death.acknowledged,
         death.unknown,

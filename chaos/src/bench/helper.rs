@@ -47,6 +47,8 @@ pub struct Death {
     pub before_per_second: f64,
     /// Longest time without an acknowledged commit.
     pub gap_ms: f64,
+    /// When that began, from the death on: one that began long after it had another cause.
+    pub gap_at_ms: f64,
     /// Longest time that one proposal took.
     pub hang_ms: f64,
     /// Acknowledged commits.

@@ -49,6 +49,8 @@ pub(crate) struct KillReport {
     pub(crate) before: f64,
     /// Longest time without an acknowledged commit.
     pub(crate) gap_ms: f64,
+    /// When that began, from the death on: one that began long after it had another cause.
+    pub(crate) gap_at_ms: f64,
     /// Longest time that one proposal took.
     pub(crate) hang_ms: f64,
     pub(crate) acknowledged: usize,
@@ -226,10 +228,12 @@ fn report(records: &[Record], counts: &[BTreeMap<u64, u64>]) -> KillReport {
         moments.push(end);
     }
     let kill = begin + u64::try_from(BEFORE_KILL.as_nanos()).unwrap();
+    let gap = moments.windows(2).max_by_key(|pair| pair[1] - pair[0]).map_or((begin, begin), |pair| (pair[0], pair[1]));
     let have = |key: u64, of: &BTreeMap<u64, u64>| of.get(&key).copied().unwrap_or(0);
     KillReport {
         before: moments.iter().filter(|moment| **moment < kill).count() as f64 / BEFORE_KILL.as_secs_f64(),
-        gap_ms: ms(moments.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or(0)),
+        gap_ms: ms(gap.1 - gap.0),
+        gap_at_ms: if gap.0 < kill { -ms(kill - gap.0) } else { ms(gap.0 - kill) },
         hang_ms: ms(records.iter().map(|r| r.took_ns).max().unwrap_or(0)),
         acknowledged: acknowledged.len(),
         unknown: records.len() - acknowledged.len(),
@@ -254,8 +258,8 @@ impl LoadReport {
 impl KillReport {
     pub(crate) fn json(&self) -> String {
         format!(
-            "{{\"before_per_second\":{:.0},\"gap_ms\":{:.1},\"hang_ms\":{:.1},\"acknowledged\":{},\"unknown\":{},\"lost\":{},\"doubled\":{}}}",
-            self.before, self.gap_ms, self.hang_ms, self.acknowledged, self.unknown, self.lost, self.doubled
+            "{{\"before_per_second\":{:.0},\"gap_ms\":{:.1},\"gap_at_ms\":{:.1},\"hang_ms\":{:.1},\"acknowledged\":{},\"unknown\":{},\"lost\":{},\"doubled\":{}}}",
+            self.before, self.gap_ms, self.gap_at_ms, self.hang_ms, self.acknowledged, self.unknown, self.lost, self.doubled
         )
     }
 }

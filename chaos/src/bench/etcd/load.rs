@@ -180,9 +180,12 @@ fn around(puts: &[Put], time: Duration, before: Duration) -> Death {
     moments.extend([begin, begin + time]);
     moments.sort_unstable();
     let ms = |longest: Option<Duration>| longest.unwrap_or_default().as_secs_f64() * 1000.0;
+    let gap = moments.windows(2).max_by_key(|pair| pair[1] - pair[0]).map_or((begin, begin), |pair| (pair[0], pair[1]));
+    let from_begin = (gap.0 - begin).as_secs_f64() - before.as_secs_f64();
     Death {
         before_per_second: moments.iter().filter(|moment| **moment < begin + before).count() as f64 / before.as_secs_f64(),
-        gap_ms: ms(moments.windows(2).map(|pair| pair[1] - pair[0]).max()),
+        gap_ms: ms(Some(gap.1 - gap.0)),
+        gap_at_ms: from_begin * 1000.0,
         hang_ms: ms(puts.iter().map(|put| put.ended - put.began).max()),
         acknowledged: acknowledged as u64,
         unknown: (puts.len() - acknowledged) as u64,
