@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot::error::TryRecvError;
 use tokio::time::Instant as Deadline;
 
+use super::doubt::Standing;
 use super::waiters::{Fate, Waiter};
 use super::{Core, RaftStore, set_if_changed};
 use crate::error::{CallError, ProposeError, ReadError};
@@ -137,6 +138,12 @@ impl RaftStore {
                 };
                 if let Some(index) = index {
                     core.wait_applied(index, deadline).await?;
+                    // After a loss of power this node may have applied what the cluster went on without: it reads when that is settled.
+                    let mut standing = core.standing.subscribe();
+                    let sound = standing.wait_for(|standing| *standing == Standing::Sound);
+                    if !matches!(tokio::time::timeout_at(deadline, sound).await, Ok(Ok(_))) {
+                        return Err(ReadError::NoLeader);
+                    }
                     return Ok(index);
                 }
             }
