@@ -35,6 +35,16 @@ fn a_hundred_seeds_keep_every_promise() {
     assert!(totals.majority_losses > 10 && totals.bound > 100 * totals.runs);
 }
 
+/// A node that had applied what a loss of power took from the others answered reads from it: one in doubt, and one that was away.
+#[test]
+fn seeds_that_broke_a_promise_keep_it_now() {
+    for (nodes, seed) in [(3, 789), (3, 1951)] {
+        let report = make(run(nodes, seed));
+        assert!(report.broken.is_empty(), "again with: {}\n{:#?}", run(nodes, seed).command(), report.broken);
+        assert!(report.majority_losses > 0, "{nodes} nodes, seed {seed}: no longer a run that loses a majority");
+    }
+}
+
 /// What the command prints that replays a run.
 fn replay(nodes: u64, seed: u64) -> String {
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_chaos"));

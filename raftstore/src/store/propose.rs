@@ -16,7 +16,6 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot::error::TryRecvError;
 use tokio::time::Instant as Deadline;
 
-use super::doubt::Standing;
 use super::waiters::{Fate, Waiter};
 use super::{Core, RaftStore, set_if_changed};
 use crate::error::{CallError, ProposeError, ReadError};
@@ -138,13 +137,10 @@ impl RaftStore {
                 };
                 if let Some(index) = index {
                     core.wait_applied(index, deadline).await?;
-                    // After a loss of power this node may have applied what the cluster went on without: it reads when that is settled.
-                    let mut standing = core.standing.subscribe();
-                    let sound = standing.wait_for(|standing| *standing == Standing::Sound);
-                    if !matches!(tokio::time::timeout_at(deadline, sound).await, Ok(Ok(_))) {
-                        return Err(ReadError::NoLeader);
+                    // Otherwise the leader is another one by now, or the cluster went on without what was applied here.
+                    if core.log.lock().as_ref().is_some_and(|log| log.agrees_with(leader, index)) {
+                        return Ok(index);
                     }
-                    return Ok(index);
                 }
             }
             if Deadline::now() >= deadline {

@@ -34,7 +34,7 @@ use crate::codec;
 use crate::error::StartError;
 use crate::faults::Point;
 use crate::machine::Class;
-use crate::types::{Entry, LogId, TypeConfig, Vote};
+use crate::types::{Entry, LeaderId, LogId, TypeConfig, Vote};
 
 /// Folder of the log's files in the data directory.
 pub(crate) const FOLDER: &str = "log";
@@ -176,6 +176,13 @@ impl LogStore {
     pub(crate) fn log_id_at(&self, index: u64) -> Option<LogId> {
         let memory = self.inner.memory.lock();
         memory.place(index).map(|place| place.log_id).or_else(|| memory.purged.filter(|purged| purged.index == index))
+    }
+
+    /// Whether this log holds up to an index, which has an entry of this leader, what the leader's log holds: it does if that very entry is
+    /// in it. An index alone says nothing: after a majority lost power, another entry may have been committed there.
+    pub(crate) fn agrees_with(&self, leader: LeaderId, index: u64) -> bool {
+        let theirs = LogId { leader_id: leader, index };
+        self.log_id_at(index).map_or_else(|| self.bounds().1 >= Some(theirs), |own| own == theirs)
     }
 
     /// The log ids of the last entry and of the last purged one.

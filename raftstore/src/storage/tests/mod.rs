@@ -134,6 +134,26 @@ async fn a_log_is_read_back_and_truncated() {
     assert_eq!(log.get_log_state().await.unwrap().last_purged_log_id, Some(entry(9).log_id));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_log_agrees_with_a_leader_whose_entry_it_holds() {
+    let (mut log, _state) = open_with(opening(Path::new("/node"), simulated(&SimulatedDisk::new(1)))).unwrap();
+    let leader = |term| LeaderId { term, node_id: 1 };
+    let entries = (0..10).map(|index| (index, 1)).chain((10..15).map(|index| (index, 2)));
+    log.blocking_append(entries.map(|(index, term)| entry_of(index, term, Class::Volatile))).await.unwrap();
+    for purged in [false, true] {
+        if purged {
+            log.purge(entry_of(12, 2, Class::Volatile).log_id).await.unwrap();
+        }
+        for (term, index) in [(1, 9), (2, 11), (2, 12), (2, 14)] {
+            assert!(log.agrees_with(leader(term), index), "term {term}, index {index}, purged: {purged}");
+        }
+        // A later leader has other entries where this log was applied; or it has more, which are not here yet.
+        for (term, index) in [(3, 9), (3, 11), (3, 12), (3, 14), (2, 15)] {
+            assert!(!log.agrees_with(leader(term), index), "term {term}, index {index}, purged: {purged}");
+        }
+    }
+}
+
 #[test]
 fn a_cut_off_snapshot_is_noticed() {
     let dir = TempDir::new().unwrap();
