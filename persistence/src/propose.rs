@@ -58,7 +58,7 @@ impl Inner {
                     // What got into the log before it has changed whose promise it touches.
                     self.made_stable(deadline).await?;
                 }
-                self.barrier(applied.index, interested, deadline).await?;
+                self.barrier(&applied, interested, deadline).await?;
                 Ok(outcome)
             }
             Ok(EntryOutcome::Void) => Ok(Outcome::Rejected(Rejection::StaleIncarnation)),
@@ -107,17 +107,18 @@ impl Inner {
         tokio::time::timeout_at(deadline, landed).await.map_err(|_| StoreError::NotApplied("I/O through the open does not end".to_owned()))
     }
 
-    /// Waits until each of these nodes has applied `index`, or is dead, and what clients were doing to the entry's files has landed.
-    async fn barrier(self: &Arc<Self>, index: u64, interested: Vec<NodeId>, deadline: Instant) -> Result<(), StoreError> {
+    /// Waits until each of these nodes has applied the entry, or is dead, and what clients were doing to the entry's files has landed.
+    async fn barrier(self: &Arc<Self>, applied: &raftstore::Applied, interested: Vec<NodeId>, deadline: Instant) -> Result<(), StoreError> {
         let others = interested.into_iter().filter(|node| *node != self.node);
-        let all = futures::future::join(self.engine.flights.landed(index), join_all(others.map(|node| self.applied_or_dead(node, index))));
+        let landed = self.engine.flights.landed(applied.index);
+        let all = futures::future::join(landed, join_all(others.map(|node| self.applied_or_dead(node, applied))));
         tokio::select! {
             waited = tokio::time::timeout_at(deadline, all) => waited.map(drop).map_err(|_| StoreError::Unknown),
             () = self.stop.cancelled() => Err(StoreError::Unknown),
         }
     }
 
-    async fn applied_or_dead(self: &Arc<Self>, node: NodeId, index: u64) {
+    async fn applied_or_dead(self: &Arc<Self>, node: NodeId, applied: &raftstore::Applied) {
         self.barriers_asked.fetch_add(1, Ordering::Relaxed);
         let mut lives = self.engine.watch_lives();
         let life = || self.engine.with_state(|state| state.node(node).filter(|node| node.is_live()).map(|node| node.incarnation));
@@ -128,8 +129,8 @@ impl Inner {
                 return;
             }
             tokio::select! {
-                confirmed = self.raft().wait_applied_on(node.0, index, CONFIRM_TRY) => match confirmed {
-                    Ok(()) => return self.engine.confirmed(node, index),
+                confirmed = self.raft().wait_applied_on(node.0, applied, CONFIRM_TRY) => match confirmed {
+                    Ok(()) => return self.engine.confirmed(node, applied.index),
                     Err(CallError::Refused { .. } | CallError::Lost { .. }) => tokio::select! {
                         () = self.report(node) => tokio::time::sleep(CONFIRM_PAUSE).await,
                         _ = lives.changed() => {}

@@ -63,7 +63,7 @@ async fn a_cluster_with_an_older_member_has_no_owners() {
         cluster.store(id).wait_serving(SOON).await.unwrap();
         cluster.authority().await;
     }
-    level(&cluster, 3).await;
+    level(&cluster, Versions::default().newest).await;
     assert!(matches!(cluster.run(2, add("vm", Some(1))).await, Outcome::ShareAdded { .. }));
     assert_eq!(owner(cluster.store(1), "vm"), Some(1), "every node knows it when the answer comes");
 }
@@ -71,7 +71,7 @@ async fn a_cluster_with_an_older_member_has_no_owners() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn shares_leave_a_node_that_dies_or_is_drained() {
     let mut cluster = Cluster::new(3, Wish::default()).await;
-    level(&cluster, 3).await;
+    level(&cluster, Versions::default().newest).await;
     let authority = cluster.authority().await;
     let [second, third] = [1, 2].map(|step| (authority + step - 1) % 3 + 1);
     for name in ["vm", "db"] {
@@ -109,7 +109,7 @@ async fn shares_leave_a_node_that_dies_or_is_drained() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn shares_leave_a_leader_that_dies() {
     let mut cluster = Cluster::new(3, Wish::default()).await;
-    level(&cluster, 3).await;
+    level(&cluster, Versions::default().newest).await;
     let authority = cluster.authority().await;
     let other = authority % 3 + 1;
     cluster.run(other, add("vm", Some(authority))).await;
@@ -123,7 +123,7 @@ async fn shares_leave_a_leader_that_dies() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_is_declared_dead_keeps_the_addresses_that_it_has_gained() {
     let cluster = Cluster::new(2, Wish::default()).await;
-    level(&cluster, 3).await;
+    level(&cluster, Versions::default().newest).await;
     let store = cluster.store(2).clone();
     let (by, gained) = (store.incarnation().unwrap(), SocketAddr::from(([192, 0, 2, 2], 445)));
     let smb = |of: &Store| of.with_state(|state| state.node(NodeId(2)).unwrap().addresses.smb.clone());

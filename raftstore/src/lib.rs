@@ -7,7 +7,7 @@
 //! ```text
 //! RaftStore::start(Config, Arc<dyn Machine>) -> Result<RaftStore, StartError>          Clone; cheap
 //!   .bootstrap()                               first node of a new cluster: a cluster of one
-//!   .propose(command, class, timeout)          -> Result<Applied { index, outcome }, ProposeError>
+//!   .propose(command, class, timeout)          -> Result<Applied { index, leader, outcome }, ProposeError>
 //!   .read_barrier(timeout)                     -> Result<u64, ReadError>    linearizable: local state holds at least this index
 //!   .wait_applied(index, timeout)              -> Result<(), ReadError>     on this node
 //!   .wait_applied_on(node, index, timeout)     -> Result<(), CallError>     on another node

@@ -5,6 +5,8 @@
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
+use crate::status::Leader;
+
 /// A changed key with its new value, or `None` when the key was removed.
 pub type Change = (Vec<u8>, Option<Vec<u8>>);
 
@@ -52,6 +54,9 @@ pub enum Class {
 pub struct Applied {
     /// The index of its log entry.
     pub index: u64,
+    /// Who led when the entry was written. An index alone does not name an entry for ever: after a majority lost power, another one may
+    /// be committed there.
+    pub leader: Leader,
     /// What [`Machine::apply`] returned for it.
     pub outcome: Vec<u8>,
 }

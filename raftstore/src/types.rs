@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::environment::runtime::Runtime;
 use crate::machine::Class;
+use crate::status::Leader;
 
 openraft::declare_raft_types!(
     /// Raft with our commands. Outcomes do not travel through Raft: each node learns them from its own apply.
@@ -19,6 +20,18 @@ openraft::declare_raft_types!(
 );
 
 pub(crate) type LeaderId = openraft::impls::leader_id_adv::LeaderId<u64, u64>;
+impl From<LeaderId> for Leader {
+    fn from(leader: LeaderId) -> Self {
+        Self { term: leader.term, node_id: leader.node_id }
+    }
+}
+
+impl From<Leader> for LeaderId {
+    fn from(leader: Leader) -> Self {
+        Self { term: leader.term, node_id: leader.node_id }
+    }
+}
+
 pub(crate) type LogId = openraft::LogId<LeaderId>;
 pub(crate) type Entry = <TypeConfig as openraft::RaftTypeConfig>::Entry;
 pub(crate) type Vote = <TypeConfig as openraft::RaftTypeConfig>::Vote;

@@ -5,6 +5,7 @@
 //! ```
 //! The first frame of a connection is a [`Hello`] (or a [`Join`] from a node that has no certificate yet), answered by its reply.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -16,8 +17,8 @@ use serde::{Deserialize, Serialize};
 use crate::types::{Blob, Command, LeaderId, LogId, SnapshotMeta, TypeConfig, Vote};
 
 /// The version of the conversation; both sides use the lower one of the two newest. 2: entries about the cluster's own agreements. 3: the
-/// machine above may write what programs of level 2 do not read.
-pub(crate) const PROTOCOL_NEWEST: u16 = 3;
+/// machine above may write what programs of level 2 do not read. 4: who waits for an entry names it by its leader too.
+pub(crate) const PROTOCOL_NEWEST: u16 = 4;
 /// The oldest version that is still understood.
 pub(crate) const PROTOCOL_OLDEST: u16 = 1;
 
@@ -87,6 +88,7 @@ pub(crate) enum Request {
         command: Command,
     },
     ReadIndex,
+    /// Until version 3; from then on only for nodes that speak no newer one.
     WaitApplied {
         index: u64,
         timeout: Duration,
@@ -97,6 +99,11 @@ pub(crate) enum Request {
     Standing,
     /// Since version 2: where does the leader's log end?
     LogEnd,
+    /// Since version 4: wait until this very entry is applied. Another one at its index does not do.
+    WaitEntry {
+        entry: LogId,
+        timeout: Duration,
+    },
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -138,7 +145,17 @@ impl Request {
     pub(crate) const fn since(&self) -> u16 {
         match self {
             Self::Standing | Self::LogEnd => 2,
+            Self::WaitEntry { .. } => 4,
             _ => 1,
+        }
+    }
+
+    /// The request as a node of this version understands it, as well as its version can say it; none if it cannot.
+    pub(crate) fn for_version(&self, version: u16) -> Option<Cow<'_, Self>> {
+        match self {
+            _ if version >= self.since() => Some(Cow::Borrowed(self)),
+            Self::WaitEntry { entry, timeout } => Some(Cow::Owned(Self::WaitApplied { index: entry.index, timeout: *timeout })),
+            _ => None,
         }
     }
 }

@@ -4,13 +4,14 @@
 mod common;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use common::{Cluster, Map, SOON, start_patiently};
+use common::{Cluster, Map, Node, SOON, start_patiently};
 use futures::future::{BoxFuture, join_all};
 use raftstore::pki::{ClusterCa, JoinToken};
 use raftstore::{
-    Admission, Admitted, CallError, Class, JoinError, JoinRequest, Limits, Probe, ProposeError, RaftStore, ReadError, Role, StartError,
+    Admission, Admitted, Applied, CallError, Class, JoinError, JoinRequest, Leader, Limits, Probe, ProposeError, RaftStore, ReadError,
+    Role, StartError,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -30,6 +31,39 @@ async fn one_node_commits_and_survives_a_restart() {
     assert!(cluster.store(1).time_ms() >= time, "log time went back over a restart");
     let too_long = cluster.store(1).propose(vec![0; 1 << 20], Class::Volatile, SOON).await;
     assert!(matches!(too_long, Err(ProposeError::TooLarge { .. })));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_confirms_the_entry_that_it_applied_and_no_other_at_its_place() {
+    let cluster = Cluster::new(2).await;
+    let applied = cluster.set(1, "a", "1").await.unwrap();
+    cluster.store(1).wait_applied_on(2, &applied, SOON).await.unwrap();
+    // An entry that another leader had written there, as before a loss of power.
+    let lost = Applied { leader: Leader { term: applied.leader.term - 1, ..applied.leader }, ..applied.clone() };
+    let start = Instant::now();
+    let confirmed = cluster.store(1).wait_applied_on(2, &lost, SOON).await;
+    assert!(matches!(confirmed, Err(CallError::Timeout { node: 2 })), "{confirmed:?}");
+    assert!(start.elapsed() < SOON, "it says so at once");
+    // And when it has not got there, it does not confirm either.
+    let ahead = Applied { index: applied.index + 1000, ..applied };
+    assert!(cluster.store(1).wait_applied_on(2, &ahead, Duration::from_millis(20)).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_with_an_older_program_confirms_by_the_index() {
+    let mut cluster = Cluster::new(1).await;
+    let mut old = cluster.config(2, None);
+    old.versions.newest = 3;
+    let map = Arc::new(Map::default());
+    let store = start_patiently(old, map.clone()).await;
+    let address = store.local_addr();
+    cluster.store(1).add_learner(2, address.to_string()).await.unwrap();
+    cluster.nodes.insert(2, Node { store, map, address });
+    let applied = cluster.set(1, "a", "1").await.unwrap();
+    cluster.store(1).wait_applied_on(2, &applied, SOON).await.unwrap();
+    assert_eq!(cluster.nodes[&2].map.get("a").unwrap(), (1, "1".to_owned()));
+    let applied = cluster.set(2, "a", "2").await.unwrap();
+    cluster.store(2).wait_applied_on(1, &applied, SOON).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -70,7 +104,10 @@ async fn three_nodes_lose_their_leader_and_nothing_else() {
     assert_eq!(cluster.nodes[&leader].map.get(&format!("run{}", others[1])).unwrap(), (300, "299".to_owned()));
     let answer = cluster.store(others[0]).call(leader, b"hello".to_vec(), SOON).await.unwrap();
     assert_eq!(answer, format!("{leader} heard {}: hello", others[0]).into_bytes());
-    cluster.store(others[0]).wait_applied_on(leader, cluster.store(others[0]).applied(), SOON).await.unwrap();
+    let store = cluster.store(others[0]);
+    let applied = store.propose(b"last=1".to_vec(), Class::Volatile, SOON).await.unwrap();
+    store.wait_applied_on(leader, &applied, SOON).await.unwrap();
+    assert_eq!(cluster.nodes[&leader].map.get("last").unwrap(), (1, "1".to_owned()));
 }
 
 // A request that nobody goes on with, because its task waits for something else, must not keep a connection from all others.

@@ -134,8 +134,8 @@ async fn a_stopped_leader_is_replaced_and_comes_back_as_a_follower() {
     store.propose(b"a=2".to_vec(), Class::Persistent, SOON).await.unwrap();
     println!("gap between stop and the next commit: {:?}", start.elapsed());
     second.signal("-CONT");
-    let index = store.propose(b"a=3".to_vec(), Class::Persistent, SOON).await.unwrap().index;
-    store.wait_applied_on(2, index, SOON).await.unwrap();
+    let applied = store.propose(b"a=3".to_vec(), Class::Persistent, SOON).await.unwrap();
+    store.wait_applied_on(2, &applied, SOON).await.unwrap();
     assert_ne!(store.leader().unwrap().node_id, 2);
     second.kill();
     third.kill();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use raftstore::environment::Random;
-use raftstore::{ProposeError, RaftStore};
+use raftstore::{Applied, ProposeError, RaftStore};
 
 use super::ledger::{self, KEYS, Ledger};
 use super::world::{Doubt, Life, Shared, World, digest};
@@ -15,6 +15,11 @@ const PAUSE_MS: (u64, u64) = (10, 50);
 /// How long an operation may take, shortest and the most that is added.
 const TIMEOUT_MS: (u64, u64) = (300, 2200);
 
+/// One of so many acknowledged commands is confirmed by another node.
+const CONFIRM_ONE_IN: u64 = 4;
+/// How long that may take.
+const CONFIRM_MAX: Duration = Duration::from_millis(500);
+
 /// A client.
 pub(super) struct Client {
     shared: Shared,
@@ -23,6 +28,9 @@ pub(super) struct Client {
     store: RaftStore,
     ledger: Arc<Ledger>,
     random: Random,
+    /// For what the client does besides.
+    other: Random,
+    node: u64,
     /// The record that it saw last, for comparing and setting.
     seen: [Record; KEYS as usize],
 }
@@ -31,7 +39,8 @@ impl Client {
     /// The client of this number beside a node.
     pub(super) fn new(shared: Shared, node: u64, number: u64, life: Arc<Life>, store: RaftStore, ledger: Arc<Ledger>, seed: u64) -> Self {
         let random = Random::new(digest(seed, &[b'c', u8::try_from(number).unwrap_or(u8::MAX)]));
-        Self { shared, number: node * 10 + number, life, store, ledger, random, seen: Default::default() }
+        let other = Random::new(digest(seed, &[b'o', u8::try_from(number).unwrap_or(u8::MAX)]));
+        Self { shared, number: node * 10 + number, life, store, ledger, random, other, node, seen: Default::default() }
     }
 
     /// Works until the simulation has seen enough, or the process ends.
@@ -83,10 +92,35 @@ impl Client {
         }
     }
 
-    async fn propose(&self, operation: u64, key: u8, input: Input, timeout: Duration) -> Result<Record, Doubt> {
+    /// Asks some node whether it has applied this, now and then, and looks whether a yes is true.
+    async fn confirm_somewhere(&mut self, operation: u64, applied: &Applied) {
+        let node = 1 + self.other.below(self.shared.with(|world| world.hosts.len() as u64));
+        if node == self.node || self.other.below(CONFIRM_ONE_IN) > 0 {
+            return;
+        }
+        let standing = |world: &mut World| (world.host(node).lives, world.happened.losses().len());
+        let before = self.shared.with(standing);
+        if self.store.wait_applied_on(node, applied, CONFIRM_MAX).await.is_err() || self.life.is_over() {
+            return;
+        }
+        self.shared.with(|world| {
+            // What a process has that came later, or what was lost meanwhile, the answer did not speak of.
+            let same = standing(world) == before;
+            let (Some(theirs), true) = (world.host(node).ledger.clone(), same) else { return };
+            world.say(format!("client {} #{operation} is confirmed by node {node}", self.number));
+            if !theirs.agrees(&self.ledger, applied.index) {
+                world.broke(format!("node {node} says it has applied #{operation}, at {}, and has applied something else", applied.index));
+            }
+        });
+    }
+
+    async fn propose(&mut self, operation: u64, key: u8, input: Input, timeout: Duration) -> Result<Record, Doubt> {
         let command = ledger::command(operation, key, input);
         match self.store.propose(command, World::class_of(key), timeout).await {
-            Ok(applied) => ledger::read_outcome(&applied.outcome).ok_or(Doubt::Unknown),
+            Ok(applied) => {
+                self.confirm_somewhere(operation, &applied).await;
+                ledger::read_outcome(&applied.outcome).ok_or(Doubt::Unknown)
+            }
             Err(ProposeError::NotApplied(_) | ProposeError::NoLeader | ProposeError::TooLarge { .. } | ProposeError::ShuttingDown) => {
                 Err(Doubt::Refused)
             }

@@ -105,6 +105,12 @@ impl Ledger {
         format!("{:?}", self.inner.lock().records)
     }
 
+    /// Whether both replicas have applied the same at an index, as far as they have applied it since they were loaded.
+    pub(super) fn agrees(&self, other: &Self, index: u64) -> bool {
+        let at = |ledger: &Self| ledger.inner.lock().applied.get(&index).copied();
+        at(self).zip(at(other)).is_none_or(|(own, theirs)| own == theirs)
+    }
+
     /// What was applied since this replica was loaded.
     pub(super) fn applied_entries(&self) -> BTreeMap<u64, u64> {
         self.inner.lock().applied.clone()

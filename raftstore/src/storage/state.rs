@@ -185,7 +185,7 @@ impl Inner {
                     let outcome =
                         if command_bytes.is_empty() { Vec::new() } else { self.machine.apply(index, progress.time_ms, command_bytes) };
                     if self.waiters.waits(command.operation) {
-                        outcomes.push((command.operation, Applied { index, outcome }));
+                        outcomes.push((command.operation, Applied { index, leader: entry.log_id.leader_id.into(), outcome }));
                     }
                 }
                 EntryPayload::Membership(membership) => progress.membership = StoredMembership::new(Some(entry.log_id), membership),

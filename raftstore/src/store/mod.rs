@@ -35,7 +35,7 @@ use crate::environment::Environment;
 use crate::environment::net::Listener;
 use crate::error::{CallError, MembershipError, ReadError, StartError};
 use crate::faults::{Passed, Point};
-use crate::machine::Machine;
+use crate::machine::{Applied, Machine};
 use crate::pki::{NodeIdentity, PkiError};
 use crate::status::{Leader, Member, Probe, Role, Status};
 use crate::storage::life::Mark;
@@ -50,7 +50,7 @@ use crate::transport::peers::{Lane, Peers};
 use crate::transport::server::Server;
 use crate::transport::tls::Credentials;
 use crate::transport::traffic::Traffic;
-use crate::types::{Blob, LeaderId, Node, TypeConfig};
+use crate::types::{Blob, LeaderId, LogId, Node, TypeConfig};
 use crate::wire::{Request, Response};
 
 pub(crate) type Raft = openraft::Raft<TypeConfig, StateStore>;
@@ -210,13 +210,18 @@ impl RaftStore {
         self.core.wait_applied(index, deadline).await
     }
 
-    /// Waits until another node has applied `index`.
-    pub async fn wait_applied_on(&self, node: u64, index: u64, timeout: Duration) -> Result<(), CallError> {
+    /// Waits until another node has applied what was applied here, and nothing goes on there any more that it began before.
+    ///
+    /// # Errors
+    /// It has not in time, or cannot be asked. [`CallError::Timeout`] comes early from a node that has applied another entry at this index,
+    /// one that the cluster went on without after a majority lost power: it starts over, and may be asked again.
+    pub async fn wait_applied_on(&self, node: u64, applied: &Applied, timeout: Duration) -> Result<(), CallError> {
+        let index = applied.index;
         if node == self.core.node_id {
             return self.wait_applied(index, timeout).await.map_err(|_| CallError::Timeout { node });
         }
         self.core.urged.urge(index);
-        let request = Request::WaitApplied { index, timeout };
+        let request = Request::WaitEntry { entry: LogId { leader_id: applied.leader.into(), index }, timeout };
         match self.core.peers.request(node, Lane::Requests, &request, timeout + ANSWER_GRACE).await? {
             Response::Done => Ok(()),
             Response::Refused(_) => Err(CallError::Timeout { node }),
@@ -400,6 +405,11 @@ impl Core {
         }
     }
 
+    /// Whether what this node has applied up to an index is what this leader wrote there and before; false also while the store ends.
+    pub(crate) fn agrees_with(&self, leader: LeaderId, index: u64) -> bool {
+        self.log.lock().as_ref().is_some_and(|log| log.agrees_with(leader, index))
+    }
+
     /// As `wait_applied`, and until nothing goes on here any more that the machine began before the entry.
     pub(crate) async fn wait_settled(&self, index: u64, deadline: tokio::time::Instant) -> Result<(), ReadError> {
         self.wait_applied(index, deadline).await?;
@@ -491,7 +501,7 @@ impl Core {
             }
         }
         set_if_changed(&self.leader, leader);
-        set_if_changed(&self.public_leader, leader.map(|leader| Leader { term: leader.term, node_id: leader.node_id }));
+        set_if_changed(&self.public_leader, leader.map(Leader::from));
     }
 
     fn status(&self) -> Status {

@@ -138,7 +138,7 @@ impl RaftStore {
                 if let Some(index) = index {
                     core.wait_applied(index, deadline).await?;
                     // Otherwise the leader is another one by now, or the cluster went on without what was applied here.
-                    if core.log.lock().as_ref().is_some_and(|log| log.agrees_with(leader, index)) {
+                    if core.agrees_with(leader, index) {
                         return Ok(index);
                     }
                 }

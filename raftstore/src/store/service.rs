@@ -19,8 +19,15 @@ use crate::wire::{AskToJoin, MembershipChange, OpeningReply, Proposed, Request, 
 
 /// Snapshots that are received at once; an older one of the same peer is given up first.
 const INCOMING_MAX: usize = 4;
+/// Longest wait that another node can ask for.
+const WAIT_MAX: Duration = Duration::from_secs(3600);
 /// How long a joined node may take to start and catch up before it stays a learner.
 const PROMOTE_MAX: Duration = Duration::from_secs(600);
+
+/// When a wait for another node ends at the latest.
+fn wait_end(timeout: Duration) -> tokio::time::Instant {
+    tokio::time::Instant::now() + timeout.min(WAIT_MAX)
+}
 
 impl Service for Core {
     fn serve(self: Arc<Self>, from: u64, request: Request) -> BoxFuture<'static, Response> {
@@ -97,9 +104,15 @@ impl Core {
                 None => Response::NotLeader,
             },
             Request::WaitApplied { index, timeout } => {
-                let deadline = tokio::time::Instant::now() + timeout.min(Duration::from_secs(3600));
-                self.wait_settled(index, deadline).await.map_or_else(|err| refused(&err), |()| Response::Done)
+                self.wait_settled(index, wait_end(timeout)).await.map_or_else(|err| refused(&err), |()| Response::Done)
             }
+            Request::WaitEntry { entry, timeout } => match self.wait_settled(entry.index, wait_end(timeout)).await {
+                // The log keeps what was applied from it, until the node starts over.
+                Ok(()) if !self.agrees_with(entry.leader_id, entry.index) => {
+                    Response::Refused(format!("another entry than that of term {} is in its log at {}", entry.leader_id.term, entry.index))
+                }
+                done => done.map_or_else(|err| refused(&err), |()| Response::Done),
+            },
             Request::Standing => {
                 let report = self.report();
                 Response::Standing { in_doubt: report.in_doubt, last: report.last }

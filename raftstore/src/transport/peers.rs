@@ -321,13 +321,13 @@ impl Connection {
         deadline: Instant,
         twice: bool,
     ) -> Result<Answer, CallError> {
-        if self.version < request.since() {
+        let Some(request) = request.for_version(self.version) else {
             let because = format!("it speaks version {} of the conversation, this needs {}", self.version, request.since());
             return Err(CallError::Remote { node, because });
-        }
+        };
         let too_large = |err: framing::FrameTooLong| CallError::TooLarge { bytes: err.bytes, max: bytes_max };
         let id = self.shared.next_id.fetch_add(1, Ordering::Relaxed);
-        let frame = framing::frame(id, request, bytes_max).map_err(too_large)?;
+        let frame = framing::frame(id, &*request, bytes_max).map_err(too_large)?;
         let (tell, answer) = oneshot::channel();
         self.shared.waiting.lock().insert(id, tell);
         let answer = Answer { connection: self, id, answer, node, deadline };
@@ -338,7 +338,7 @@ impl Connection {
         if twice {
             // A message that the network delivered twice. Nobody waits for this one's answer; a full queue loses it.
             let again = answer.connection.shared.next_id.fetch_add(1, Ordering::Relaxed);
-            drop(answer.connection.frames.try_send(framing::frame(again, request, bytes_max).map_err(too_large)?));
+            drop(answer.connection.frames.try_send(framing::frame(again, &*request, bytes_max).map_err(too_large)?));
         }
         match timeout_at(deadline, answer.connection.frames.send(frame)).await {
             Ok(Ok(())) => Ok(answer),
