@@ -1,8 +1,9 @@
 //! Runs a blocking backend call where it does not hold up other connections.
 //!
-//! Making way for a call that takes ten microseconds costs more than the call. So each place in the program that makes such calls is
-//! remembered: while they return at once, they run where they are; after one that took long, the next ones make way first. Only half of the
-//! runtime's workers may run such calls at the same time without making way, so that a file system that hangs holds up the others never.
+//! Making way for a call that takes ten microseconds costs more than the call. So each place in the program that makes such calls remembers
+//! how long they take on the average: while that is less than making way costs, they run where they are. A single long one is no reason yet,
+//! because on a busy machine that is mostly a thread that had to wait for a processor. Only half of the runtime's workers may run such calls
+//! at the same time without making way, so that a file system that hangs holds up the others never.
 
 use std::{
     panic::Location,
@@ -12,15 +13,13 @@ use std::{
 
 use tokio::runtime::{Handle, RuntimeFlavor};
 
-/// A call that took longer than this was slow.
-const QUICK_MAX: Duration = Duration::from_micros(200);
-/// Calls that make way after a slow one.
-const CAREFUL_CALLS: u32 = 256;
+/// Where calls take longer than this on the average, they make way.
+const QUICK_MAX: Duration = Duration::from_micros(100);
 /// Places that are told apart; two that share an entry share their caution.
 const PLACES: usize = 256;
 
-/// Per place: calls that will still make way.
-static CAREFUL: [AtomicU32; PLACES] = [const { AtomicU32::new(0) }; PLACES];
+/// Per place: how long calls take there.
+static TIMES: [Average; PLACES] = [const { Average::new() }; PLACES];
 /// Calls that run now without having made way.
 static IN_PLACE: AtomicUsize = AtomicUsize::new(0);
 
@@ -33,20 +32,38 @@ pub fn blocking<R>(work: impl FnOnce() -> R) -> R {
     if handle.runtime_flavor() != RuntimeFlavor::MultiThread {
         return work();
     }
-    let careful = &CAREFUL[place(Location::caller())];
+    let times = &TIMES[place(Location::caller())];
+    let is_quick = times.get() <= QUICK_MAX;
     let started = Instant::now();
-    let left = careful.load(Ordering::Relaxed);
-    let result = match (left == 0).then(|| Claim::take((handle.metrics().num_workers() / 2).max(1))).flatten() {
+    let result = match is_quick.then(|| Claim::take((handle.metrics().num_workers() / 2).max(1))).flatten() {
         Some(_claim) => work(),
-        None => {
-            careful.store(left.saturating_sub(1), Ordering::Relaxed);
-            tokio::task::block_in_place(work)
-        }
+        None => tokio::task::block_in_place(work),
     };
-    if started.elapsed() > QUICK_MAX {
-        careful.store(CAREFUL_CALLS, Ordering::Relaxed);
-    }
+    times.add(started.elapsed());
     result
+}
+
+/// The average of times, of which the latest ones count most. Two that come at once may count as one.
+struct Average {
+    /// In sixteenths of a microsecond.
+    sixteenths: AtomicU32,
+}
+
+impl Average {
+    const fn new() -> Self {
+        Self { sixteenths: AtomicU32::new(0) }
+    }
+
+    fn get(&self) -> Duration {
+        Duration::from_micros(u64::from(self.sixteenths.load(Ordering::Relaxed) / 16))
+    }
+
+    fn add(&self, time: Duration) {
+        let before = self.sixteenths.load(Ordering::Relaxed);
+        let micros = u32::try_from(time.as_micros()).unwrap_or(u32::MAX);
+        // A sixteenth of the difference, in sixteenths.
+        self.sixteenths.store((before - before / 16).saturating_add(micros), Ordering::Relaxed);
+    }
 }
 
 fn place(caller: &Location<'_>) -> usize {
@@ -75,6 +92,24 @@ impl Drop for Claim {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_place_is_slow_by_its_average() {
+        let (micros, times) = (Duration::from_micros, Average::new());
+        let mut calls = |time, count| (0..count).for_each(|_| times.add(time));
+        calls(micros(20), 100);
+        calls(micros(900), 1);
+        assert!(times.get() <= QUICK_MAX, "one that had to wait for a processor: {:?}", times.get());
+        calls(micros(900), 3);
+        assert!(times.get() > QUICK_MAX, "several: {:?}", times.get());
+        calls(micros(20), 100);
+        assert!(times.get() <= QUICK_MAX, "{:?}", times.get());
+        calls(Duration::from_secs(10_000), 1);
+        assert!(times.get() > Duration::from_secs(60), "one that hung");
+        calls(Duration::from_secs(10_000), 50);
+        calls(micros(20), 300);
+        assert!(times.get() <= QUICK_MAX, "hangs are forgotten: {:?}", times.get());
+    }
 
     #[test]
     fn the_number_of_calls_that_do_not_make_way_is_limited() {
