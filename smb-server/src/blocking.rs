@@ -2,8 +2,8 @@
 //!
 //! Making way for a call that takes ten microseconds costs more than the call. So each place in the program that makes such calls remembers
 //! how long they take on the average: while that is less than making way costs, they run where they are. A single long one is no reason yet,
-//! because on a busy machine that is mostly a thread that had to wait for a processor. Only half of the runtime's workers may run such calls
-//! at the same time without making way, so that a file system that hangs holds up the others never.
+//! because on a busy machine that is mostly a thread that had to wait for a processor. One of the runtime's workers is always kept free of such
+//! calls: when all others run one, the next makes way, so that a file system that hangs never holds up everybody.
 
 use std::{
     panic::Location,
@@ -35,7 +35,7 @@ pub fn blocking<R>(work: impl FnOnce() -> R) -> R {
     let times = &TIMES[place(Location::caller())];
     let is_quick = times.get() <= QUICK_MAX;
     let started = Instant::now();
-    let result = match is_quick.then(|| Claim::take((handle.metrics().num_workers() / 2).max(1))).flatten() {
+    let result = match is_quick.then(|| Claim::take(handle.metrics().num_workers().saturating_sub(1))).flatten() {
         Some(_claim) => work(),
         None => tokio::task::block_in_place(work),
     };

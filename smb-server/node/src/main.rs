@@ -75,7 +75,8 @@ fn run(command: &Command) -> Result<(), Failure> {
 }
 
 fn block_on<T>(future: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-    let threads = std::thread::available_parallelism().map_or(2, usize::from).clamp(2, 8);
+    // One more than there are processors: the one that is kept free of calls that may wait for a disk (`smb_server::blocking`).
+    let threads = 1 + std::thread::available_parallelism().map_or(2, usize::from).clamp(2, 8);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build();
     let runtime = runtime.map_err(|e| Failure::new(holdfast::failure::UNAVAILABLE, format!("no threads can be started: {e}")))?;
     let result = runtime.block_on(future);
