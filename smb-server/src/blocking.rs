@@ -96,7 +96,7 @@ mod tests {
     #[test]
     fn a_place_is_slow_by_its_average() {
         let (micros, times) = (Duration::from_micros, Average::new());
-        let mut calls = |time, count| (0..count).for_each(|_| times.add(time));
+        let calls = |time, count| (0..count).for_each(|_| times.add(time));
         calls(micros(20), 100);
         calls(micros(900), 1);
         assert!(times.get() <= QUICK_MAX, "one that had to wait for a processor: {:?}", times.get());
