@@ -7,7 +7,7 @@ use serde_json::json;
 use super::etcd::{self, EtcdTrio};
 use super::helper::{Death, Helper, Load, example};
 use super::printer::{Printer, median, ratio};
-use super::{MEMBERS, Scale, Section, disk};
+use super::{MEMBERS, Scale, Section, bare, disk};
 
 /// Clients of the rows.
 const CLIENTS: [usize; 3] = [1, 64, 256];
@@ -74,23 +74,70 @@ pub(crate) async fn commits(printer: Printer, scale: &Scale, dir: &Path) -> anyh
     for clients in CLIENTS {
         for at_leader in [true, false] {
             let mut rounds: [Vec<Load>; 3] = Default::default();
-            let mut flushes = Vec::new();
+            let mut yardsticks = Vec::new();
             for _ in 0..scale.rounds {
-                flushes.push([disk::flushes(dir)?.percentile(50), disk::flushes_at_once(dir, MEMBERS)?.percentile(50)]);
+                if clients == 1 {
+                    yardsticks.push(Yardsticks::measure(dir)?);
+                }
                 rounds[0].extend(stores.ours("volatile", clients, at_leader, scale.seconds).await?);
                 rounds[1].extend(stores.ours("persistent", clients, at_leader, scale.seconds).await?);
                 if let Some(etcd) = &mut stores.etcd {
                     rounds[2].push(etcd.load(clients, at_leader, scale.seconds).await?);
                 }
             }
-            let flushes = [0, 1].map(|n| median(&flushes.iter().map(|of: &[f64; 2]| of[n]).collect::<Vec<_>>()));
-            print_loads(printer, clients, at_leader, &rounds, flushes);
+            print_loads(printer, clients, at_leader, &rounds, Yardsticks::median(&yardsticks).as_ref());
         }
     }
     Ok(())
 }
 
-fn print_loads(printer: Printer, clients: usize, at_leader: bool, rounds: &[Vec<Load>; 3], [flush_ms, flush_three_ms]: [f64; 2]) {
+/// What a lone commit is compared with, measured beside it; p50, ms.
+#[derive(Clone, Copy, Debug, serde::Serialize)]
+struct Yardsticks {
+    /// A flush by one writer.
+    flush: f64,
+    /// A flush while as many flush as there are members.
+    flush_of_three: f64,
+    /// A lone commit of bare members, in their memory.
+    bare: f64,
+    /// The same on their disks.
+    bare_synced: f64,
+}
+
+impl Yardsticks {
+    fn measure(dir: &Path) -> anyhow::Result<Self> {
+        Ok(Self {
+            flush: disk::flushes(dir)?.percentile(50),
+            flush_of_three: disk::flushes_at_once(dir, MEMBERS)?.percentile(50),
+            bare: bare::commits(dir, MEMBERS - 1, false)?.percentile(50),
+            bare_synced: bare::commits(dir, MEMBERS - 1, true)?.percentile(50),
+        })
+    }
+
+    fn median(of: &[Self]) -> Option<Self> {
+        let field = |field: fn(&Self) -> f64| median(&of.iter().map(field).collect::<Vec<_>>());
+        (!of.is_empty()).then(|| Self {
+            flush: field(|y| y.flush),
+            flush_of_three: field(|y| y.flush_of_three),
+            bare: field(|y| y.bare),
+            bare_synced: field(|y| y.bare_synced),
+        })
+    }
+
+    /// A time in these terms.
+    fn say(&self, p50: f64, synced: bool) -> String {
+        let Self { flush, flush_of_three, bare, bare_synced } = *self;
+        let bare = if synced { bare_synced } else { bare };
+        format!(
+            "   {:.2} flushes ({flush:.3} ms), {:.2} of three writers' ({flush_of_three:.3} ms), {:.2} commits of bare members ({bare:.3} ms)",
+            p50 / flush,
+            p50 / flush_of_three,
+            p50 / bare
+        )
+    }
+}
+
+fn print_loads(printer: Printer, clients: usize, at_leader: bool, rounds: &[Vec<Load>; 3], yardsticks: Option<&Yardsticks>) {
     let of = |loads: &[Load], field: fn(&Load) -> f64| median(&loads.iter().map(field).collect::<Vec<_>>());
     let etcd = of(&rounds[2], |load| load.per_second);
     for (name, loads) in ["ours volatile", "ours persistent", "etcd"].iter().zip(rounds) {
@@ -102,9 +149,8 @@ fn print_loads(printer: Printer, clients: usize, at_leader: bool, rounds: &[Vec<
         let failed: u64 = loads.iter().map(|load| load.failed).sum();
         let mut text =
             format!("{clients:>7} {place:<7} {name:<16} {per_second:>9.0} {p50:>9.3} {p99:>9.3}  {:>8}", ratio(per_second, etcd));
-        if clients == 1 {
-            let (flushes, of_three) = (p50 / flush_ms, p50 / flush_three_ms);
-            text += &format!("   {flushes:.2} flushes ({flush_ms:.3} ms), {of_three:.2} of three writers' ({flush_three_ms:.3} ms)");
+        if let Some(yardsticks) = yardsticks {
+            text += &yardsticks.say(p50, *name != "ours volatile");
         }
         if failed > 0 {
             text += &format!("   {failed} FAILED");
@@ -114,7 +160,7 @@ fn print_loads(printer: Printer, clients: usize, at_leader: bool, rounds: &[Vec<
             Section::Commits,
             &text,
             json!({"clients": clients, "place": place, "store": name, "per_second": per_second, "p50_ms": p50, "p99_ms": p99,
-                "failed": failed, "to_etcd": to_etcd, "flush_p50_ms": flush_ms, "flush_of_three_p50_ms": flush_three_ms, "rounds": loads}),
+                "failed": failed, "to_etcd": to_etcd, "yardsticks": yardsticks, "rounds": loads}),
         );
     }
 }

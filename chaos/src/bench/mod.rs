@@ -3,6 +3,7 @@
 //! `disk` is the yardstick, `commits` the store beside etcd, `opens` SMB beside another server, `trouble` opens while something happens to the
 //! cluster, `wire` what nodes say to each other, `records` a store with many records, `witness` many clients that wait for news. Peers are measured in turns with ours, never alone.
 
+mod bare;
 mod commits;
 mod disk;
 pub mod etcd;
@@ -189,6 +190,14 @@ fn disk_row(printer: Printer, dir: &std::path::Path) -> anyhow::Result<()> {
         "{MEMBERS} writers at once        p50 {p50:.3} ms   p99 {p99:.3} ms   (as the {MEMBERS} members of a cluster on this disk)"
     );
     printer.row(Section::Disk, &text, json!({"writers": MEMBERS, "p50_ms": p50, "p99_ms": p99}));
+    for (name, synced) in [("in memory", false), ("on disk", true)] {
+        let times = bare::commits(dir, MEMBERS - 1, synced)?;
+        let (p50, p99) = (times.percentile(50), times.percentile(99));
+        let text = format!(
+            "bare members, {name:<9}  p50 {p50:.3} ms   p99 {p99:.3} ms   (a lone commit of {MEMBERS} that only write, send, sync and answer)"
+        );
+        printer.row(Section::Disk, &text, json!({"bare_members": MEMBERS, "synced": synced, "p50_ms": p50, "p99_ms": p99}));
+    }
     Ok(())
 }
 
