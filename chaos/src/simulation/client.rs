@@ -60,14 +60,15 @@ impl Client {
         let timeout = Duration::from_millis(TIMEOUT_MS.0 + self.random.below(TIMEOUT_MS.1));
         let (input, proposed) = self.choose(key);
         let (operation, open) = self.shared.with(|world| world.call(self.number, key, class, input));
-        let answer = if proposed {
-            self.propose(operation, key, input, timeout).await
-        } else {
-            match self.store.read_barrier(timeout).await {
-                Ok(_) => Ok(self.ledger.read(key)),
-                // It changed nothing, whatever happened.
-                Err(_) => Err(Doubt::Refused),
+        let (answer, applied) = if proposed {
+            match self.propose(operation, key, input, timeout).await {
+                Ok(applied) => (ledger::read_outcome(&applied.outcome).ok_or(Doubt::Unknown), Some(applied)),
+                Err(doubt) => (Err(doubt), None),
             }
+        } else {
+            let read = self.store.read_barrier(timeout).await;
+            // A read that failed changed nothing, whatever happened.
+            (read.map(|_| self.ledger.read(key)).map_err(|_| Doubt::Refused), None)
         };
         if let Ok(record) = answer {
             self.seen[usize::from(key)] = record;
@@ -78,6 +79,9 @@ impl Client {
                 world.heard(self.number, operation, &open, answer);
             }
         });
+        if let Some(applied) = applied {
+            self.confirm_somewhere(operation, &applied).await;
+        }
     }
 
     /// What to ask for, and whether as a command.
@@ -114,18 +118,14 @@ impl Client {
         });
     }
 
-    async fn propose(&mut self, operation: u64, key: u8, input: Input, timeout: Duration) -> Result<Record, Doubt> {
+    async fn propose(&self, operation: u64, key: u8, input: Input, timeout: Duration) -> Result<Applied, Doubt> {
         let command = ledger::command(operation, key, input);
-        match self.store.propose(command, World::class_of(key), timeout).await {
-            Ok(applied) => {
-                self.confirm_somewhere(operation, &applied).await;
-                ledger::read_outcome(&applied.outcome).ok_or(Doubt::Unknown)
-            }
-            Err(ProposeError::NotApplied(_) | ProposeError::NoLeader | ProposeError::TooLarge { .. } | ProposeError::ShuttingDown) => {
-                Err(Doubt::Refused)
+        self.store.propose(command, World::class_of(key), timeout).await.map_err(|err| match err {
+            ProposeError::NotApplied(_) | ProposeError::NoLeader | ProposeError::TooLarge { .. } | ProposeError::ShuttingDown => {
+                Doubt::Refused
             }
             // Also whatever errors there may be one day.
-            Err(_) => Err(Doubt::Unknown),
-        }
+            _ => Doubt::Unknown,
+        })
     }
 }
