@@ -1,8 +1,8 @@
 //! Replicates any deterministic state machine over Raft; knows nothing of SMB.
 //!
 //! A [`Machine`] is applied in the same order on every node. Commands go in with [`RaftStore::propose`] on any node and come back when
-//! that node itself has applied them; [`RaftStore::read_barrier`] makes local reads linearizable. Log and state are in RocksDB, nodes
-//! talk TLS with certificates of the cluster's own authority ([`pki`]).
+//! that node itself has applied them; [`RaftStore::read_barrier`] makes local reads linearizable. The log has files of its own, the
+//! state is in RocksDB, nodes talk TLS with certificates of the cluster's own authority ([`pki`]).
 //!
 //! ```text
 //! RaftStore::start(Config, Arc<dyn Machine>) -> Result<RaftStore, StartError>          Clone; cheap
@@ -10,7 +10,7 @@
 //!   .propose(command, class, timeout)          -> Result<Applied { index, leader, outcome }, ProposeError>
 //!   .read_barrier(timeout)                     -> Result<u64, ReadError>    linearizable: local state holds at least this index
 //!   .wait_applied(index, timeout)              -> Result<(), ReadError>     on this node
-//!   .wait_applied_on(node, index, timeout)     -> Result<(), CallError>     on another node
+//!   .wait_applied_on(node, &applied, timeout)  -> Result<(), CallError>     on another node: that very entry
 //!   .call(node, payload, timeout)              -> Result<Vec<u8>, CallError>
 //!   .probe(node)                               -> Probe { Alive, Refused, Silent }
 //!   .status() .leader() .watch_leader() .applied() .time_ms() .node_id() .cluster() .local_addr()

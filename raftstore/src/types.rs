@@ -20,6 +20,14 @@ openraft::declare_raft_types!(
 );
 
 pub(crate) type LeaderId = openraft::impls::leader_id_adv::LeaderId<u64, u64>;
+pub(crate) type LogId = openraft::LogId<LeaderId>;
+pub(crate) type Entry = <TypeConfig as openraft::RaftTypeConfig>::Entry;
+pub(crate) type Vote = <TypeConfig as openraft::RaftTypeConfig>::Vote;
+pub(crate) type Node = openraft::BasicNode;
+pub(crate) type StoredMembership = openraft::StoredMembership<LeaderId, u64, Node>;
+pub(crate) type SnapshotMeta = openraft::SnapshotMeta<LeaderId, u64, Node>;
+pub(crate) type Snapshot<S> = openraft::Snapshot<LeaderId, u64, Node, S>;
+
 impl From<LeaderId> for Leader {
     fn from(leader: LeaderId) -> Self {
         Self { term: leader.term, node_id: leader.node_id }
@@ -31,14 +39,6 @@ impl From<Leader> for LeaderId {
         Self { term: leader.term, node_id: leader.node_id }
     }
 }
-
-pub(crate) type LogId = openraft::LogId<LeaderId>;
-pub(crate) type Entry = <TypeConfig as openraft::RaftTypeConfig>::Entry;
-pub(crate) type Vote = <TypeConfig as openraft::RaftTypeConfig>::Vote;
-pub(crate) type Node = openraft::BasicNode;
-pub(crate) type StoredMembership = openraft::StoredMembership<LeaderId, u64, Node>;
-pub(crate) type SnapshotMeta = openraft::SnapshotMeta<LeaderId, u64, Node>;
-pub(crate) type Snapshot<S> = openraft::Snapshot<LeaderId, u64, Node, S>;
 
 /// One proposed command as it stands in the log.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,6 +1,7 @@
 //! The other yardstick: what a lone commit costs members that do nothing but write, send, sync and answer.
 //!
-//! No Raft, no encryption, no order among clients, no state: blocking calls between three threads. What a store takes beyond that is its own.
+//! No Raft, no encryption, no order among clients, no state: blocking calls between threads of one process. A store
+//! with three members on one disk has all of that to do, too.
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};

@@ -28,7 +28,7 @@ const MEMBERS: usize = 3;
 /// What can be measured by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Section {
-    /// A flush of this disk
+    /// A flush of this disk, and a commit of members that do nothing else
     Disk,
     /// Commits of the store beside etcd
     Commits,

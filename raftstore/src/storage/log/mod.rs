@@ -179,7 +179,8 @@ impl LogStore {
     }
 
     /// Whether this log holds up to an index, which has an entry of this leader, what the leader's log holds: it does if that very entry is
-    /// in it. An index alone says nothing: after a majority lost power, another entry may have been committed there.
+    /// in it. An index alone says nothing: after a majority lost power, another entry may have been committed there. Of an entry
+    /// that was purged from this log only the end is known: one of the same leader, or of a later one, stands on it.
     pub(crate) fn agrees_with(&self, leader: LeaderId, index: u64) -> bool {
         let theirs = LogId { leader_id: leader, index };
         self.log_id_at(index).map_or_else(|| self.bounds().1 >= Some(theirs), |own| own == theirs)
