@@ -77,6 +77,9 @@ pub enum DecodeError {
     /// The key is not a record's key, or does not fit its record.
     #[error("the key makes no sense")]
     Key,
+    /// Records cannot be loaded beside the reading.
+    #[error("the system gives no thread: {0}")]
+    NoThread(String),
 }
 
 /// Wraps a value into its envelope.

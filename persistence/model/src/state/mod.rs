@@ -92,11 +92,7 @@ impl State {
 
     /// Rebuilds the state from the records that `take_changes` or `all_records` gave, each once, in any order (ascending by key costs least).
     pub fn load(records: impl IntoIterator<Item = (Vec<u8>, Vec<u8>)>) -> Result<Self, DecodeError> {
-        let mut loading = load::Loading::default();
-        for (key, value) in records {
-            loading.record(&key, &value)?;
-        }
-        Ok(loading.finish())
+        load::load(records)
     }
 
     pub(crate) fn touch(&mut self, key: RecordKey) {
