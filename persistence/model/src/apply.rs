@@ -10,6 +10,7 @@ impl State {
     /// Applies a command at a time that the leader stamped. Deterministic; never panics on what a command says, only on a broken invariant.
     pub fn apply(&mut self, now: LogTime, command: &Command) -> Applied {
         let mut fx = Effects::new(now);
+        command::ending::meet(self, &mut fx, command);
         let step = match command {
             Command::ClusterInit { net_name, server_guid } => command::cluster::init(self, net_name, *server_guid),
             _ if self.cluster.is_none() => reject(Rejection::NotInitialised),
@@ -68,6 +69,7 @@ impl State {
             Command::TokenUse { hash } => command::token::spend(self, &fx, *hash),
             Command::AsymmetricShareAdd { name, settings, owner } => command::share::add_owned(self, &mut fx, name, settings, *owner),
             Command::ShareMove { share, to, instead_of } => command::share::give(self, &mut fx, *share, *to, *instead_of),
+            Command::NodeEnd { node, incarnation, at_most } => command::node::end(self, &mut fx, *node, *incarnation, *at_most),
             Command::NodeListen { node, by, add, remove } => command::node::listen(self, &mut fx, *node, *by, add, remove),
         };
         let (Ok(outcome) | Err(outcome)) = step;

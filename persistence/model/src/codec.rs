@@ -14,9 +14,11 @@ const MAGIC: [u8; 4] = *b"HFR1";
 const HEADER_BYTES: usize = 12;
 const CHECKSUM_BYTES: usize = 4;
 /// Format version of every kind, but for what is said below.
-pub(crate) const FORMAT_VERSION: u16 = 1;
+pub const FORMAT_VERSION: u16 = 1;
 /// Format of shares that a node owns, and of the commands that programs of format 1 do not know.
 pub const FORMAT_OWNERS: u16 = 2;
+/// Format of the command that ends a node's life in parts.
+pub const FORMAT_ENDS: u16 = 3;
 /// No payload is longer; decoding claims no more memory than this for one value.
 pub const PAYLOAD_BYTES_MAX: usize = 4 << 20;
 
@@ -118,7 +120,7 @@ fn open(kind: Kind, bytes: &[u8]) -> Result<(u16, &[u8]), DecodeError> {
         return Err(DecodeError::Kind { expected: kind, found: header[4] });
     }
     let version = u16::from_le_bytes([header[6], header[7]]);
-    if !(FORMAT_VERSION..=FORMAT_OWNERS).contains(&version) {
+    if !(FORMAT_VERSION..=FORMAT_ENDS).contains(&version) {
         return Err(DecodeError::Version(version));
     }
     let length = u32::from_le_bytes([header[8], header[9], header[10], header[11]]) as usize;
@@ -152,8 +154,9 @@ pub(crate) fn encode_share(share: &Share) -> Vec<u8> {
 /// Decodes a share of either format.
 pub(crate) fn decode_share(bytes: &[u8]) -> Result<Share, DecodeError> {
     match open(Kind::Share, bytes)? {
+        (FORMAT_VERSION, payload) => decode_payload::<ShareV1>(payload).map(Share::from),
         (FORMAT_OWNERS, payload) => decode_payload(payload),
-        (_, payload) => decode_payload::<ShareV1>(payload).map(Share::from),
+        (version, _) => Err(DecodeError::Version(version)),
     }
 }
 
@@ -195,7 +198,8 @@ mod tests {
         for (share, version) in [(symmetric, 1), (owned, 2)] {
             let bytes = encode_share(&share);
             assert_eq!(bytes[6], version);
-            assert_eq!(decode_share(&bytes), Ok(share));
+            assert_eq!(decode_share(&bytes), Ok(share.clone()));
+            assert_eq!(decode_share(&encode_as(Kind::Share, 3, &share)), Err(DecodeError::Version(3)), "no share is of format 3");
         }
     }
 
@@ -207,7 +211,11 @@ mod tests {
         // What a program of format 1 would pass over is not understood as format 1 here either.
         assert!(matches!(decode_command(&encode_as(Kind::Command, 1, &new)), Err(DecodeError::Payload(_))));
         assert!(matches!(decode_command(&encode_as(Kind::Command, 2, &Command::Expire)), Err(DecodeError::Payload(_))));
-        assert_eq!(decode_command(&encode_as(Kind::Command, 3, &new)), Err(DecodeError::Version(3)));
+        assert!(matches!(decode_command(&encode_as(Kind::Command, 3, &new)), Err(DecodeError::Payload(_))));
+        assert_eq!(decode_command(&encode_as(Kind::Command, 4, &new)), Err(DecodeError::Version(4)));
+        let newest = Command::NodeEnd { node: crate::NodeId(1), incarnation: crate::Incarnation(1), at_most: 1 };
+        let bytes = encode_command(&newest);
+        assert_eq!((bytes[6], decode_command(&bytes)), (3, Ok(newest)));
     }
 
     #[test]

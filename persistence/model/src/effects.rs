@@ -70,7 +70,8 @@ impl Effects {
 /// The open, if it is really this incarnation's; else FILE_CLOSED.
 pub(crate) fn owned(state: &State, fx: &mut Effects, id: OpenId, by: Incarnation) -> Step<Open> {
     match state.open(id) {
-        Some(o) if o.is_owned_by(by) && o.state == OpenState::Open => {
+        // A life that is over does nothing more, even if what it has open has not been looked at yet.
+        Some(o) if o.is_owned_by(by) && o.state == OpenState::Open && !o.owner.is_some_and(|w| state.is_over(&w)) => {
             fx.proposer = o.owner.map(|w| w.node);
             Ok(o.clone())
         }

@@ -3,7 +3,7 @@
 use smb_types::{LeaseState, OplockLevel};
 
 use crate::arbiter::share_mode;
-use crate::record::{FileState, Node, Open, OpenState};
+use crate::record::{FileState, Open, OpenState};
 use crate::state::State;
 
 impl State {
@@ -36,7 +36,8 @@ fn check_open(state: &State, o: &Open) -> Result<(), String> {
     ensure((o.state == OpenState::Reserved) == o.request.is_some(), "only a reservation keeps its request")?;
     ensure(state.share(o.share).is_some(), "its share is gone")?;
     let Some(owner) = o.owner else { return Ok(()) };
-    ensure(state.node(owner.node).is_some_and(|n| Node::is_live(n) && n.incarnation == owner.incarnation), "its owner is dead")?;
+    // Of a life that is over, something may still wait for its turn, as long as the node has no new one.
+    ensure(state.node(owner.node).is_some_and(|n| n.incarnation == owner.incarnation), "its owner is dead")?;
     ensure(state.session(owner.session).is_some_and(|s| s.node == owner.node), "its session is not there")
 }
 

@@ -7,7 +7,7 @@
 use smb_types::Guid;
 
 use crate::arbiter::close;
-use crate::command::Command;
+use crate::command::{Command, node::end_part};
 use crate::effects::Effects;
 use crate::id::{LogTime, OpenId};
 use crate::record::{Node, Open, OpenState};
@@ -62,6 +62,8 @@ impl State {
         for (node, incarnation) in lives {
             self.apply(now, &Command::NodeDown { node, incarnation });
         }
+        let nodes: Vec<_> = self.nodes.keys().copied().collect();
+        nodes.into_iter().for_each(|node| end_part(&mut self, &mut fx, node, usize::MAX));
         let kept = |open: &Open| rebirth.keep_handles && open.is_persistent() && open.state == OpenState::Open;
         let gone: Vec<OpenId> = self.opens().filter(|open| !kept(open)).map(|open| open.id).collect();
         for open in gone {

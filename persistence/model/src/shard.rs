@@ -109,6 +109,7 @@ impl Command {
             | Self::DisconnectOpens { .. }
             | Self::NodeJoin { .. }
             | Self::NodeDown { .. }
+            | Self::NodeEnd { .. }
             | Self::ShareRemove { .. }
             | Self::Expire => Route::Every,
             Self::ClusterInit { .. }

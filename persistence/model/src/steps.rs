@@ -223,6 +223,20 @@ fn story(others: u64) -> BTreeMap<&'static str, Work> {
     assert_eq!(outcome, Outcome::Expired { opens: vec![late], breaks: 0 });
     add("expire", w);
     add("nothing to expire", b.measure(&Command::Expire).1);
+
+    // A death in parts looks at what has its turn, and so does who comes for something of it.
+    b.join(DYING);
+    let dying = b.session(DYING, 5);
+    let opens: Vec<OpenId> = (0..DYING_OPENS).map(|n| b.open(request(dying, 200 + n, &format!("ending\\{n}")))).collect();
+    let part = |at_most| Command::NodeEnd { node: DYING, incarnation: dying.1, at_most };
+    let (_, w) = b.measure(&part(2));
+    assert_eq!(w.changes, 3, "two opens, the node");
+    add("first part of a death", w);
+    let anew = b.session(B, 5);
+    let last = DYING_OPENS - 1;
+    let back = reclaim(anew, 200 + last, opens[last as usize], &format!("ending\\{last}"));
+    add("reclaim before its turn", b.measure(&back).1);
+    add("rest of a death", b.measure(&part(u32::MAX)).1);
     add("share removed", b.measure(&Command::ShareRemove { share: ShareId(2) }).1);
     b.state.check_invariants().unwrap();
     work

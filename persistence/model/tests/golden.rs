@@ -170,3 +170,27 @@ fn version_2_is_read_and_written() {
     }
     assert_eq!(again, w.state);
 }
+
+/// A level below the fifth writes nothing of this. No record has this format.
+#[test]
+fn version_3_is_read_and_written() {
+    let mut w = World::new();
+    let at = w.session(1, 2);
+    w.opened(request(at).of(10, "a").persistent(1));
+    w.opened(request(at).of(11, "b").persistent(2));
+    let mut again = w.state.clone();
+    let part = |at_most| Command::NodeEnd { node: at.node, incarnation: at.incarnation, at_most };
+    let mut lines = String::new();
+    for command in [part(1), part(70_000)] {
+        assert_eq!(w.run(command.clone()), Outcome::Done);
+        lines += &format!("{} {}\n", hex(&codec::encode_command(&command)), hex(&codec::encode_applied(&w.last)));
+    }
+    assert_eq!(compare("commands-v3.hex", &lines), lines);
+    for (command, applied) in lines.lines().map(|l| l.split_once(' ').unwrap()) {
+        let command = unhex(command);
+        assert_eq!(command[6], 3);
+        let command = codec::decode_command(&command).unwrap();
+        assert_eq!(again.apply(LogTime(w.now), &command), codec::decode_applied(&unhex(applied)).unwrap());
+    }
+    assert_eq!(again, w.state);
+}

@@ -419,6 +419,51 @@ proptest! {
         prop_assert!(loaded.check_invariants().is_ok());
     }
 
+    /// Nobody can tell whether a life ended at once or in parts, unless by when the opens had their turn that nobody asked for.
+    #[test]
+    fn a_life_ends_in_parts_as_it_ends_at_once(steps in prop::collection::vec(step(), 1..80)) {
+        let mut d = Driver::new();
+        let mut parts = d.w.state.clone();
+        steps.iter().for_each(|s| d.step(s));
+        let (mut whole, mut ending) = (parts.clone(), BTreeMap::new());
+        let finish = |parts: &mut State, ending: &mut BTreeMap<NodeId, Incarnation>, now: LogTime| {
+            while let Some((node, incarnation)) = ending.pop_first() {
+                while parts.is_ending(node) {
+                    assert_eq!(parts.apply(now, &Command::NodeEnd { node, incarnation, at_most: 2 }).outcome, Outcome::Done);
+                    parts.check_invariants().unwrap();
+                }
+                let again = Command::NodeEnd { node, incarnation, at_most: 2 };
+                assert_eq!(parts.apply(now, &again).outcome, Outcome::Rejected(Rejection::StaleIncarnation));
+            }
+        };
+        for (now, c) in &d.log {
+            let now = LogTime(*now);
+            if matches!(c, Command::Expire) {
+                finish(&mut parts, &mut ending, now);
+            }
+            let mut in_parts = c.clone();
+            if let Command::NodeDown { node, incarnation } = *c
+                && parts.node(node).unwrap().is_live()
+            {
+                in_parts = Command::NodeEnd { node, incarnation, at_most: 1 };
+                ending.insert(node, incarnation);
+            }
+            if let Command::NodeJoin { node, .. } = c {
+                ending.remove(node);
+            }
+            prop_assert_eq!(parts.apply(now, &in_parts).outcome, whole.apply(now, c).outcome, "{:?}", c);
+            if let Err(broken) = parts.check_invariants() {
+                panic!("{broken}\nafter {c:?}");
+            }
+        }
+        finish(&mut parts, &mut ending, LogTime(d.w.now));
+        // Which of the living removes a file, and by which of its names, may differ.
+        let records = |state: &State| state.all_records().into_iter().filter(|(key, _)| key[0] != codec::Kind::PendingDelete as u8).collect::<Vec<_>>();
+        let deletes = |state: &State| state.pending_deletes().map(|d| d.file).collect::<Vec<_>>();
+        prop_assert_eq!(records(&parts), records(&whole));
+        prop_assert_eq!(deletes(&parts), deletes(&whole));
+    }
+
     /// Share modes and locks of one file, without caches: the same answers as a table written down the long way.
     #[test]
     fn as_the_naive_table(steps in prop::collection::vec((0..3u8, 0..8usize, 0..16u32, 0..8u32, 0..5u64, 0..4u64, any::<bool>()), 1..60)) {

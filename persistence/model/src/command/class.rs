@@ -19,9 +19,8 @@ impl Command {
     pub fn class(&self, state: &State) -> Class {
         let of_open = |id: &OpenId| state.open(*id).map_or(Class::Volatile, |o| o.class);
         match self {
-            Self::ClusterInit { .. } | Self::NodeJoin { .. } | Self::NodeDown { .. } | Self::NodeDrain { .. } | Self::NodeRemove { .. } => {
-                Class::Persistent
-            }
+            Self::ClusterInit { .. } | Self::NodeJoin { .. } | Self::NodeDrain { .. } | Self::NodeRemove { .. } => Class::Persistent,
+            Self::NodeDown { .. } | Self::NodeEnd { .. } => Class::Persistent,
             // Clients were told to go there, or that they are not reached here any more.
             Self::AsymmetricShareAdd { .. } | Self::ShareMove { .. } | Self::NodeListen { .. } => Class::Persistent,
             Self::ShareAdd { .. } | Self::ShareChange { .. } | Self::ShareRemove { .. } => Class::Persistent,

@@ -10,6 +10,7 @@ pub(crate) mod confirm;
 pub(crate) mod delete;
 pub(crate) mod disconnect;
 pub(crate) mod durability;
+pub(crate) mod ending;
 pub(crate) mod expire;
 pub(crate) mod lock;
 pub(crate) mod node;
@@ -29,7 +30,7 @@ use serde::{Deserialize, Serialize};
 use smb_types::{ClientGuid, Guid, LeaseKey, LeaseState, OplockLevel, Sid};
 
 use crate::class::Class;
-use crate::codec::{FORMAT_OWNERS, FORMAT_VERSION};
+use crate::codec::{FORMAT_ENDS, FORMAT_OWNERS, FORMAT_VERSION};
 use crate::id::{FileKey, Incarnation, LeaseId, NodeId, OpenId, SessionId, ShareId};
 use crate::record::{ByteRangeLock, CreateAction, LockSequence, NodeAddresses, ShareSettings};
 
@@ -391,13 +392,26 @@ pub enum Command {
         /// SMB addresses that it loses.
         remove: Vec<SocketAddr>,
     },
+    /// As NodeDown, but only so many opens of that life are detached or closed. Said again, it goes on with the next ones, until no session
+    /// of that life is left. Whoever comes for one of the rest meanwhile finds it as if it had had its turn. → Done | Rejected (format 3)
+    NodeEnd {
+        /// Which node.
+        node: NodeId,
+        /// Which life; another one is not touched.
+        incarnation: Incarnation,
+        /// Opens that have their turn, and sessions without opens; at least one of each.
+        at_most: u32,
+    },
 }
 
 impl Command {
     /// The format in which it is written. Programs that know only lower ones do not understand it: it must not be written before all do.
     #[must_use]
     pub fn format(&self) -> u16 {
-        let is_new = matches!(self, Self::AsymmetricShareAdd { .. } | Self::ShareMove { .. } | Self::NodeListen { .. });
-        if is_new { FORMAT_OWNERS } else { FORMAT_VERSION }
+        match self {
+            Self::NodeEnd { .. } => FORMAT_ENDS,
+            Self::AsymmetricShareAdd { .. } | Self::ShareMove { .. } | Self::NodeListen { .. } => FORMAT_OWNERS,
+            _ => FORMAT_VERSION,
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! NodeJoin, NodeDown, NodeDrain, NodeRemove, NodeListen: the lives of nodes.
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::net::SocketAddr;
 
 use crate::arbiter::close::{self, Loss, Lost};
@@ -26,6 +28,7 @@ pub(crate) fn join(state: &mut State, fx: &mut Effects, id: NodeId, name: &str, 
     if state.node(id).is_some_and(Node::is_live) {
         end_life(state, fx, id);
     }
+    end_part(state, fx, id, usize::MAX);
     let cluster = state.cluster.as_mut().expect("apply has checked that the cluster exists");
     let incarnation = Incarnation(cluster.next_incarnation);
     cluster.next_incarnation += 1;
@@ -50,6 +53,19 @@ pub(crate) fn down(state: &mut State, fx: &mut Effects, id: NodeId, incarnation:
             Ok(Outcome::Done)
         }
     }
+}
+
+/// As [`down`], for so many opens at once; the rest has its turn when it is said again.
+pub(crate) fn end(state: &mut State, fx: &mut Effects, id: NodeId, incarnation: Incarnation, at_most: u32) -> Step {
+    match state.node(id) {
+        None => return reject(Rejection::NoSuchNode),
+        Some(n) if n.incarnation != incarnation => return reject(Rejection::StaleIncarnation),
+        Some(n) if !n.is_live() && !state.is_ending(id) => return reject(Rejection::StaleIncarnation),
+        Some(n) if n.is_live() => declare(state, fx, id),
+        Some(_) => {}
+    }
+    end_part(state, fx, id, usize::try_from(at_most.max(1)).unwrap_or(usize::MAX));
+    Ok(Outcome::Done)
 }
 
 pub(crate) fn drain(state: &mut State, fx: &mut Effects, id: NodeId, on: bool) -> Step {
@@ -102,7 +118,7 @@ pub(crate) fn listen(state: &mut State, fx: &mut Effects, id: NodeId, by: Incarn
 pub(crate) fn remove(state: &mut State, id: NodeId) -> Step {
     match state.node(id) {
         None => return reject(Rejection::NoSuchNode),
-        Some(n) if n.is_live() => return reject(Rejection::NodeIsLive),
+        Some(n) if n.is_live() || state.is_ending(id) => return reject(Rejection::NodeIsLive),
         Some(_) => {}
     }
     state.nodes.remove(&id);
@@ -112,25 +128,76 @@ pub(crate) fn remove(state: &mut State, id: NodeId) -> Step {
 
 /// A node's life is over: what may outlive it is detached, the rest closed, its sessions are gone, its duties go to others.
 fn end_life(state: &mut State, fx: &mut Effects, id: NodeId) {
+    mark_down(state, fx, id);
+    let opens: Vec<OpenId> = state.opens_of_node(id).map(|o| o.id).collect();
+    for open in opens {
+        end_open(state, fx, open);
+    }
+    let sessions: Vec<SessionId> = state.sessions_of_node(id).map(|s| s.id).collect();
+    for session in sessions {
+        end_session(state, fx, session, id);
+    }
+    hand_out_deletes(state, fx, None);
+}
+
+/// Nothing that this life proposes counts any more; its duties go to others.
+fn declare(state: &mut State, fx: &mut Effects, id: NodeId) {
+    mark_down(state, fx, id);
+    hand_out_deletes(state, fx, None);
+}
+
+fn mark_down(state: &mut State, fx: &mut Effects, id: NodeId) {
     let now = fx.now;
     let Some(node) = state.nodes.get_mut(&id) else { return };
     (node.state, node.since) = (NodeState::Down, now);
     let incarnation = node.incarnation;
     state.touch(RecordKey::Node(id));
     fx.event(Event::NodeDown { node: id, incarnation });
-    let opens: Vec<OpenId> = state.opens_of_node(id).map(|o| o.id).collect();
-    for open in opens {
-        if let Lost::Closed(Some(delete)) = close::lose(state, fx, open, Loss::Connection, None) {
-            fx.event(Event::DeleteDue { delete });
-        }
+}
+
+/// Of a life that is over, so many opens are detached or closed, the oldest first, and sessions without opens removed.
+pub(crate) fn end_part(state: &mut State, fx: &mut Effects, id: NodeId, at_most: usize) {
+    for open in oldest_opens(state, id, at_most) {
+        end_open(state, fx, open);
     }
-    let sessions: Vec<SessionId> = state.sessions_of_node(id).map(|s| s.id).collect();
-    for session in sessions {
-        assert!(state.opens_of_session(session).next().is_none(), "no open is left with a dead node");
-        state.remove_session(session);
-        fx.event(Event::SessionEnded { session, node: id });
+    let empty = state.sessions_of_node(id).map(|s| s.id).filter(|s| state.opens_of_session(*s).next().is_none());
+    for session in empty.take(at_most).collect::<Vec<_>>() {
+        end_session(state, fx, session, id);
     }
-    hand_out_deletes(state, fx, None);
+}
+
+/// The oldest opens of a node, of all its sessions.
+fn oldest_opens(state: &State, node: NodeId, at_most: usize) -> Vec<OpenId> {
+    let mut sessions: Vec<_> = state.sessions_of_node(node).map(|s| state.opens_of_session(s.id).map(|o| o.id)).collect();
+    let mut next: BinaryHeap<Reverse<(OpenId, usize)>> =
+        sessions.iter_mut().enumerate().filter_map(|(at, opens)| Some(Reverse((opens.next()?, at)))).collect();
+    let mut oldest = Vec::new();
+    while oldest.len() < at_most
+        && let Some(Reverse((open, at))) = next.pop()
+    {
+        oldest.push(open);
+        next.extend(sessions[at].next().map(|open| Reverse((open, at))));
+    }
+    oldest
+}
+
+/// A session whose life is over has lost its last open.
+pub(crate) fn end_session(state: &mut State, fx: &mut Effects, session: SessionId, node: NodeId) {
+    assert!(state.opens_of_session(session).next().is_none(), "no open is left with a dead session");
+    state.remove_session(session);
+    fx.event(Event::SessionEnded { session, node });
+}
+
+/// An open loses the life that had it. Its time without a client counts from the end of that life, whenever it has its turn.
+pub(crate) fn end_open(state: &mut State, fx: &mut Effects, open: OpenId) {
+    let owner = state.open(open).and_then(|o| o.owner);
+    let Some(since) = owner.and_then(|w| state.node(w.node)).map(|n| n.since) else { return };
+    let now = std::mem::replace(&mut fx.now, since);
+    let lost = close::lose(state, fx, open, Loss::Connection, None);
+    fx.now = now;
+    if let Lost::Closed(Some(delete)) = lost {
+        fx.event(Event::DeleteDue { delete });
+    }
 }
 
 /// Files to remove whose node is dead, or has just been born anew, get a living one.

@@ -10,7 +10,7 @@ use super::index::{Place, digest_of_guid, digest_of_lease, parent_of};
 use crate::arbiter;
 use crate::command::IoKind;
 use crate::id::{FileKey, LeaseId, LogTime, NodeId, OpenId, SessionId, ShareId, fold_path};
-use crate::record::{Cluster, FileState, Lease, Node, NodeState, Open, PendingDelete, Session, Share, User};
+use crate::record::{Cluster, FileState, Lease, Node, NodeState, Open, Owner, PendingDelete, Session, Share, User};
 
 impl State {
     /// The cluster; None before ClusterInit.
@@ -93,6 +93,19 @@ impl State {
     /// The opens attached to a session, ascending by id.
     pub fn opens_of_session(&self, session: SessionId) -> impl Iterator<Item = &Open> {
         self.index.by_session.range((session, OpenId(0))..=(session, OpenId(u64::MAX))).filter_map(|(_, id)| self.open(*id))
+    }
+
+    /// Whether a node is down and not everything of its last life has had its turn (`NodeEnd`).
+    #[must_use]
+    pub fn is_ending(&self, node: NodeId) -> bool {
+        let range = (node, SessionId(0))..=(node, SessionId(u64::MAX));
+        self.node(node).is_some_and(|n| !n.is_live()) && self.index.sessions_of_node.range(range).next().is_some()
+    }
+
+    /// Whether the life that has an open is over.
+    #[must_use]
+    pub fn is_over(&self, owner: &Owner) -> bool {
+        !self.node(owner.node).is_some_and(|n| n.is_live() && n.incarnation == owner.incarnation)
     }
 
     /// How many opens are attached to a node.
