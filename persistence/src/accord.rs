@@ -11,7 +11,7 @@
 
 use std::collections::BTreeSet;
 
-use persistence_model::codec::FORMAT_OWNERS;
+use persistence_model::codec::{FORMAT_ENDS, FORMAT_OWNERS, FORMAT_VERSION};
 use persistence_model::{Command, NodeId};
 use raftstore::pki::fingerprint_of_pem;
 use serde::{Deserialize, Serialize};
@@ -24,6 +24,8 @@ pub(crate) const LEVEL_FIRST: u16 = 1;
 pub(crate) const LEVEL_ACCORD: u16 = 2;
 /// From this level on, commands and records of the model's format 2 may be written: shares that a node owns, addresses of living nodes.
 pub(crate) const LEVEL_OWNERS: u16 = 3;
+/// From this level on, the model's format 3 may be written: the command that ends a node's life in parts.
+pub(crate) const LEVEL_ENDS: u16 = 5;
 /// Key of the accord; the model's keys begin with lower bytes.
 pub(crate) const ACCORD_KEY: &[u8] = &[0xF2];
 const VERSION: u8 = 1;
@@ -73,9 +75,15 @@ pub(crate) enum Change {
 }
 
 impl Accord {
-    /// Whether a command may be written: every member reads it.
-    pub(crate) fn allows(&self, command: &Command) -> bool {
-        command.format() < FORMAT_OWNERS || self.level >= LEVEL_OWNERS
+    /// Whether a command may be written: every member reads it. Otherwise the level that it needs.
+    pub(crate) fn allows(&self, command: &Command) -> Result<(), u16> {
+        let needed = match command.format() {
+            FORMAT_VERSION => LEVEL_FIRST,
+            FORMAT_OWNERS => LEVEL_OWNERS,
+            FORMAT_ENDS => LEVEL_ENDS,
+            format => unreachable!("no command is of format {format}"),
+        };
+        if self.level >= needed { Ok(()) } else { Err(needed) }
     }
 
     /// Makes a change, or says why it makes no sense.
@@ -216,7 +224,9 @@ mod tests {
     fn what_older_programs_do_not_read_waits_for_its_level() {
         let new = Command::ShareMove { share: persistence_model::ShareId(1), to: None, instead_of: None };
         let at = |level| Accord { level, ..Accord::default() };
-        assert!(at(1).allows(&Command::Expire) && !at(2).allows(&new) && at(3).allows(&new));
+        assert_eq!((at(1).allows(&Command::Expire), at(2).allows(&new), at(3).allows(&new)), (Ok(()), Err(3), Ok(())));
+        let newest = Command::NodeEnd { node: NodeId(1), incarnation: persistence_model::Incarnation(1), at_most: 1 };
+        assert_eq!((at(4).allows(&newest), at(5).allows(&newest)), (Err(5), Ok(())));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use persistence_model::Outcome;
 
-use crate::accord::{Accord, Change, LEVEL_ACCORD, LEVEL_OWNERS};
+use crate::accord::{Accord, Change, LEVEL_ACCORD};
 use crate::entry::Entry;
 use crate::error::StoreError;
 use crate::store::Inner;
@@ -73,7 +73,7 @@ impl Inner {
     pub(crate) fn check_level(&self, entry: &Entry) -> Result<(), StoreError> {
         let (Entry::Plain(command) | Entry::Guarded { command, .. }) = entry else { return Ok(()) };
         let accord = self.engine.accord();
-        if accord.allows(command) { Ok(()) } else { Err(too_low(accord.level, LEVEL_OWNERS)) }
+        accord.allows(command).map_err(|needed| too_low(accord.level, needed))
     }
 
     /// Whether the accord can be added to.

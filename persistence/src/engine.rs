@@ -143,6 +143,8 @@ impl Engine {
         if concerns_all(command) {
             interested = self.with_state(|state| state.nodes().filter(|node| node.is_live()).map(|node| node.id).collect());
         }
+        // Something of a dead node may still be in the records: nobody waits for it, and it owes nothing.
+        interested.retain(|node| self.with_state(|state| state.node(*node).is_some_and(|node| node.is_live())));
         let events: Vec<Arc<Event>> = events.into_iter().map(Arc::new).collect();
         self.settle_debts(index, command, &events, &mut interested);
         self.hold_for_flights(index, command, &events);

@@ -37,6 +37,7 @@ mod certificates;
 mod config;
 mod debts;
 mod drain;
+mod ending;
 mod engine;
 mod entry;
 mod error;

@@ -53,6 +53,7 @@ impl Inner {
     /// Registers a new life.
     async fn begin(self: &Arc<Self>, addresses: NodeAddresses) -> Option<Incarnation> {
         self.wait_known().await;
+        self.end_former_life().await;
         let (node, name, boot_id) = (self.node, self.config.name.clone(), self.boot_id.clone());
         let join = Command::NodeJoin { node, name, addresses, boot_id };
         match self.propose(Entry::Plain(join), JOIN_MAX).await {
@@ -141,7 +142,7 @@ impl Inner {
     /// Has the end of this life declared, which was ended here before.
     pub(crate) async fn say_goodbye(self: &Arc<Self>, incarnation: Incarnation, timeout: Duration) {
         assert!(!self.holder.valid(), "a node declares its own end after it has stopped serving");
-        let down = Command::NodeDown { node: self.node, incarnation };
+        let down = self.end_of(self.node, incarnation);
         let said = tokio::time::timeout(timeout, self.propose(Entry::Plain(down), timeout)).await;
         if !matches!(said, Ok(Ok(_))) {
             tracing::warn!("the cluster did not hear that this node stops; it will notice");

@@ -56,6 +56,7 @@ pub(crate) struct Inner {
     pub(crate) table: Mutex<Option<LeaseTable>>,
     /// Nodes whose ports are being looked at.
     pub(crate) inquiries: Mutex<BTreeSet<NodeId>>,
+    pub(crate) endings: Mutex<BTreeSet<NodeId>>,
     pub(crate) warden_wake: Notify,
     /// How often another node was asked how far it is.
     pub(crate) barriers_asked: AtomicU64,
@@ -118,6 +119,7 @@ impl Store {
             addresses: watch::Sender::new(None),
             table: Mutex::new(None),
             inquiries: Mutex::default(),
+            endings: Mutex::default(),
             warden_wake: Notify::new(),
             barriers_asked: AtomicU64::new(0),
             synced_afterwards: AtomicU64::new(0),

@@ -4,13 +4,14 @@
 //! still stands, so no lease is given after somebody else took it; whoever takes it waits one full lease before silence counts as death.
 //! A refused connection to a node's own port is a death certificate and needs no waiting.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use persistence_model::{Command, Incarnation, Node, NodeId, Outcome};
+use parking_lot::Mutex;
+use persistence_model::{Incarnation, Node, NodeId, Outcome};
 use raftstore::{CallError, JoinRequest, Passed, Point, Probe};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -126,6 +127,7 @@ impl Inner {
             self.tasks.spawn(self.clone().inquire(node, 1));
         }
         self.attend_all(attended);
+        self.go_on_ending(index);
         Duration::from_millis(next_ms.saturating_sub(now_ms))
     }
 
@@ -172,7 +174,7 @@ impl Inner {
 
     /// Looks at a node's port, a few times. Refused twice in a row, its process is dead.
     async fn inquire(self: Arc<Self>, node: NodeId, looks: u32) {
-        let Some(_turn) = Inquiry::begin(&self, node) else { return };
+        let Some(_turn) = Turn::begin(&self.inquiries, node) else { return };
         let Some(index) = self.own_authority() else { return };
         // The life is known before the look: whatever refuses afterwards, this life does not run.
         let Some((_, incarnation)) = self.lives().into_iter().find(|(live, _)| *live == node && node != self.node) else { return };
@@ -238,7 +240,7 @@ impl Inner {
     /// Declares a condemned life dead, under the authority that condemned it.
     async fn declare(self: &Arc<Self>, index: u64, node: NodeId, incarnation: Incarnation) {
         while self.own_authority() == Some(index) && self.is_live(node, incarnation) && !self.stop.is_cancelled() {
-            let entry = Entry::Guarded { authority: index, command: Command::NodeDown { node, incarnation } };
+            let entry = Entry::Guarded { authority: index, command: self.end_of(node, incarnation) };
             match self.propose(entry, DECLARE_MAX).await {
                 Ok(Outcome::Done) => {
                     tracing::warn!(node = node.0, incarnation = incarnation.0, "a node was declared dead");
@@ -336,22 +338,23 @@ impl Inner {
     }
 }
 
-/// One inquiry per node at a time.
-struct Inquiry<'a> {
-    inner: &'a Inner,
+/// One task of a kind per node at a time.
+pub(crate) struct Turn<'a> {
+    nodes: &'a Mutex<BTreeSet<NodeId>>,
     node: NodeId,
 }
 
-impl<'a> Inquiry<'a> {
-    fn begin(inner: &'a Inner, node: NodeId) -> Option<Self> {
-        let first = inner.inquiries.lock().insert(node);
-        // Made only when it is the first: dropping one ends the inquiry.
-        first.then(|| Self { inner, node })
+impl<'a> Turn<'a> {
+    /// `None` when one is at it.
+    pub(crate) fn begin(nodes: &'a Mutex<BTreeSet<NodeId>>, node: NodeId) -> Option<Self> {
+        let first = nodes.lock().insert(node);
+        // Made only when it is the first: dropping one ends its turn.
+        first.then(|| Self { nodes, node })
     }
 }
 
-impl Drop for Inquiry<'_> {
+impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        self.inner.inquiries.lock().remove(&self.node);
+        self.nodes.lock().remove(&self.node);
     }
 }

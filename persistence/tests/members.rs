@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 /// The level of clusters whose nodes all run this version.
-const NEWEST: u16 = 4;
+const NEWEST: u16 = 5;
 
 async fn until(what: &str, mut is_true: impl FnMut() -> bool) {
     let waited = timeout(SOON, async {

@@ -1,4 +1,5 @@
-//! A node dies with ten thousand handles: one command lets go of all of them, and their clients find them elsewhere.
+//! A node dies with ten thousand handles: one command lets go of all of them, and their clients find them elsewhere. With more of them the
+//! others do not wait for the last.
 #![allow(clippy::unwrap_used, reason = "a failing test may panic")]
 
 mod common;
@@ -15,6 +16,8 @@ use smb_types::Guid;
 use tokio::time::timeout;
 
 const HANDLES: u64 = 10_000;
+/// More than one command lets go of.
+const CROWD: u64 = 12_500;
 /// Requests of all clients under way at once.
 const AT_ONCE: usize = 128;
 /// Far beyond what it takes; the time itself is printed.
@@ -40,6 +43,91 @@ async fn all<T: Send + 'static>(commands: impl Iterator<Item = (u64, Store, Comm
     taken
 }
 
+/// Persistent handles of one client, by their numbers.
+async fn open_many(store: &Store, at: At, handles: u64) -> BTreeMap<u64, OpenId> {
+    let open = |n: u64| {
+        let durability = RequestedDurability::Persistent { timeout_ms: 60_000 };
+        let path = format!("f{n}.vhdx");
+        Command::OpenFile(Box::new(OpenRequest { create_guid: Some(guid(n)), file: Some(file(n)), path, durability, ..request(at) }))
+    };
+    let began = Instant::now();
+    let opened = all((0..handles).map(|n| (n, store.clone(), open(n))), |n, outcome| match outcome {
+        Outcome::Opened(grant) => (n, grant.open),
+        other => panic!("{other:?}"),
+    });
+    let opened = opened.await.into_iter().collect();
+    eprintln!("{handles} persistent handles opened in {:?}", began.elapsed());
+    opened
+}
+
+fn reclaim_of(at: &At, n: u64, open: OpenId) -> Command {
+    Command::ReclaimOpen(Box::new(ReclaimRequest {
+        node: at.node,
+        incarnation: at.incarnation,
+        session: at.session,
+        share: ShareId(1),
+        client_guid: Guid([1; 16]),
+        user: user(1),
+        open,
+        kind: ReclaimKind::V2 { create_guid: guid(n), persistent: true, by_create_guid: true },
+        lease: None,
+        path: format!("f{n}.vhdx"),
+    }))
+}
+
+/// Waits until every handle of a node is without its client.
+async fn wait_for_the_rest(store: &Store, node: u64, handles: u64) {
+    let mut events = store.watch(store.events_end(), Scope::All);
+    let free = || store.with_state(|state| !state.is_ending(NodeId(node)) && state.detached_count() as u64 == handles);
+    timeout(PATIENCE, async {
+        while !free() {
+            events.next().await.unwrap();
+        }
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_handle_of_a_crowd_is_found_again_before_its_turn() {
+    let mut cluster = Cluster::new(3, Wish { lease: Duration::from_secs(20), ..Wish::default() }).await;
+    let leader = cluster.authority().await;
+    let victim = *cluster.ids().iter().find(|id| **id != leader).unwrap();
+    let at = cluster.session(1, victim).await;
+    let opened = open_many(cluster.store(victim), at, CROWD).await;
+    let again = cluster.session(1, leader).await;
+    let mut events = cluster.store(leader).subscribe();
+    cluster.kill(victim).await;
+    assert_eq!(death(&mut events, NodeId(victim)).await, at.incarnation);
+    // The newest comes last of all.
+    let newest = CROWD - 1;
+    let found = cluster.run(leader, reclaim_of(&again, newest, opened[&newest])).await;
+    assert!(matches!(found, Outcome::Reclaimed(_)), "{found:?}");
+    wait_for_the_rest(cluster.store(leader), victim, CROWD - 1).await;
+    let heir = *cluster.ids().iter().find(|id| **id != leader).unwrap();
+    cluster.store(heir).read_barrier().await.unwrap();
+    assert_eq!(cluster.store(heir).with_state(State::detached_count) as u64, CROWD - 1, "on every node");
+    assert_eq!(cluster.run(leader, Command::NodeRemove { node: NodeId(victim) }).await, Outcome::Done);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_returns_to_a_crowd_of_its_own() {
+    let mut cluster = Cluster::new(1, Wish { lease: Duration::from_secs(20), ..Wish::default() }).await;
+    let at = cluster.session(1, 1).await;
+    let opened = open_many(cluster.store(1), at, CROWD).await;
+    cluster.kill(1).await;
+    cluster.start(1).await;
+    let store = cluster.store(1);
+    store.wait_serving(PATIENCE).await.unwrap();
+    assert!(store.incarnation().unwrap() > at.incarnation);
+    assert_eq!(store.with_state(State::detached_count) as u64, CROWD, "nothing is left of the former life when the new one begins");
+    let again = cluster.session(1, 1).await;
+    for n in [0, CROWD - 1] {
+        let found = cluster.run(1, reclaim_of(&again, n, opened[&n])).await;
+        assert!(matches!(found, Outcome::Reclaimed(_)), "{found:?}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_thousand_handles_of_a_dead_node_are_found_again() {
     let mut cluster = Cluster::new(3, Wish { lease: Duration::from_secs(20), ..Wish::default() }).await;
@@ -47,18 +135,7 @@ async fn ten_thousand_handles_of_a_dead_node_are_found_again() {
     let victim = *cluster.ids().iter().find(|id| **id != leader).unwrap();
     let at = cluster.session(1, victim).await;
     let store = cluster.store(victim).clone();
-    let began = Instant::now();
-    let open = |n: u64| {
-        let durability = RequestedDurability::Persistent { timeout_ms: 60_000 };
-        let path = format!("f{n}.vhdx");
-        Command::OpenFile(Box::new(OpenRequest { create_guid: Some(guid(n)), file: Some(file(n)), path, durability, ..request(at) }))
-    };
-    let opened = all((0..HANDLES).map(|n| (n, store.clone(), open(n))), |n, outcome| match outcome {
-        Outcome::Opened(grant) => (n, grant.open),
-        other => panic!("{other:?}"),
-    });
-    let opened: BTreeMap<u64, OpenId> = opened.await.into_iter().collect();
-    eprintln!("{HANDLES} persistent handles opened in {:?}", began.elapsed());
+    let opened = open_many(&store, at, HANDLES).await;
     drop(store);
     let heirs: Vec<u64> = cluster.ids().into_iter().filter(|id| *id != victim).collect();
     let mut sessions = Vec::new();
@@ -86,23 +163,9 @@ async fn ten_thousand_handles_of_a_dead_node_are_found_again() {
             heard += u64::from(matches!(*event, Event::OpenReclaimed { .. }));
         }
     });
-    let reclaim = |n: u64, at: &At| {
-        Command::ReclaimOpen(Box::new(ReclaimRequest {
-            node: at.node,
-            incarnation: at.incarnation,
-            session: at.session,
-            share: ShareId(1),
-            client_guid: Guid([1; 16]),
-            user: user(1),
-            open: opened[&n],
-            kind: ReclaimKind::V2 { create_guid: guid(n), persistent: true, by_create_guid: true },
-            lease: None,
-            path: format!("f{n}.vhdx"),
-        }))
-    };
     let commands = (0..HANDLES).map(|n| {
         let heir = usize::from(n % 2 == 1);
-        (n, cluster.store(heirs[heir]).clone(), reclaim(n, &sessions[heir]))
+        (n, cluster.store(heirs[heir]).clone(), reclaim_of(&sessions[heir], n, opened[&n]))
     });
     let found = timeout(
         PATIENCE,

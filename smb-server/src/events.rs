@@ -94,6 +94,8 @@ fn handle(server: &Arc<Server>, event: &Event) {
             if *dead == node && *incarnation == server.store.incarnation() {
                 stand_down(server);
             }
+            // What it had open may have its turn later, but who asks for one of its files anew finds it free of that node.
+            server.file_watches.all_changed();
         }
         Event::NodeUp { .. }
         | Event::NodeDraining { .. }

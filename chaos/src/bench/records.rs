@@ -14,12 +14,12 @@ use super::{Scale, Section};
 pub(crate) async fn records(printer: Printer, scale: &Scale) -> anyhow::Result<()> {
     printer.section(
         Section::Records,
-        &["one store with many open records: memory, restart, the price of an open; and what a lock costs that others must hear of"],
+        &["one store with many open records: memory, restart, the price of an open, the death of a node; and what a lock costs that others must hear of"],
     );
     let seconds = if scale.rounds > 1 { 2 } else { 1 };
-    for (name, argument) in
-        [("scale", scale.records.to_string()), ("whole", scale.records.to_string()), ("barrier_cost", seconds.to_string())]
-    {
+    // A third of all is what one node of three has.
+    let (records, of_a_node) = (scale.records.to_string(), (scale.records / 3).to_string());
+    for (name, argument) in [("scale", records.clone()), ("whole", records), ("crowd", of_a_node), ("barrier_cost", seconds.to_string())] {
         let program = match example(name) {
             Ok(program) => program,
             Err(because) => {

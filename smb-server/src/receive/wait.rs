@@ -82,7 +82,8 @@ pub(crate) async fn wait_for_holder(ctx: &mut RequestContext, holder: Holder) ->
     // The open may have been let go before the subscription.
     let held = |ctx: &RequestContext| {
         ctx.server.store.with_state(|state| {
-            state.open(holder.open).and_then(|open| open.owner).is_some_and(|owner| owner.incarnation == holder.incarnation)
+            let owner = state.open(holder.open).and_then(|open| open.owner);
+            owner.is_some_and(|owner| owner.incarnation == holder.incarnation && !state.is_over(&owner))
         })
     };
     if !held(ctx) {
