@@ -77,7 +77,7 @@ fn reclaim_of(at: &At, n: u64, open: OpenId) -> Command {
 
 /// Waits until every handle of a node is without its client.
 async fn wait_for_the_rest(store: &Store, node: u64, handles: u64) {
-    let mut events = store.watch(store.events_end(), Scope::All);
+    let mut events = store.watch(store.events_end(), Scope::News);
     let free = || store.with_state(|state| !state.is_ending(NodeId(node)) && state.detached_count() as u64 == handles);
     timeout(PATIENCE, async {
         while !free() {
