@@ -11,7 +11,7 @@
 
 use std::collections::BTreeSet;
 
-use persistence_model::codec::{FORMAT_ENDS, FORMAT_OWNERS, FORMAT_VERSION};
+use persistence_model::codec::{FORMAT_OWNERS, FORMAT_PARTS, FORMAT_VERSION};
 use persistence_model::{Command, NodeId};
 use raftstore::pki::fingerprint_of_pem;
 use serde::{Deserialize, Serialize};
@@ -24,8 +24,8 @@ pub(crate) const LEVEL_FIRST: u16 = 1;
 pub(crate) const LEVEL_ACCORD: u16 = 2;
 /// From this level on, commands and records of the model's format 2 may be written: shares that a node owns, addresses of living nodes.
 pub(crate) const LEVEL_OWNERS: u16 = 3;
-/// From this level on, the model's format 3 may be written: the command that ends a node's life in parts.
-pub(crate) const LEVEL_ENDS: u16 = 5;
+/// From this level on, the model's format 3 may be written: commands that do in parts what would hold up others.
+pub(crate) const LEVEL_PARTS: u16 = 5;
 /// Key of the accord; the model's keys begin with lower bytes.
 pub(crate) const ACCORD_KEY: &[u8] = &[0xF2];
 const VERSION: u8 = 1;
@@ -80,7 +80,7 @@ impl Accord {
         let needed = match command.format() {
             FORMAT_VERSION => LEVEL_FIRST,
             FORMAT_OWNERS => LEVEL_OWNERS,
-            FORMAT_ENDS => LEVEL_ENDS,
+            FORMAT_PARTS => LEVEL_PARTS,
             format => unreachable!("no command is of format {format}"),
         };
         if self.level >= needed { Ok(()) } else { Err(needed) }

@@ -59,7 +59,7 @@ impl Store {
     ) -> Result<(W, BackupHead, BackupSize), BackupError> {
         let count = |state: &State| {
             let small = state.nodes().count() + state.shares().count() + state.users().count() + state.pending_deletes().count();
-            small + state.sessions().count() + state.opens().count() + state.files().count()
+            small + state.session_count() + state.open_count() + state.file_count()
         };
         let entries_about = u64::try_from(self.with_state(count)).unwrap_or(u64::MAX);
         self.inner.raft().export(entries_about, notes, out).await

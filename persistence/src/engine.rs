@@ -20,6 +20,7 @@ use crate::fanout::Fanout;
 use crate::flights::{Flights, takes_rights};
 use crate::history::{EventPosition, History};
 use crate::lease::holder::Holder;
+use crate::loading;
 
 /// Key of the authority; the model's keys begin with lower bytes.
 const AUTHORITY_KEY: &[u8] = &[0xF1];
@@ -302,7 +303,7 @@ impl Machine for Engine {
             }
             false
         });
-        let new = State::load(records).map_err(|error| error.to_string())?;
+        let new = loading::load(records)?;
         if let Some(because) = damaged {
             return Err(because);
         }

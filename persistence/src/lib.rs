@@ -47,6 +47,7 @@ mod flights;
 mod history;
 mod lease;
 mod life;
+mod loading;
 mod membership;
 mod owners;
 mod propose;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use persistence_model::Command;
+use persistence_model::{Command, Outcome};
 
 use crate::entry::Entry;
 use crate::store::Inner;
@@ -12,6 +12,8 @@ use crate::store::Inner;
 const LOOK_PAUSE: Duration = Duration::from_millis(100);
 /// Longest time between two looks; whatever comes up earlier changes the records, which wakes the scavenger.
 const LOOK_MAX: Duration = Duration::from_secs(3600);
+/// What a round deals with at most, so that others' commands come between two of them.
+const AT_ONCE: u32 = 2_000;
 /// Longest wait for one round.
 const ROUND_MAX: Duration = Duration::from_secs(5);
 
@@ -32,8 +34,8 @@ impl Inner {
                 let now = self.engine.log_time();
                 let pause = match due {
                     Some(due) if due <= now => {
-                        if let Err(error) = self.propose(Entry::Plain(Command::Expire), ROUND_MAX).await {
-                            tracing::debug!(%error, "a round of timeouts was not made");
+                        if self.expire_some().await {
+                            continue;
                         }
                         Duration::ZERO
                     }
@@ -48,5 +50,22 @@ impl Inner {
             }
         })
         .await;
+    }
+
+    /// One round. Says whether something was past its time: then more may be.
+    async fn expire_some(self: &Arc<Self>) -> bool {
+        let some = Command::ExpireSome { at_most: AT_ONCE };
+        let round = if self.engine.accord().allows(&some).is_ok() { some } else { Command::Expire };
+        match self.propose(Entry::Plain(round), ROUND_MAX).await {
+            Ok(Outcome::Expired { opens, breaks }) => !opens.is_empty() || breaks > 0,
+            Ok(outcome) => {
+                tracing::debug!(?outcome, "a round of timeouts came to nothing");
+                false
+            }
+            Err(error) => {
+                tracing::debug!(%error, "a round of timeouts was not made");
+                false
+            }
+        }
     }
 }

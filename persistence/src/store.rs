@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use parking_lot::Mutex;
-use persistence_model::{Event, FileKey, Incarnation, NodeAddresses, NodeId, OpenId, State};
+use persistence_model::{Event, FileKey, Incarnation, NodeAddresses, NodeId, Open, OpenId, State};
 use raftstore::{Leader, RaftStore, Status, Traffic};
 use serde::Serialize;
 use tokio::sync::{Notify, broadcast, watch};
@@ -33,6 +33,8 @@ use crate::membership::Door;
 const GOODBYE_MAX: Duration = Duration::from_millis(1000);
 /// Longest wait for a linearizable read.
 const READ_MAX: Duration = Duration::from_secs(5);
+/// Opens that are looked at while nothing is applied.
+const OPENS_AT_ONCE: usize = 1000;
 /// The shortest lease: below, ordinary delays of scheduling and disks would look like deaths.
 const LEASE_MIN: Duration = Duration::from_millis(200);
 
@@ -198,6 +200,19 @@ impl Store {
     /// Shows the local replica. The closure must be quick: it holds up the apply task.
     pub fn with_state<R>(&self, look: impl FnOnce(&State) -> R) -> R {
         self.inner.engine.with_state(look)
+    }
+
+    /// Shows every open and reservation of the local replica, ascending by id; some at a time, so that nobody waits for it however many
+    /// there are. Of what comes, goes or changes meanwhile either may be seen.
+    pub async fn look_at_opens<R>(&self, look: impl Fn(&State, &Open) -> R) -> Vec<R> {
+        let mut ids = self.with_state(State::open_ids);
+        ids.sort_unstable();
+        let mut seen = Vec::with_capacity(ids.len());
+        for some in ids.chunks(OPENS_AT_ONCE) {
+            self.with_state(|state| seen.extend(some.iter().filter_map(|id| state.open(*id)).map(|open| look(state, open))));
+            tokio::task::yield_now().await;
+        }
+        seen
     }
 
     /// After this, the local replica holds everything that was acknowledged anywhere before the call.

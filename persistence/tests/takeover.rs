@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a failing test may panic")]
 
 mod common;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -121,6 +121,8 @@ async fn a_node_returns_to_a_crowd_of_its_own() {
     store.wait_serving(PATIENCE).await.unwrap();
     assert!(store.incarnation().unwrap() > at.incarnation);
     assert_eq!(store.with_state(State::detached_count) as u64, CROWD, "nothing is left of the former life when the new one begins");
+    let all: Vec<OpenId> = opened.values().copied().collect::<BTreeSet<_>>().into_iter().collect();
+    assert_eq!(store.look_at_opens(|_, open| open.id).await, all);
     let again = cluster.session(1, 1).await;
     for n in [0, CROWD - 1] {
         let found = cluster.run(1, reclaim_of(&again, n, opened[&n])).await;

@@ -54,7 +54,7 @@ impl State {
             Command::RenameDone { open, done, by } => command::rename::done(self, &mut fx, *open, *done, *by),
             Command::ReclaimOpen(r) => command::reclaim::reclaim(self, &mut fx, r),
             Command::DisconnectOpens { session, why } => command::disconnect::disconnect(self, &mut fx, *session, why),
-            Command::Expire => command::expire::expire(self, &mut fx),
+            Command::Expire => command::expire::expire(self, &mut fx, usize::MAX),
             Command::SetResilient { open, timeout_ms, by } => command::durability::set_resilient(self, &mut fx, *open, *timeout_ms, *by),
             Command::SetOpenClass { open, class, by } => command::durability::set_class(self, &mut fx, *open, *class, *by),
             Command::EndReplay { open, by } => command::durability::end_replay(self, &mut fx, *open, *by),
@@ -70,6 +70,9 @@ impl State {
             Command::AsymmetricShareAdd { name, settings, owner } => command::share::add_owned(self, &mut fx, name, settings, *owner),
             Command::ShareMove { share, to, instead_of } => command::share::give(self, &mut fx, *share, *to, *instead_of),
             Command::NodeEnd { node, incarnation, at_most } => command::node::end(self, &mut fx, *node, *incarnation, *at_most),
+            Command::ExpireSome { at_most } => {
+                command::expire::expire(self, &mut fx, usize::try_from((*at_most).max(1)).unwrap_or(usize::MAX))
+            }
             Command::NodeListen { node, by, add, remove } => command::node::listen(self, &mut fx, *node, *by, add, remove),
         };
         let (Ok(outcome) | Err(outcome)) = step;

@@ -17,8 +17,8 @@ const CHECKSUM_BYTES: usize = 4;
 pub const FORMAT_VERSION: u16 = 1;
 /// Format of shares that a node owns, and of the commands that programs of format 1 do not know.
 pub const FORMAT_OWNERS: u16 = 2;
-/// Format of the command that ends a node's life in parts.
-pub const FORMAT_ENDS: u16 = 3;
+/// Format of the commands that do in parts what would hold up others: ending a node's life, and the scavenger's round.
+pub const FORMAT_PARTS: u16 = 3;
 /// No payload is longer; decoding claims no more memory than this for one value.
 pub const PAYLOAD_BYTES_MAX: usize = 4 << 20;
 
@@ -79,9 +79,6 @@ pub enum DecodeError {
     /// The key is not a record's key, or does not fit its record.
     #[error("the key makes no sense")]
     Key,
-    /// Records cannot be loaded beside the reading.
-    #[error("the system gives no thread: {0}")]
-    NoThread(String),
 }
 
 /// Wraps a value into its envelope.
@@ -120,7 +117,7 @@ fn open(kind: Kind, bytes: &[u8]) -> Result<(u16, &[u8]), DecodeError> {
         return Err(DecodeError::Kind { expected: kind, found: header[4] });
     }
     let version = u16::from_le_bytes([header[6], header[7]]);
-    if !(FORMAT_VERSION..=FORMAT_ENDS).contains(&version) {
+    if !(FORMAT_VERSION..=FORMAT_PARTS).contains(&version) {
         return Err(DecodeError::Version(version));
     }
     let length = u32::from_le_bytes([header[8], header[9], header[10], header[11]]) as usize;

@@ -35,4 +35,4 @@ pub use record::{
     Node, NodeAddresses, NodeState, Open, OpenSet, OpenState, Oplock, Owner, PendingDelete, Session, Share, ShareSettings, User,
 };
 pub use shard::{Group, Route, SLOTS, shard, slot};
-pub use state::State;
+pub use state::{Loader, State, StoredRecord};

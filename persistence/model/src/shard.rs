@@ -111,7 +111,8 @@ impl Command {
             | Self::NodeDown { .. }
             | Self::NodeEnd { .. }
             | Self::ShareRemove { .. }
-            | Self::Expire => Route::Every,
+            | Self::Expire
+            | Self::ExpireSome { .. } => Route::Every,
             Self::ClusterInit { .. }
             | Self::NodeDrain { .. }
             | Self::NodeRemove { .. }

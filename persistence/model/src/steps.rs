@@ -210,17 +210,20 @@ fn story(others: u64) -> BTreeMap<&'static str, Work> {
     assert!(b.state.open(away).is_some());
     add("disconnect", b.measure(&Command::DisconnectOpens { session: a.2, why: DisconnectReason::ConnectionLost }).1);
 
-    // One more handle, with the shortest of all timeouts, is past its time before the many are.
+    // Two more handles, with the shortest of all timeouts, are past their time before the many are.
     let short = b.session(A, 6);
-    let r = OpenRequest { durability: RequestedDurability::Persistent { timeout_ms: 1 }, ..request(short, 4, "mine\\short") };
-    let late = b.open(r);
+    let brief = |n, path| OpenRequest { durability: RequestedDurability::Persistent { timeout_ms: 1 }, ..request(short, n, path) };
+    let late = [b.open(brief(4, "mine\\short")), b.open(brief(5, "mine\\shorter"))];
     b.run(&Command::DisconnectOpens { session: short.2, why: DisconnectReason::ConnectionLost });
     b.now += 10;
     b.state.visits.set(0);
     assert!(b.state.expiry_due(LogTime(b.now)));
     add("asking for what is due", Work { visits: b.state.visits.get(), asked: 0, changes: 0, events: 0 });
+    let (outcome, w) = b.measure(&Command::ExpireSome { at_most: 1 });
+    assert_eq!(outcome, Outcome::Expired { opens: vec![late[0]], breaks: 0 });
+    add("expire some", w);
     let (outcome, w) = b.measure(&Command::Expire);
-    assert_eq!(outcome, Outcome::Expired { opens: vec![late], breaks: 0 });
+    assert_eq!(outcome, Outcome::Expired { opens: vec![late[1]], breaks: 0 });
     add("expire", w);
     add("nothing to expire", b.measure(&Command::Expire).1);
 

@@ -180,9 +180,11 @@ fn version_3_is_read_and_written() {
     w.opened(request(at).of(11, "b").persistent(2));
     let mut again = w.state.clone();
     let part = |at_most| Command::NodeEnd { node: at.node, incarnation: at.incarnation, at_most };
-    let mut lines = String::new();
-    for command in [part(1), part(70_000)] {
-        assert_eq!(w.run(command.clone()), Outcome::Done);
+    let (mut lines, mut now) = (String::new(), w.now);
+    for command in [part(1), part(70_000), Command::ExpireSome { at_most: 1 }] {
+        // Beyond the time of both handles.
+        w.now += 100_000;
+        assert!(!matches!(w.run(command.clone()), Outcome::Rejected(_)));
         lines += &format!("{} {}\n", hex(&codec::encode_command(&command)), hex(&codec::encode_applied(&w.last)));
     }
     assert_eq!(compare("commands-v3.hex", &lines), lines);
@@ -190,7 +192,8 @@ fn version_3_is_read_and_written() {
         let command = unhex(command);
         assert_eq!(command[6], 3);
         let command = codec::decode_command(&command).unwrap();
-        assert_eq!(again.apply(LogTime(w.now), &command), codec::decode_applied(&unhex(applied)).unwrap());
+        now += 100_000;
+        assert_eq!(again.apply(LogTime(now), &command), codec::decode_applied(&unhex(applied)).unwrap());
     }
     assert_eq!(again, w.state);
 }

@@ -27,7 +27,7 @@ impl Command {
             Self::UserAdd { .. } | Self::UserSetPassword { .. } | Self::UserEnable { .. } | Self::UserRemove { .. } => Class::Persistent,
             Self::TokenAdd { .. } | Self::TokenUse { .. } => Class::Persistent,
             // Takes from clients that are away or silent, and they may come back.
-            Self::Expire => Class::Persistent,
+            Self::Expire | Self::ExpireSome { .. } => Class::Persistent,
             Self::OpenFile(r) | Self::ReserveOpen(r) => requested(state, r).max(changed_by_create(state, r, r.file, None)),
             Self::ConfirmOpen { open, file, .. } => {
                 let request = state.open(*open).and_then(|o| o.request.as_deref());

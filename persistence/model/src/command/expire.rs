@@ -1,4 +1,4 @@
-//! Expire: the scavenger's round. Times are those of the log, during which the cluster had a leader; so a client always has its whole timeout.
+//! Expire and ExpireSome: the scavenger's round. Times are those of the log, during which the cluster had a leader; so a client always has its whole timeout.
 
 use std::collections::BTreeSet;
 
@@ -12,20 +12,20 @@ use crate::outcome::Outcome;
 use crate::record::Oplock;
 use crate::state::{RecordKey, State};
 
-pub(crate) fn expire(state: &mut State, fx: &mut Effects) -> Step {
-    let breaks = expire_leases(state, fx) + expire_oplocks(state, fx);
-    let opens = expire_opens(state, fx);
+pub(crate) fn expire(state: &mut State, fx: &mut Effects, at_most: usize) -> Step {
+    let breaks = expire_leases(state, fx, at_most) + expire_oplocks(state, fx, at_most);
+    let opens = expire_opens(state, fx, at_most);
     expire_tokens(state, fx);
     Ok(Outcome::Expired { opens, breaks })
 }
 
 // MS-SMB2 3.3.6.1, 3.3.6.5
 // A break that is not acknowledged in time leaves its holder with nothing to cache. The handle stays.
-fn expire_leases(state: &mut State, fx: &mut Effects) -> u32 {
+fn expire_leases(state: &mut State, fx: &mut Effects, at_most: usize) -> u32 {
     let now = fx.now;
     let due =
         state.index.breaking_files.range(..=(now, FileKey { volume: u64::MAX, inode: u64::MAX, generation: u64::MAX, stream: u64::MAX }));
-    let files: BTreeSet<FileKey> = due.inspect(|_| state.visit()).map(|(_, file)| *file).collect();
+    let files: BTreeSet<FileKey> = due.take(at_most).inspect(|_| state.visit()).map(|(_, file)| *file).collect();
     let mut count = 0;
     for file in files {
         let due = |id: &LeaseId| state.lease(&file, *id).and_then(|l| l.break_deadline).is_some_and(|t| t <= now);
@@ -44,8 +44,8 @@ fn expire_leases(state: &mut State, fx: &mut Effects) -> u32 {
     count
 }
 
-fn expire_oplocks(state: &mut State, fx: &mut Effects) -> u32 {
-    let late = due(state, &state.index.breaking_opens, fx.now);
+fn expire_oplocks(state: &mut State, fx: &mut Effects, at_most: usize) -> u32 {
+    let late = due(state, &state.index.breaking_opens, fx.now, at_most);
     for id in &late {
         state.edit_open(*id, |o| o.oplock = Oplock { level: OplockLevel::None, ..Oplock::default() });
         state.open(*id).and_then(|o| o.file).into_iter().for_each(|f| fx.changed(f));
@@ -55,8 +55,8 @@ fn expire_oplocks(state: &mut State, fx: &mut Effects) -> u32 {
 
 // MS-SMB2 3.3.6.2, 3.3.6.3
 // The client did not come back. Its delete-on-close is carried out all the same.
-fn expire_opens(state: &mut State, fx: &mut Effects) -> Vec<OpenId> {
-    let late = due(state, &state.index.detached, fx.now);
+fn expire_opens(state: &mut State, fx: &mut Effects, at_most: usize) -> Vec<OpenId> {
+    let late = due(state, &state.index.detached, fx.now, at_most);
     for id in &late {
         close::take(state, fx, *id);
     }
@@ -66,9 +66,10 @@ fn expire_opens(state: &mut State, fx: &mut Effects) -> Vec<OpenId> {
     late
 }
 
-/// The opens whose time is up, ascending by id.
-fn due(state: &State, by_time: &BTreeSet<(LogTime, OpenId)>, now: LogTime) -> Vec<OpenId> {
-    let mut late: Vec<OpenId> = by_time.range(..=(now, OpenId(u64::MAX))).inspect(|_| state.visit()).map(|(_, id)| *id).collect();
+/// The opens whose time is up, so many of those that are the latest, ascending by id.
+fn due(state: &State, by_time: &BTreeSet<(LogTime, OpenId)>, now: LogTime, at_most: usize) -> Vec<OpenId> {
+    let late = by_time.range(..=(now, OpenId(u64::MAX))).take(at_most);
+    let mut late: Vec<OpenId> = late.inspect(|_| state.visit()).map(|(_, id)| *id).collect();
     late.sort_unstable();
     late
 }

@@ -30,7 +30,7 @@ use serde::{Deserialize, Serialize};
 use smb_types::{ClientGuid, Guid, LeaseKey, LeaseState, OplockLevel, Sid};
 
 use crate::class::Class;
-use crate::codec::{FORMAT_ENDS, FORMAT_OWNERS, FORMAT_VERSION};
+use crate::codec::{FORMAT_OWNERS, FORMAT_PARTS, FORMAT_VERSION};
 use crate::id::{FileKey, Incarnation, LeaseId, NodeId, OpenId, SessionId, ShareId};
 use crate::record::{ByteRangeLock, CreateAction, LockSequence, NodeAddresses, ShareSettings};
 
@@ -402,6 +402,11 @@ pub enum Command {
         /// Opens that have their turn, and sessions without opens; at least one of each.
         at_most: u32,
     },
+    /// As Expire, for so many opens, oplocks and leases, those first whose time was up first. → Expired (format 3)
+    ExpireSome {
+        /// Of each at least one.
+        at_most: u32,
+    },
 }
 
 impl Command {
@@ -409,7 +414,7 @@ impl Command {
     #[must_use]
     pub fn format(&self) -> u16 {
         match self {
-            Self::NodeEnd { .. } => FORMAT_ENDS,
+            Self::NodeEnd { .. } | Self::ExpireSome { .. } => FORMAT_PARTS,
             Self::AsymmetricShareAdd { .. } | Self::ShareMove { .. } | Self::NodeListen { .. } => FORMAT_OWNERS,
             _ => FORMAT_VERSION,
         }

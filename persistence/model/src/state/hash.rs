@@ -1,6 +1,6 @@
 //! A table without an order of its own: a lookup costs the same in a table of a million as in one of a thousand, but for the way to memory.
 //!
-//! Deterministic for all that: it is never walked but in the order of its keys, and its hash has no secret.
+//! Deterministic for all that: its values are never walked but in the order of their keys, and its hash has no secret.
 #![expect(clippy::disallowed_types, reason = "the one place where a hash map is hidden behind an order")]
 
 use std::collections::HashMap;
@@ -44,6 +44,11 @@ impl<K: Hash + Ord + Copy, V> Table<K, V> {
 
     pub(crate) fn len(&self) -> usize {
         self.0.len()
+    }
+
+    /// All keys, in no order: nothing that is replicated may depend on it.
+    pub(crate) fn keys(&self) -> Vec<K> {
+        self.0.keys().copied().collect()
     }
 
     /// All values, ascending by key. Sorts: for those who look at everything.

@@ -251,7 +251,7 @@ impl Indexes {
 }
 
 /// Indexes in the making: gathered record by record, then sorted all at once, which makes dense trees in a fraction of the time.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Builder {
     index: Indexes,
     sessions: Vec<(SessionId, OpenId)>,

@@ -1,10 +1,8 @@
 //! From stored bytes to a state, in two steps: what a record alone says (decoding), and what the state makes of it (tables, indexes). Each
-//! record is looked at once, while it is at hand. Of many records the two steps go on at the same time, in two threads.
+//! record is looked at once, while it is at hand. Whoever has many of them can let the two steps go on at the same time.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, sync_channel};
-use std::thread;
 
 use smb_types::Sid;
 
@@ -13,12 +11,12 @@ use super::{RecordKey, State};
 use crate::codec::{self, DecodeError, Kind};
 use crate::record::{Cluster, FileState, JoinToken, Node, Open, PendingDelete, Session, Share, User};
 
-/// Records that are handed over together.
-const CHUNK_RECORDS: usize = 1024;
-/// Chunks that may wait.
-const CHUNKS_AHEAD: usize = 16;
+/// A stored record that is decoded, and not yet part of a state.
+#[derive(Debug)]
+pub struct StoredRecord(Record);
 
-/// A record by itself.
+/// Which one.
+#[derive(Debug)]
 enum Record {
     Cluster(Cluster),
     Node(Node),
@@ -31,40 +29,25 @@ enum Record {
     PendingDelete(PendingDelete),
 }
 
-/// A state half loaded.
-#[derive(Default)]
-struct Loading {
+/// A state in the making.
+#[derive(Debug, Default)]
+pub struct Loader {
     state: State,
     index: Builder,
     users: BTreeSet<Arc<Sid>>,
 }
 
-/// Makes a state of records, each once.
-pub(super) fn load(records: impl IntoIterator<Item = (Vec<u8>, Vec<u8>)>) -> Result<State, DecodeError> {
-    let mut decoded = records.into_iter().map(|(key, value)| Record::decode(&key, &value)).fuse();
-    let first: Vec<_> = decoded.by_ref().take(CHUNK_RECORDS).collect::<Result<_, _>>()?;
-    let mut loading = Loading::default();
-    loading.take_all(first)?;
-    let Some(next) = decoded.next() else { return Ok(loading.finish()) };
-    let mut decoded = std::iter::once(next).chain(decoded);
-    thread::scope(|scope| {
-        let (give, chunks) = sync_channel(CHUNKS_AHEAD);
-        let worker = thread::Builder::new().name("state-build".to_owned()).spawn_scoped(scope, move || loading.take_chunks(&chunks));
-        let worker = worker.map_err(|error| DecodeError::NoThread(error.to_string()))?;
-        loop {
-            let chunk: Vec<_> = decoded.by_ref().take(CHUNK_RECORDS).collect::<Result<_, _>>()?;
-            // Nobody takes any more after a record that does not fit.
-            if chunk.is_empty() || give.send(chunk).is_err() {
-                break;
-            }
-        }
-        drop(give);
-        worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    })
+impl StoredRecord {
+    /// Decodes a record, and checks that the key is its key.
+    ///
+    /// # Errors
+    /// Damage, a record of a newer program, or a key that is not its own.
+    pub fn decode(key: &[u8], value: &[u8]) -> Result<Self, DecodeError> {
+        Record::decode(key, value).map(Self)
+    }
 }
 
 impl Record {
-    /// Decodes one, and checks that the key is its key.
     fn decode(key: &[u8], value: &[u8]) -> Result<Self, DecodeError> {
         let kind = *key.first().ok_or(DecodeError::Key)?;
         let record = if kind == Kind::Cluster as u8 {
@@ -106,20 +89,14 @@ impl Record {
     }
 }
 
-impl Loading {
-    fn take_chunks(mut self, chunks: &Receiver<Vec<Record>>) -> Result<State, DecodeError> {
-        chunks.iter().try_for_each(|chunk| self.take_all(chunk))?;
-        Ok(self.finish())
-    }
-
-    fn take_all(&mut self, records: Vec<Record>) -> Result<(), DecodeError> {
-        records.into_iter().try_for_each(|record| self.take(record))
-    }
-
-    /// A record comes once: what is gathered for the indexes could not be taken back.
-    fn take(&mut self, record: Record) -> Result<(), DecodeError> {
+impl Loader {
+    /// Takes a record. Opens before their files cost least, and so does an ascending order of keys.
+    ///
+    /// # Errors
+    /// It has been taken before: what is gathered for the indexes could not be taken back.
+    pub fn take(&mut self, record: StoredRecord) -> Result<(), DecodeError> {
         let state = &mut self.state;
-        let is_new = match record {
+        let is_new = match record.0 {
             Record::Cluster(r) => state.cluster.replace(r).is_none(),
             Record::Node(r) => state.nodes.insert(r.id, r).is_none(),
             Record::Session(mut r) => {
@@ -146,7 +123,8 @@ impl Loading {
     }
 
     /// Builds the indexes.
-    fn finish(self) -> State {
+    #[must_use]
+    pub fn finish(self) -> State {
         let mut state = self.state;
         state.index = self.index.finish();
         state
@@ -170,47 +148,6 @@ fn share_paths(state: &State, file: &mut FileState) {
         let open = lease.opens.first().and_then(|id| state.opens.get(&id));
         if let Some(open) = open.filter(|o| o.path == lease.path) {
             lease.path = Arc::clone(&open.path);
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::command::Command;
-    use crate::id::LogTime;
-
-    /// More records than are loaded at one go.
-    const MANY: usize = 3 * CHUNK_RECORDS + 7;
-
-    fn many_users() -> State {
-        let mut state = State::new();
-        state.apply(LogTime(1), &Command::ClusterInit { net_name: "HOLDFAST".into(), server_guid: smb_types::Guid([7; 16]) });
-        for n in 0..MANY {
-            state.apply(LogTime(2), &Command::UserAdd { name: format!("user{n}"), nt_hash: [1; 16], sid: None });
-        }
-        assert_eq!(state.users.len(), MANY);
-        state
-    }
-
-    #[test]
-    fn many_records_are_loaded_as_few_are() {
-        let state = many_users();
-        assert_eq!(State::load(state.all_records()), Ok(state));
-    }
-
-    #[test]
-    fn what_is_wrong_is_found_wherever_it_stands() {
-        let records = many_users().all_records();
-        for place in [0, CHUNK_RECORDS, CHUNK_RECORDS + 1, records.len() - 1] {
-            let mut bad = records.clone();
-            *bad[place].1.last_mut().expect("a checksum is at the end") ^= 1;
-            assert_eq!(State::load(bad), Err(DecodeError::Checksum), "record {place}");
-            let mut bad = records.clone();
-            bad[place].0.push(0);
-            assert_eq!(State::load(bad), Err(DecodeError::Key), "record {place}");
-            let twice = records.iter().cloned().chain([records[place].clone()]);
-            assert_eq!(State::load(twice), Err(DecodeError::Key), "record {place}, twice");
         }
     }
 }

@@ -13,6 +13,7 @@ use crate::id::{FileKey, NodeId, OpenId, SessionId, ShareId};
 use crate::record::{Cluster, FileState, JoinToken, Node, Open, PendingDelete, Session, Share, User};
 use hash::Table;
 use index::Indexes;
+pub use load::{Loader, StoredRecord};
 
 /// A record's place in the tables.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -92,7 +93,9 @@ impl State {
 
     /// Rebuilds the state from the records that `take_changes` or `all_records` gave, each once, in any order (ascending by key costs least).
     pub fn load(records: impl IntoIterator<Item = (Vec<u8>, Vec<u8>)>) -> Result<Self, DecodeError> {
-        load::load(records)
+        let mut loader = Loader::default();
+        records.into_iter().try_for_each(|(key, value)| loader.take(StoredRecord::decode(&key, &value)?))?;
+        Ok(loader.finish())
     }
 
     pub(crate) fn touch(&mut self, key: RecordKey) {

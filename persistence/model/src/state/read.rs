@@ -55,6 +55,24 @@ impl State {
         self.opens.len()
     }
 
+    /// How many sessions there are.
+    #[must_use]
+    pub fn session_count(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// How many files are open somewhere.
+    #[must_use]
+    pub fn file_count(&self) -> usize {
+        self.files.len()
+    }
+
+    /// The ids of all opens and reservations, in no order: for those who sort and look at them where nobody waits.
+    #[must_use]
+    pub fn open_ids(&self) -> Vec<OpenId> {
+        self.opens.keys()
+    }
+
     /// How many of them have no client at present.
     #[must_use]
     pub fn detached_count(&self) -> usize {
@@ -111,7 +129,8 @@ impl State {
     /// How many opens are attached to a node.
     #[must_use]
     pub fn open_count_of_node(&self, node: NodeId) -> usize {
-        self.sessions_of_node(node).map(|s| self.opens_of_session(s.id).count()).sum()
+        let opens = |session: SessionId| self.index.by_session.range((session, OpenId(0))..=(session, OpenId(u64::MAX))).count();
+        self.sessions_of_node(node).map(|s| opens(s.id)).sum()
     }
 
     /// The opens attached to a node, ascending by id.
@@ -151,6 +170,13 @@ impl State {
         let file = fold_path(path);
         let (place, prefix) = (Place::of(share, &file), file + ":");
         by_name(self.opens_within(share, place..=place), |name| name.starts_with(&prefix))
+    }
+
+    /// The opens that follow a file or directory to its new path, once the records have it: its own, its streams', and those beneath it.
+    #[must_use]
+    pub fn opens_moved_to(&self, share: ShareId, file: FileKey, path: &str) -> Vec<OpenId> {
+        let own = self.file(&file).into_iter().flat_map(|f| f.opens.iter().copied());
+        own.chain(self.opens_of_streams(share, path)).chain(self.opens_beneath(share, path)).collect()
     }
 
     /// The opens beneath a directory, not of the directory itself; ascending by path, then id. One that is about to be renamed within it counts twice.

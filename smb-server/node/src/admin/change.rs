@@ -15,6 +15,8 @@ use super::{Admin, Problem, view::ShareView};
 pub const DRAIN_SECONDS_MAX: u64 = 180;
 /// Pause between two looks at the handles of a node that is being drained.
 const LOOK_PAUSE: Duration = Duration::from_millis(100);
+/// Handles that are looked at while nothing is applied.
+const OPENS_AT_ONCE: usize = 1000;
 /// Longest life of a join token, s.
 const TOKEN_SECONDS_MAX: u64 = 7 * 24 * 3600;
 
@@ -249,10 +251,18 @@ impl Leaving {
     /// Looks which are there; those that are closed, or served by another node, are gone. A handle between two nodes is not: its client
     /// may still be on its way.
     fn look(&mut self, admin: &Admin) -> usize {
-        admin.store.with_state(|state| {
-            self.opens.extend(state.opens_of_node(self.node).map(|open| open.id));
-            self.opens.retain(|id| state.open(*id).is_some_and(|open| open.owner.is_none_or(|owner| owner.node == self.node)));
-        });
+        // One session after the other: nothing is applied while somebody looks.
+        let sessions: Vec<_> = admin.store.with_state(|state| state.sessions_of_node(self.node).map(|session| session.id).collect());
+        for session in sessions {
+            admin.store.with_state(|state| self.opens.extend(state.opens_of_session(session).map(|open| open.id)));
+        }
+        let all: Vec<OpenId> = self.opens.iter().copied().collect();
+        for some in all.chunks(OPENS_AT_ONCE) {
+            admin.store.with_state(|state| {
+                let stays = |id: &OpenId| state.open(*id).is_some_and(|open| open.owner.is_none_or(|owner| owner.node == self.node));
+                some.iter().filter(|id| !stays(id)).for_each(|id| _ = self.opens.remove(id));
+            });
+        }
         self.opens.len()
     }
 }

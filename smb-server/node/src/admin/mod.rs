@@ -122,7 +122,7 @@ async fn health(State(admin): State<Arc<Admin>>) -> Response {
 
 async fn metrics(State(admin): State<Arc<Admin>>) -> String {
     metrics::gauge!("holdfast_lease_valid").set(if admin.store.lease_valid() { 1.0 } else { 0.0 });
-    let (opens, sessions) = admin.store.with_state(|state| (state.opens().count(), state.sessions().count()));
+    let (opens, sessions) = admin.store.with_state(|state| (state.open_count(), state.session_count()));
     #[expect(clippy::cast_precision_loss, reason = "gauges are floating point")]
     {
         metrics::gauge!("holdfast_opens").set(opens as f64);

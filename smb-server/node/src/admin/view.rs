@@ -183,7 +183,7 @@ pub(super) async fn status(State(admin): State<Arc<Admin>>) -> Json<Status> {
                     newest_level: own.raft.members.get(&node.id.0).and_then(|m| m.newest_version),
                 })
                 .collect(),
-            sessions: state.sessions().count(),
+            sessions: state.session_count(),
             opens: state.open_count(),
             disconnected_opens: state.detached_count(),
             connections,
@@ -223,20 +223,18 @@ fn attention(own: &persistence::StoreStatus, days: Option<i64>, free: Option<u64
 }
 
 pub(super) async fn handles(State(admin): State<Arc<Admin>>) -> Json<Vec<HandleView>> {
-    Json(admin.store.with_state(|state| {
-        let view = |open: &persistence_model::Open| HandleView {
-            id: format!("{:#x}", open.id.0),
-            share: state.share(open.share).map(|s| s.name.clone()).unwrap_or_default(),
-            path: open.path.to_string(),
-            node: open.owner.as_ref().map(|owner| owner.node.0),
-            class: format!("{:?}", open.class).to_lowercase(),
-            user: open.user.to_string(),
-            access: format!("{:#010x}", open.granted_access.0),
-            share_access: format!("{:#x}", open.share_access.0),
-            locks: open.locks.len(),
-        };
-        state.opens().map(view).collect()
-    }))
+    let view = |state: &persistence_model::State, open: &persistence_model::Open| HandleView {
+        id: format!("{:#x}", open.id.0),
+        share: state.share(open.share).map(|s| s.name.clone()).unwrap_or_default(),
+        path: open.path.to_string(),
+        node: open.owner.as_ref().map(|owner| owner.node.0),
+        class: format!("{:?}", open.class).to_lowercase(),
+        user: open.user.to_string(),
+        access: format!("{:#010x}", open.granted_access.0),
+        share_access: format!("{:#x}", open.share_access.0),
+        locks: open.locks.len(),
+    };
+    Json(admin.store.look_at_opens(view).await)
 }
 
 pub(super) async fn shares(State(admin): State<Arc<Admin>>) -> Json<Vec<ShareView>> {

@@ -72,7 +72,7 @@ impl BackupView {
             bytes: backup.size.bytes,
             shares: state.shares().map(|share| share.name.clone()).collect(),
             users: state.users().map(|user| user.name.clone()).collect(),
-            opens: state.opens().count(),
+            opens: state.open_count(),
             members: head.members.clone(),
             notes: head.notes.clone(),
         }
