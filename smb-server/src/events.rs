@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use persistence_model::{Command, DisconnectReason, Event, OpenId, OpenState, Outcome};
+use persistence_model::{Command, DisconnectReason, Event, OpenId, OpenState, Outcome, SessionId};
 use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 
@@ -167,10 +167,15 @@ fn start_due_deletions(server: &Arc<Server>) {
 /// committed when its proposer had given up, and without a CreateGuid no client can come for them. Tells which ones it found.
 fn close_orphans(server: &Arc<Server>, before: &BTreeSet<OpenId>) -> BTreeSet<OpenId> {
     let (node, incarnation) = (server.store.node(), server.store.incarnation());
-    let mine: Vec<OpenId> = server.store.with_state(|state| {
-        let opens = state.opens_of_node(node).filter(|open| open.is_owned_by(incarnation) && open.create_guid.is_none());
-        opens.filter(|open| open.state == OpenState::Open).map(|open| open.id).collect()
-    });
+    // One session after the other: nothing is applied while somebody looks.
+    let sessions: Vec<SessionId> = server.store.with_state(|state| state.sessions_of_node(node).map(|session| session.id).collect());
+    let of_session = |session: SessionId| -> Vec<OpenId> {
+        server.store.with_state(|state| {
+            let opens = state.opens_of_session(session).filter(|open| open.is_owned_by(incarnation) && open.create_guid.is_none());
+            opens.filter(|open| open.state == OpenState::Open).map(|open| open.id).collect()
+        })
+    };
+    let mine: Vec<OpenId> = sessions.into_iter().flat_map(of_session).collect();
     let orphans: BTreeSet<OpenId> = mine.into_iter().filter(|open| server.open(*open).is_none()).collect();
     for open in orphans.intersection(before).copied() {
         tracing::warn!(open = open.0, "an open that nobody knows is closed");

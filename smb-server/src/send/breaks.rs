@@ -46,10 +46,11 @@ pub struct LeaseBreak {
 // Any connection of the client will do, the next one if sending fails. The notification has no session.
 pub(crate) async fn lease_break(server: Arc<Server>, notice: LeaseBreak) {
     let holders = |server: &Server| -> Vec<Arc<Open>> {
-        let mine = |open: &Arc<Open>| {
-            open.file == notice.file && open.client_guid == notice.lease.client_guid && open.lease_key == Some(notice.lease.key)
-        };
-        server.opens().into_iter().filter(mine).collect()
+        // The records know them: this node may have very many opens.
+        let of_lease: Vec<OpenId> = server.store.with_state(|state| {
+            state.lease(&notice.file, notice.lease).map_or_else(Vec::new, |lease| lease.opens.iter().copied().collect())
+        });
+        of_lease.into_iter().filter_map(|open| server.open(open)).collect()
     };
     let opens = until_known(|| Some(holders(&server)).filter(|opens| !opens.is_empty())).await.unwrap_or_default();
     let version_2 = server.store.with_state(|state| state.lease(&notice.file, notice.lease).is_some_and(|lease| lease.version == 2));

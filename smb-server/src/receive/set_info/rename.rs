@@ -133,12 +133,8 @@ async fn finish_earlier(ctx: &RequestContext, open: &Open, backend: &dyn Backend
 fn renamed(ctx: &RequestContext, open: &Open, from: &RelPath, to: &RelPath) {
     let server = &ctx.server;
     let share = open.tree.share.share_id;
-    for other in server.opens() {
-        if other.tree.share.share_id == share && other.pipe().is_none() && (other.file == open.file || other.path.read().starts_with(from))
-        {
-            io::current_path(server, &other);
-        }
-    }
+    let moved = server.store.with_state(|state| state.opens_moved_to(share, open.file, &to.to_smb()));
+    moved.into_iter().filter_map(|id| server.open(id)).for_each(|other| drop(io::current_path(server, &other)));
     *open.path.write() = to.clone();
     let filter = if open.is_directory { CompletionFilter::DIR_NAME } else { CompletionFilter::FILE_NAME };
     let same_directory = match (from.parent(), to.parent()) {
