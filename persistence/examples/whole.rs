@@ -55,6 +55,13 @@ async fn main() {
         verdict(ratio <= RATIO_MAX)
     );
 
+    let (listed, longest) = pairs_under_a_look(&cluster, at, opens + 2 * PAIRS).await;
+    println!(
+        "listing all of them                              {:10.1} ms, longest open and close meanwhile {:.1} ms",
+        millis(listed),
+        millis(longest)
+    );
+
     let address = cluster.store(1).raft_addr();
     std::fs::write(cluster.dir.path().join(IDENTITY), encoded(&cluster.identities[&1])).unwrap();
     cluster.kill(1).await;
@@ -97,6 +104,10 @@ fn verdict(met: bool) -> &'static str {
 
 fn micros(took: Duration) -> f64 {
     took.as_secs_f64() * 1e6
+}
+
+fn millis(took: Duration) -> f64 {
+    took.as_secs_f64() * 1e3
 }
 
 fn wish(at: At, n: u64) -> Order {
@@ -148,4 +159,24 @@ async fn pairs(cluster: &Cluster, at: At, from: u64) -> Duration {
     }
     took.sort();
     took[took.len() / 2]
+}
+
+/// How long it takes to list every open, and the longest time of opening one more and closing it meanwhile.
+async fn pairs_under_a_look(cluster: &Cluster, at: At, from: u64) -> (Duration, Duration) {
+    let store = cluster.store(1).clone();
+    let looking = tokio::spawn(async move {
+        let began = Instant::now();
+        let seen = store.look_at_opens(|_, open| open.path.to_string()).await;
+        assert!(!seen.is_empty(), "they are there");
+        began.elapsed()
+    });
+    let (mut longest, mut n) = (Duration::ZERO, from);
+    while !looking.is_finished() {
+        let began = Instant::now();
+        let open = open(cluster, at, n).await;
+        cluster.run(1, Order::CloseOpen { open, by: at.incarnation }).await;
+        longest = longest.max(began.elapsed());
+        n += 1;
+    }
+    (looking.await.unwrap(), longest)
 }

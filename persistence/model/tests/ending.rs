@@ -92,6 +92,24 @@ fn a_handle_without_promise_is_in_nobodys_way() {
 }
 
 #[test]
+fn locks_of_the_dead_are_in_nobodys_way_unless_they_are_kept() {
+    let mut w = World::new();
+    let (at, other) = (w.session(1, DEAD.0), w.session(2, 1));
+    w.opened(request(at).of(9, "first"));
+    let plain = w.opened(request(at)).open;
+    let kept = w.opened(request(at).persistent(7)).open;
+    let reader = w.opened(request(other)).open;
+    assert_eq!((w.lock(at, plain, 0, 10, true), w.lock(at, kept, 50, 10, true)), (Outcome::LockGranted, Outcome::LockGranted));
+    let blocked = |w: &World, offset| w.state.lock_conflict(&file(10), reader, offset, 10, false);
+    assert_eq!((blocked(&w, 0), blocked(&w, 50)), (true, true));
+    end(&mut w, at, 1);
+    assert_eq!(left(&w), 2, "neither has had its turn");
+    assert_eq!((blocked(&w, 0), blocked(&w, 50)), (false, true));
+    end(&mut w, at, 10);
+    assert_eq!((blocked(&w, 0), blocked(&w, 50)), (false, true));
+}
+
+#[test]
 fn a_dead_node_does_nothing_more() {
     let (mut w, at, opens) = five();
     end(&mut w, at, 1);

@@ -91,6 +91,11 @@ fn outlives(state: &State, open: &Open, loss: Loss) -> bool {
     }
 }
 
+/// Tells whether an open's node is dead and the open will be closed for that when it has its turn: it is in nobody's way any more.
+pub(crate) fn goes_with_its_node(state: &State, open: &Open) -> bool {
+    open.owner.is_some_and(|w| state.is_over(&w)) && open.state == OpenState::Open && !outlives(state, open, Loss::Connection)
+}
+
 /// What became of an open that lost its session.
 pub(crate) enum Lost {
     /// It waits for its client.

@@ -1,5 +1,6 @@
 //! Byte-range locks against locks and against I/O (MS-FSA 2.1.4.10).
 
+use crate::arbiter::close;
 use crate::id::{FileKey, OpenId};
 use crate::record::ByteRangeLock;
 use crate::state::State;
@@ -35,5 +36,6 @@ fn others<'a>(state: &'a State, file: &FileKey, open: OpenId) -> impl Iterator<I
         .flat_map(|f| &f.opens)
         .filter(move |id| **id != open)
         .filter_map(|id| state.open(*id))
+        .filter(|o| !o.locks.is_empty() && !close::goes_with_its_node(state, o))
         .flat_map(|o| &o.locks)
 }
