@@ -17,7 +17,8 @@ use serde::{Deserialize, Serialize};
 use crate::types::{Blob, Command, LeaderId, LogId, SnapshotMeta, TypeConfig, Vote};
 
 /// The version of the conversation; both sides use the lower one of the two newest. 2: entries about the cluster's own agreements. 3: the
-/// machine above may write what programs of level 2 do not read. 4: who waits for an entry names it by its leader too. 5: as 3, again.
+/// machine above may write what programs of level 2 do not read. 4: who waits for an entry names it by its leader too. 5: as 3,
+/// for level 4.
 pub(crate) const PROTOCOL_NEWEST: u16 = 5;
 /// The oldest version that is still understood.
 pub(crate) const PROTOCOL_OLDEST: u16 = 1;
