@@ -110,6 +110,22 @@ fn locks_of_the_dead_are_in_nobodys_way_unless_they_are_kept() {
 }
 
 #[test]
+fn what_has_its_turn_is_on_the_disks_of_a_majority_as_the_death_is() {
+    let mut w = World::new();
+    let (at, other) = (w.session(1, DEAD.0), w.session(2, 1));
+    w.opened(request(at).of(9, "first"));
+    w.opened(request(at));
+    let plain = Command::OpenFile(Box::new(request(other)));
+    assert_eq!(plain.class(&w.state), Class::Volatile);
+    end(&mut w, at, 1);
+    assert_eq!(plain.class(&w.state), Class::Persistent, "it closes a handle of the dead, who may have wanted the file deleted");
+    let elsewhere = Command::OpenFile(Box::new(request(other).of(77, "else")));
+    assert_eq!(elsewhere.class(&w.state), Class::Volatile);
+    w.run(plain.clone());
+    assert_eq!(plain.class(&w.state), Class::Volatile);
+}
+
+#[test]
 fn a_dead_node_does_nothing_more() {
     let (mut w, at, opens) = five();
     end(&mut w, at, 1);

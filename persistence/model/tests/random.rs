@@ -459,7 +459,12 @@ proptest! {
             if let Command::NodeJoin { node, .. } = c {
                 ending.remove(node);
             }
+            let (class, before, own) = (in_parts.class(&parts), promises(&parts), given_back(&parts, c));
             prop_assert_eq!(parts.apply(now, &in_parts).outcome, whole.apply(now, c).outcome, "{:?}", c);
+            let after = if class == Class::Persistent { before.clone() } else { promises(&parts) };
+            for (id, promise) in before.into_iter().filter(|(id, _)| !own.contains(id)) {
+                prop_assert_eq!(after.get(&id), Some(&promise), "{:?} touches a persistent open and need not be on disk", c);
+            }
             if let Err(broken) = parts.check_invariants() {
                 panic!("{broken}\nafter {c:?}");
             }

@@ -6,7 +6,7 @@
 
 use smb_types::{LeaseState, OplockLevel};
 
-use super::{BreakTarget, Command, DisconnectReason, IoKind, OpenRequest, ReclaimKind, RequestedDurability, RequestedOplock};
+use super::{BreakTarget, Command, DisconnectReason, IoKind, OpenRequest, ReclaimKind, RequestedDurability, RequestedOplock, ending};
 use crate::arbiter::{breaks, share_mode};
 use crate::class::Class;
 use crate::id::{FileKey, LeaseId, OpenId, SessionId, fold_path};
@@ -17,6 +17,10 @@ impl Command {
     /// The class of commit that the answer to this command must wait for.
     #[must_use]
     pub fn class(&self, state: &State) -> Class {
+        self.own_class(state).max(ending::class(state, self))
+    }
+
+    fn own_class(&self, state: &State) -> Class {
         let of_open = |id: &OpenId| state.open(*id).map_or(Class::Volatile, |o| o.class);
         match self {
             Self::ClusterInit { .. } | Self::NodeJoin { .. } | Self::NodeDrain { .. } | Self::NodeRemove { .. } => Class::Persistent,

@@ -3,17 +3,41 @@
 
 use std::collections::BTreeSet;
 
+use crate::class::Class;
 use crate::command::node::{end_open, end_session};
 use crate::command::{BreakTarget, Command, ReclaimKind};
 use crate::effects::Effects;
-use crate::id::{FileKey, LeaseId, OpenId, SessionId};
+use crate::id::{FileKey, LeaseId, NodeId, OpenId, SessionId};
 use crate::record::Open;
 use crate::state::State;
 
 /// Before a command: what it is about loses the life that had it.
 pub(crate) fn meet(state: &mut State, fx: &mut Effects, command: &Command) {
+    let Turn { opens, session } = turn(state, command);
+    for open in opens {
+        end_open(state, fx, open);
+    }
+    if let Some((session, node)) = session {
+        end_session(state, fx, session, node);
+    }
+}
+
+/// The class of commit for what has its turn with a command: that of the death, which may delete a file.
+pub(crate) fn class(state: &State, command: &Command) -> Class {
+    let Turn { opens, session } = turn(state, command);
+    if opens.is_empty() && session.is_none() { Class::Volatile } else { Class::Persistent }
+}
+
+/// What has its turn with a command.
+#[derive(Default)]
+struct Turn {
+    opens: BTreeSet<OpenId>,
+    session: Option<(SessionId, NodeId)>,
+}
+
+fn turn(state: &State, command: &Command) -> Turn {
     if !state.nodes().any(|n| state.is_ending(n.id)) {
-        return;
+        return Turn::default();
     }
     let Met { files, opens, session } = met(state, command);
     let session = session.and_then(|s| state.session(s)).filter(|s| state.is_ending(s.node)).map(|s| (s.id, s.node));
@@ -25,12 +49,7 @@ pub(crate) fn meet(state: &mut State, fx: &mut Effects, command: &Command) {
     let of_files = files.iter().filter_map(|f| state.file(f)).flat_map(|f| &f.opens).copied();
     let mut opens: BTreeSet<OpenId> = of_files.chain(opens.iter().copied()).collect();
     opens.retain(|id| state.open(*id).and_then(|o| o.owner).is_some_and(|w| state.is_over(&w)));
-    for open in opens {
-        end_open(state, fx, open);
-    }
-    if let Some((session, node)) = session {
-        end_session(state, fx, session, node);
-    }
+    Turn { opens, session }
 }
 
 /// What a command is about.
