@@ -8,16 +8,13 @@ mod common;
 
 use std::time::{Duration, Instant};
 
-use common::{At, Cluster, Wish, persistent};
+use common::{At, Cluster, Wish, fill, numbered};
 use persistence::{Scope, Store};
-use persistence_model::{Command as Order, Event, FileKey, NodeId, OpenRequest, Outcome, RequestedLease, RequestedOplock};
-use smb_types::{Guid, LeaseState};
-use tokio::sync::oneshot;
+use persistence_model::{Event, NodeId, Outcome};
+use tokio::sync::watch;
 
-/// Proposals under way while the node is filled.
-const FILLING: u64 = 512;
-/// The client opens so long before the death, and after its end.
-const CALM: Duration = Duration::from_secs(2);
+/// The client opens so many files before the death, and after its end.
+const CALM: usize = 3000;
 /// The goal for an open while a node dies.
 const OPEN_MAX_MS: f64 = 1000.0;
 
@@ -29,13 +26,13 @@ async fn main() {
     let leader = cluster.authority().await;
     let victim = *cluster.ids().iter().find(|id| **id != leader).unwrap();
     let crowd = cluster.session(1, victim).await;
-    fill(cluster.store(victim), crowd, opens).await;
+    fill(cluster.store(victim), crowd, 0, opens).await;
     let client = cluster.session(2, leader).await;
     let store = cluster.store(leader).clone();
 
-    let (stop, stopped) = oneshot::channel();
-    let working = tokio::spawn(open_all_the_time(store.clone(), client, opens, stopped));
-    tokio::time::sleep(CALM).await;
+    let (count, mut opened) = watch::channel(0);
+    let working = tokio::spawn(open_while_watched(store.clone(), client, opens, count));
+    opened.wait_for(|opened| *opened >= CALM).await.unwrap();
     let mut events = store.watch(store.events_end(), Scope::News);
     let killed = Instant::now();
     cluster.kill(victim).await;
@@ -47,8 +44,9 @@ async fn main() {
         }
     }
     let ended = killed.elapsed();
-    tokio::time::sleep(CALM).await;
-    stop.send(()).unwrap();
+    let enough = *opened.borrow() + CALM;
+    opened.wait_for(|opened| *opened >= enough).await.unwrap();
+    drop(opened);
     let took = working.await.unwrap();
 
     let (mut calm, mut meanwhile) = (Vec::new(), Vec::new());
@@ -80,44 +78,13 @@ fn spread(times: &mut [Duration]) -> String {
     format!("p50 {:.2}  p99 {:.2}  longest {:.2} ms", at(0.5), at(0.99), at(1.0))
 }
 
-fn wish(at: At, n: u64) -> Order {
-    let id = u128::from(n).wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835).to_le_bytes();
-    let lease = RequestedLease { key: Guid(id), state: LeaseState::RWH, parent_key: None, epoch: 0, version: 2 };
-    Order::OpenFile(Box::new(OpenRequest {
-        client_guid: Guid(id),
-        create_guid: Some(Guid(id)),
-        file: Some(FileKey { volume: 1, inode: 100 + n, generation: 1, stream: 0 }),
-        path: format!("department\\project-{:08}\\virtual-machine-{n:016}.vhdx", n / 100),
-        oplock: RequestedOplock::Lease(lease),
-        ..persistent(at, 600_000)
-    }))
-}
-
-async fn fill(store: &Store, at: At, opens: u64) {
-    let mut tasks = tokio::task::JoinSet::new();
-    for lane in 0..FILLING {
-        let store = store.clone();
-        tasks.spawn(async move {
-            for n in (lane..opens).step_by(FILLING as usize) {
-                assert!(matches!(store.propose(wish(at, n)).await, Ok(Outcome::Opened(_))));
-                if n % 50_000 == 0 {
-                    eprintln!("{n} of {opens} opens");
-                }
-            }
-        });
-    }
-    while let Some(done) = tasks.join_next().await {
-        done.unwrap();
-    }
-}
-
-/// Opens one file after the other; gives when each open began and how long it took.
-async fn open_all_the_time(store: Store, at: At, first: u64, mut stopped: oneshot::Receiver<()>) -> Vec<(Instant, Duration)> {
+/// Opens one file after the other while somebody watches how many there are; gives when each open began and how long it took.
+async fn open_while_watched(store: Store, at: At, first: u64, count: watch::Sender<usize>) -> Vec<(Instant, Duration)> {
     let mut took = Vec::new();
     let mut n = first;
-    while stopped.try_recv().is_err() {
+    while count.send(took.len()).is_ok() {
         let began = Instant::now();
-        let outcome = store.propose(wish(at, n)).await.unwrap();
+        let outcome = store.propose(numbered(at, n)).await.unwrap();
         assert!(matches!(outcome, Outcome::Opened(_)), "{outcome:?}");
         took.push((began, began.elapsed()));
         n += 1;

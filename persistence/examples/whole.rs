@@ -10,13 +10,10 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use common::{At, Cluster, SOON, Wish, persistent};
+use common::{At, Cluster, FILLING, SOON, Wish, fill, numbered};
 use persistence::StoreConfig;
-use persistence_model::{Command as Order, FileKey, NodeAddresses, OpenId, OpenRequest, Outcome, RequestedLease, RequestedOplock};
-use smb_types::{Guid, LeaseState};
+use persistence_model::{Command as Order, NodeAddresses, OpenId, Outcome};
 
-/// Proposals under way while the store is filled.
-const FILLING: u64 = 512;
 /// The small store that the big one is compared with.
 const FEW: u64 = 1000;
 /// Opens and closes of one measurement.
@@ -39,10 +36,10 @@ async fn main() {
     let opens: u64 = args.get(1).and_then(|text| text.replace('_', "").parse().ok()).unwrap_or(1_000_000);
     let mut cluster = Cluster::new(1, Wish { lease: Duration::from_secs(60), ..Wish::default() }).await;
     let at = cluster.session(1, 1).await;
-    fill(&cluster, at, 0, FEW.min(opens)).await;
+    fill(cluster.store(1), at, 0, FEW.min(opens)).await;
     let few = pairs(&cluster, at, opens).await;
     let began = Instant::now();
-    fill(&cluster, at, FEW.min(opens), opens).await;
+    fill(cluster.store(1), at, FEW.min(opens), opens).await;
     let rate = opens as f64 / began.elapsed().as_secs_f64();
     let many = pairs(&cluster, at, opens + PAIRS).await;
     println!("{opens} opens of a store with one node: persistent, with lease RWH, a path of 60 bytes");
@@ -110,41 +107,10 @@ fn millis(took: Duration) -> f64 {
     took.as_secs_f64() * 1e3
 }
 
-fn wish(at: At, n: u64) -> Order {
-    let id = u128::from(n).wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835).to_le_bytes();
-    let lease = RequestedLease { key: Guid(id), state: LeaseState::RWH, parent_key: None, epoch: 0, version: 2 };
-    Order::OpenFile(Box::new(OpenRequest {
-        client_guid: Guid(id),
-        create_guid: Some(Guid(id)),
-        file: Some(FileKey { volume: 1, inode: 100 + n, generation: 1, stream: 0 }),
-        path: format!("department\\project-{:08}\\virtual-machine-{n:016}.vhdx", n / 100),
-        oplock: RequestedOplock::Lease(lease),
-        ..persistent(at, 60_000)
-    }))
-}
-
 async fn open(cluster: &Cluster, at: At, n: u64) -> OpenId {
-    match cluster.run(1, wish(at, n)).await {
+    match cluster.run(1, numbered(at, n)).await {
         Outcome::Opened(grant) => grant.open,
         other => panic!("{other:?}"),
-    }
-}
-
-async fn fill(cluster: &Cluster, at: At, from: u64, to: u64) {
-    let mut tasks = tokio::task::JoinSet::new();
-    for lane in 0..FILLING {
-        let store = cluster.store(1).clone();
-        tasks.spawn(async move {
-            for n in (from + lane..to).step_by(FILLING as usize) {
-                assert!(matches!(store.propose(wish(at, n)).await, Ok(Outcome::Opened(_))));
-                if n % 50_000 == 0 {
-                    eprintln!("{n} of {to} opens");
-                }
-            }
-        });
-    }
-    while let Some(done) = tasks.join_next().await {
-        done.unwrap();
     }
 }
 

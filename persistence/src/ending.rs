@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use persistence_model::{Command, Incarnation, NodeId};
-use tokio::time::sleep;
+use tokio::time::timeout;
 
 use crate::entry::Entry;
 use crate::store::Inner;
@@ -57,6 +57,7 @@ impl Inner {
     async fn finish(self: &Arc<Self>, node: NodeId, goes_on: impl Fn() -> bool) {
         let Some(_turn) = Turn::begin(&self.endings, node) else { return };
         let rest = || self.engine.with_state(|state| state.node(node).filter(|_| state.is_ending(node)).map(|node| node.incarnation));
+        let mut leader = self.raft().watch_leader();
         if rest().is_some() {
             let opens = self.engine.with_state(|state| state.open_count_of_node(node));
             tracing::info!(node = node.0, opens, "the rest of a dead node's handles is taken over");
@@ -65,7 +66,8 @@ impl Inner {
             let part = Command::NodeEnd { node, incarnation, at_most: OPENS_NEXT };
             if let Err(error) = self.propose(Entry::Plain(part), PART_MAX).await {
                 tracing::debug!(node = node.0, %error, "a part of a dead node's handles has to wait");
-                sleep(RETRY_PAUSE).await;
+                // Nothing tells when a leader takes proposals again.
+                drop(timeout(RETRY_PAUSE, leader.changed()).await);
             }
         }
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use persistence::{ClusterCa, Faults, Fence, Keeper, Limits, NodeIdentity, OpenError, StartError, Store, StoreConfig, Versions, join};
 use persistence_model::*;
-use smb_types::{AccessMask, CreateOptions, FileAttributes, Guid, ShareAccess, Sid};
+use smb_types::{AccessMask, CreateOptions, FileAttributes, Guid, LeaseState, ShareAccess, Sid};
 use tempfile::TempDir;
 use tokio::sync::broadcast;
 use tokio::time::timeout;
@@ -245,6 +245,42 @@ pub fn request(at: At) -> OpenRequest {
 
 pub fn persistent(at: At, timeout_ms: u32) -> OpenRequest {
     OpenRequest { create_guid: Some(Guid([at.client; 16])), durability: RequestedDurability::Persistent { timeout_ms }, ..request(at) }
+}
+
+/// Proposals under way while [`fill`] works.
+pub const FILLING: u64 = 512;
+
+/// A persistent open with a lease and a long path, of a file of its own for each number.
+pub fn numbered(at: At, n: u64) -> Command {
+    let id = u128::from(n).wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835).to_le_bytes();
+    let lease = RequestedLease { key: Guid(id), state: LeaseState::RWH, parent_key: None, epoch: 0, version: 2 };
+    Command::OpenFile(Box::new(OpenRequest {
+        client_guid: Guid(id),
+        create_guid: Some(Guid(id)),
+        file: Some(FileKey { volume: 1, inode: 100 + n, generation: 1, stream: 0 }),
+        path: format!("department\\project-{:08}\\virtual-machine-{n:016}.vhdx", n / 100),
+        oplock: RequestedOplock::Lease(lease),
+        ..persistent(at, 600_000)
+    }))
+}
+
+/// Opens the files of these numbers, and says how far it is.
+pub async fn fill(store: &Store, at: At, from: u64, to: u64) {
+    let mut tasks = tokio::task::JoinSet::new();
+    for lane in 0..FILLING {
+        let store = store.clone();
+        tasks.spawn(async move {
+            for n in (from + lane..to).step_by(FILLING as usize) {
+                assert!(matches!(store.propose(numbered(at, n)).await, Ok(Outcome::Opened(_))));
+                if n % 50_000 == 0 {
+                    eprintln!("{n} of {to} opens");
+                }
+            }
+        });
+    }
+    while let Some(done) = tasks.join_next().await {
+        done.unwrap();
+    }
 }
 
 /// DH2C.
