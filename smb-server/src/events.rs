@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use persistence_model::{Command, DisconnectReason, Event, OpenId, OpenState, Outcome, SessionId};
-use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -20,6 +20,7 @@ const ORPHAN_SWEEP: Duration = Duration::from_secs(30);
 /// the first connection is accepted. Begins with the deletions that fell to this node while it did not listen.
 pub fn run(server: Arc<Server>, stop: CancellationToken) -> impl Future<Output = ()> + Send {
     let mut events = server.store.subscribe_news();
+    let mut questions = server.telling.questions();
     async move {
         start_due_deletions(&server);
         let mut orphans = BTreeSet::new();
@@ -28,6 +29,18 @@ pub fn run(server: Arc<Server>, stop: CancellationToken) -> impl Future<Output =
             let event = tokio::select! {
                 () = stop.cancelled() => return,
                 event = events.recv() => event,
+                Some(question) = questions.recv() => {
+                    // What was committed before the question is here already.
+                    for _ in 0..events.len() {
+                        match events.try_recv() {
+                            Ok(event) => handle(&server, &event),
+                            Err(TryRecvError::Lagged(missed)) => missed_some(&server, missed),
+                            Err(TryRecvError::Empty | TryRecvError::Closed) => break,
+                        }
+                    }
+                    drop(question);
+                    continue;
+                }
                 _ = sweep.tick() => {
                     orphans = close_orphans(&server, &orphans);
                     continue;
@@ -35,10 +48,7 @@ pub fn run(server: Arc<Server>, stop: CancellationToken) -> impl Future<Output =
             };
             match event {
                 Ok(event) => handle(&server, &event),
-                Err(RecvError::Lagged(missed)) => {
-                    tracing::error!(missed, "events were missed; looking at all records instead");
-                    resynchronise(&server);
-                }
+                Err(RecvError::Lagged(missed)) => missed_some(&server, missed),
                 Err(RecvError::Closed) => return,
             }
         }
@@ -60,12 +70,14 @@ fn handle(server: &Arc<Server>, event: &Event) {
                     ack_required: *ack_required,
                     only_here: nodes.len() == 1,
                 };
-                tokio::spawn(breaks::lease_break(Arc::clone(server), notice));
+                tokio::spawn(breaks::lease_break(Arc::clone(server), notice, server.telling.begin(*file)));
             }
         }
         Event::OplockBreak { open, node: owner, session, level, .. } => {
             if *owner == node {
-                tokio::spawn(breaks::oplock_break(Arc::clone(server), *open, *session, *level));
+                let file = server.store.with_state(|state| state.open(*open).and_then(|open| open.file));
+                let teller = file.map(|file| server.telling.begin(file));
+                tokio::spawn(breaks::oplock_break(Arc::clone(server), *open, *session, *level, teller));
             }
         }
         Event::OpenTaken { open, node: owner, incarnation } => {
@@ -134,6 +146,11 @@ fn stand_down(server: &Arc<Server>) {
     for connection in server.connections() {
         connection.disconnect(crate::Disconnect::because("this node has been declared dead"));
     }
+}
+
+fn missed_some(server: &Arc<Server>, missed: u64) {
+    tracing::error!(missed, "events were missed; looking at all records instead");
+    resynchronise(server);
 }
 
 /// After missed events: whatever the records no longer give to this node is taken away, and deletions that are due are done.

@@ -5,6 +5,7 @@
 mod rig;
 
 use bytes::Bytes;
+use futures::FutureExt as _;
 use persistence_model::{
     Command as Record, Incarnation, NodeAddresses, NodeId, OpenId, OpenRequest, Outcome, RequestedDurability, RequestedOplock, SessionId,
 };
@@ -20,11 +21,13 @@ use smb_proto::{
         oplock_break::{LeaseBreakAck, OplockBreakRequest, OplockBreakResponse},
     },
 };
-use smb_server::StoreExt as _;
+use smb_server::{ServerConfig, StoreExt as _};
 use smb_types::{
     AccessMask, CreateDisposition, CreateGuid, CreateOptions, FileAttributes, FileId, Guid, LeaseState, NtStatus, ShareAccess,
 };
 
+/// Turns of the runtime in which a request that waits for nothing has long been answered.
+const TURNS: usize = 10_000;
 const GUID: CreateGuid = Guid([0x11; 16]);
 const RW: AccessMask = AccessMask(AccessMask::READ_DATA.0 | AccessMask::WRITE_DATA.0 | AccessMask::READ_ATTRIBUTES.0);
 
@@ -284,6 +287,39 @@ async fn an_opener_waits_for_the_holder_of_a_write_cache() {
     assert_eq!(CreateResponse::decode(&message).unwrap().create_action, CreateAction::Opened);
     let (header, _) = holder.request(Command::OplockBreak, |out| OplockBreakRequest::Lease(ack).encode(out)).await;
     assert_eq!(header.status(), NtStatus::UNSUCCESSFUL, "nothing is breaking any more");
+}
+
+// MS-SMB2 3.3.4.7; MS-FSA 2.1.5.5
+#[tokio::test]
+async fn a_close_that_marks_the_file_is_answered_after_the_others_are_told() {
+    let (rig, events) = Rig::deaf(ServerConfig::default(), Rig::memory());
+    let mut holder = rig.ready("plain").await;
+    opened(&mut holder, &leased(create("f", CreateDisposition::Create), 5, LeaseState::RH)).await;
+    let mut other = rig.connect_as(Guid([8; 16]), "plain").await;
+    let request = CreateRequest {
+        desired_access: AccessMask::DELETE,
+        create_options: CreateOptions::DELETE_ON_CLOSE,
+        ..create("f", CreateDisposition::Open)
+    };
+    let file_id = opened(&mut other, &request).await.file_id;
+    let mut closing = Box::pin(other.request(Command::Close, |out| CloseRequest { flags: 0, file_id }.encode(out)));
+    let turns = async {
+        for _ in 0..TURNS {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        biased;
+        (header, _) = &mut closing => panic!("answered {:?} before the break was sent", header.status()),
+        () = turns => {}
+    }
+    tokio::spawn(events);
+    let (header, _) = closing.await;
+    assert_eq!(header.status(), NtStatus::SUCCESS);
+    let (header, message) = holder.receive().now_or_never().expect("the break is there already").unwrap();
+    assert_eq!(header.message_id, u64::MAX);
+    let OplockBreakResponse::LeaseNotification(notice) = OplockBreakResponse::decode(&message).unwrap() else { panic!("a lease break") };
+    assert_eq!((notice.current_state, notice.new_state), (LeaseState::RH, LeaseState::READ));
 }
 
 fn lock(file_id: FileId, flags: u32) -> LockRequest {

@@ -40,6 +40,11 @@ pub(crate) async fn handle(ctx: &mut RequestContext) -> Result<Response, Refusal
             mark_deleted(&ctx.server, &open, Some(open.parent_lease_key));
         }
         close_record(&ctx.server, &open).await;
+        if open.deletes_on_close() {
+            // MS-FSA 2.1.5.5
+            // The mark takes H from the others that have it open.
+            ctx.server.telling.told(open.file).await;
+        }
     }
     Ok(Response::success(|out| response.encode(out)))
 }

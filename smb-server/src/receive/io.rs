@@ -68,6 +68,8 @@ pub(crate) async fn clear(ctx: &mut RequestContext, open: &Open, kind: IoKind, t
         let ended = Some((open.ended.clone(), NtStatus::FILE_CLOSED));
         let outcome = propose_and_wait(ctx, || Command::BreakForIo { file, by_open, kind }, ended).await?;
         done(&outcome)?;
+        // Before the answer says that what others have cached is no longer so.
+        ctx.server.telling.told(open.file).await;
     }
     Err(Refusal::new(NtStatus::FILE_NOT_AVAILABLE, "others begin to cache the file faster than they can be told not to"))
 }

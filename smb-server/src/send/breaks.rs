@@ -9,7 +9,7 @@ use persistence_model::{BreakTarget, Command, FileKey, LeaseId, OpenId, SessionI
 use smb_proto::message::oplock_break::{LEASE_BREAK_ACK_REQUIRED, LeaseBreakNotification, OplockBreak};
 use smb_types::{LeaseState, OplockLevel};
 
-use super::notification::notify;
+use super::{notification::notify, telling::Teller};
 use crate::{
     state::{Connection, Open, Server, Session},
     store::StoreExt as _,
@@ -44,7 +44,7 @@ pub struct LeaseBreak {
 /// Delivers a lease break on any channel of the client.
 // MS-SMB2 3.3.4.7
 // Any connection of the client will do, the next one if sending fails. The notification has no session.
-pub(crate) async fn lease_break(server: Arc<Server>, notice: LeaseBreak) {
+pub(crate) async fn lease_break(server: Arc<Server>, notice: LeaseBreak, _teller: Teller) {
     let holders = |server: &Server| -> Vec<Arc<Open>> {
         // The records know them: this node may have very many opens.
         let of_lease: Vec<OpenId> = server.store.with_state(|state| {
@@ -76,7 +76,7 @@ pub(crate) async fn lease_break(server: Arc<Server>, notice: LeaseBreak) {
 
 /// Delivers an oplock break on any channel of the open's session.
 // MS-SMB2 3.3.4.6
-pub(crate) async fn oplock_break(server: Arc<Server>, open_id: OpenId, session_id: SessionId, level: OplockLevel) {
+pub(crate) async fn oplock_break(server: Arc<Server>, open_id: OpenId, session_id: SessionId, level: OplockLevel, _teller: Option<Teller>) {
     let Some(open) = until_known(|| server.open(open_id).filter(|open| open.session_id == session_id)).await else {
         return undeliverable(&server, BreakTarget::Open(open_id)).await;
     };
@@ -113,7 +113,11 @@ async fn until_known<T>(look: impl Fn() -> Option<T>) -> Option<T> {
 }
 
 async fn send(connection: &Connection, session: Option<&Session>, session_id: u64, encode: impl FnOnce(&mut Vec<u8>)) -> bool {
-    matches!(tokio::time::timeout(SEND_TIMEOUT, notify(connection, session, session_id, encode)).await, Ok(Ok(())))
+    let sent = tokio::time::timeout(SEND_TIMEOUT, notify(connection, session, session_id, encode)).await;
+    let Ok(Ok(receipt)) = sent else { return false };
+    // Whoever waits until it is told does not wait longer than that.
+    receipt.written().await;
+    true
 }
 
 // MS-SMB2 3.3.4.6, 3.3.4.7

@@ -1,6 +1,9 @@
 //! Buffers on their way to the socket: each has room in front for the length prefix and a transform header, so nothing is copied.
 
+use std::convert::Infallible;
+
 use smb_auth::sealing::TRANSFORM_HEADER_LENGTH;
+use tokio::sync::oneshot;
 
 /// Length of the direct-TCP prefix.
 pub const PREFIX: usize = 4;
@@ -11,6 +14,8 @@ pub const HEADROOM: usize = PREFIX + TRANSFORM_HEADER_LENGTH;
 #[derive(Debug)]
 pub struct Frame {
     parts: Vec<(Vec<u8>, usize)>,
+    /// Goes with the frame, when it is written.
+    receipt: Option<oneshot::Sender<Infallible>>,
 }
 
 impl Frame {
@@ -22,7 +27,14 @@ impl Frame {
         *start = start.checked_sub(PREFIX).expect("the first part has room for the prefix");
         let prefix = smb_proto::frame::prefix(length).expect("a message fits the transport: sizes were bounded when it was asked for");
         first[*start..*start + PREFIX].copy_from_slice(&prefix);
-        Self { parts }
+        Self { parts, receipt: None }
+    }
+
+    /// What ends when the frame has been written to the socket, or was lost with its connection.
+    pub(crate) fn receipt(&mut self) -> Receipt {
+        let (kept, gone) = oneshot::channel();
+        self.receipt = Some(kept);
+        Receipt(gone)
     }
 
     /// The first part without the prefix: the whole message, when it is not a compound.
@@ -45,5 +57,17 @@ impl Frame {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+}
+
+/// Tells when a frame has been written.
+#[derive(Debug)]
+pub struct Receipt(oneshot::Receiver<Infallible>);
+
+impl Receipt {
+    /// Returns when the frame has been written to the socket, or was lost with its connection.
+    pub(crate) async fn written(self) {
+        let Self(gone) = self;
+        let Err(_dropped) = gone.await;
     }
 }

@@ -6,6 +6,7 @@ pub mod interim;
 pub mod notification;
 pub mod response;
 pub mod seal;
+pub mod telling;
 pub mod writer;
 
 pub use frame::Frame;

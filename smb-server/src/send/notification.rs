@@ -4,13 +4,14 @@ use smb_proto::{Header, Routing};
 use smb_types::NtStatus;
 
 use super::{
+    frame::Receipt,
     response::Response,
     seal::{Outgoing, frame},
 };
 use crate::state::{Connection, Session, connection::Gone};
 
 /// Sends a notification whose body `encode` appends. Never signed; encrypted when the session encrypts everything. `session_id` is 0 for
-/// lease breaks.
+/// lease breaks. Gives what tells when it is written.
 ///
 /// # Errors
 /// [`Gone`] when the connection has ended: try another channel.
@@ -19,7 +20,7 @@ pub async fn notify(
     session: Option<&Session>,
     session_id: u64,
     encode: impl FnOnce(&mut Vec<u8>),
-) -> Result<(), Gone> {
+) -> Result<Receipt, Gone> {
     // MS-SMB2 3.3.4.6
     // No tree, no session for leases, all bits of the message id set.
     let mut header = Header::notification(session_id);
@@ -27,7 +28,10 @@ pub async fn notify(
     let seal = session.filter(|session| session.security().is_some_and(|security| security.encrypt_data && security.sealing.is_some()));
     let outgoing = Outgoing { header, response: Response::encode(NtStatus::SUCCESS, encode), key: None };
     match frame(vec![outgoing], seal) {
-        Ok(frame) => connection.send(frame).await,
+        Ok(mut frame) => {
+            let receipt = frame.receipt();
+            connection.send(frame).await.map(|()| receipt)
+        }
         Err(because) => {
             connection.disconnect(because);
             Err(Gone)

@@ -29,6 +29,7 @@ use crate::{
     error::Refusal,
     file_watch::FileWatches,
     notify::NotifyRegistry,
+    send::telling::Telling,
     store::{Store, StoreError, StoreExt},
 };
 
@@ -54,6 +55,8 @@ pub struct Server {
     pub notify: NotifyRegistry,
     /// Who waits for a file to be let go.
     pub file_watches: Arc<FileWatches>,
+    /// Breaks on their way to clients of this node.
+    pub telling: Arc<Telling>,
     backends: Arc<dyn BackendFactory>,
     connections: RwLock<BTreeMap<ConnectionId, Arc<Connection>>>,
     sessions: RwLock<BTreeMap<SessionId, Arc<Session>>>,
@@ -107,6 +110,7 @@ impl Server {
             clients: ClientTable::default(),
             notify: NotifyRegistry::default(),
             file_watches: Arc::default(),
+            telling: Arc::default(),
             backends,
             connections: RwLock::new(BTreeMap::new()),
             sessions: RwLock::new(BTreeMap::new()),

@@ -42,11 +42,23 @@ impl Rig {
     }
 
     pub fn with(config: ServerConfig) -> Self {
-        Self::over(config, Arc::new(|_: &Share| -> Result<Arc<dyn Backend>, BackendError> { Ok(Arc::new(MemoryBackend::new())) }))
+        Self::over(config, Self::memory())
+    }
+
+    /// File systems in memory, empty.
+    pub fn memory() -> Arc<dyn BackendFactory> {
+        Arc::new(|_: &Share| -> Result<Arc<dyn Backend>, BackendError> { Ok(Arc::new(MemoryBackend::new())) })
     }
 
     /// Over other file systems than empty ones in memory.
     pub fn over(config: ServerConfig, backends: Arc<dyn BackendFactory>) -> Self {
+        let (rig, events) = Self::deaf(config, backends);
+        tokio::spawn(events);
+        rig
+    }
+
+    /// Which carries out no events before it is told to go on with what it gives beside itself.
+    pub fn deaf(config: ServerConfig, backends: Arc<dyn BackendFactory>) -> (Self, impl Future<Output = ()> + Send + use<>) {
         let store = Arc::new(LocalStore::new("HOLDFAST", SERVER));
         for (name, ca, encrypt) in [("data", true, false), ("plain", false, false), ("sealed", true, true)] {
             let settings = ShareSettings { path: name.to_owned(), comment: String::new(), ca, scaleout: false, encrypt, ca_timeout_ms: 0 };
@@ -57,8 +69,8 @@ impl Rig {
         }
         let server = Server::new(config, SERVER, store.clone(), Arc::new(SystemClock), backends);
         let stop = CancellationToken::new();
-        tokio::spawn(events::run(Arc::clone(&server), stop.clone()));
-        Self { server, store, stop }
+        let events = events::run(Arc::clone(&server), stop.clone());
+        (Self { server, store, stop }, events)
     }
 
     /// A new connection.
