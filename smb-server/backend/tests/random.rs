@@ -7,6 +7,9 @@ use smb_backend::{
 };
 use smb_types::CreateDisposition;
 
+/// Names that make a directory a large one.
+const CROWD: usize = 300;
+
 #[derive(Clone, Debug)]
 enum Action {
     Open { path: RelPath, disposition: u32, must_be: u8 },
@@ -132,10 +135,15 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn memory_is_as_posix(actions in prop::collection::vec(action(), 1..60)) {
+    fn memory_is_as_posix(actions in prop::collection::vec(action(), 1..60), crowded in prop::bool::weighted(0.3)) {
         let dir = tempfile::tempdir().unwrap();
         let posix = PosixBackend::open_root(dir.path()).unwrap();
         let memory = MemoryBackend::new();
+        // Of large directories the posix backend remembers which names they lack.
+        for n in 0..if crowded { CROWD } else { 0 } {
+            let filler = Action::Open { path: RelPath::parse_smb(&format!("Filler {n}")).unwrap(), disposition: 2, must_be: 1 };
+            prop_assert_eq!(act(&posix, &filler).unwrap(), act(&memory, &filler).unwrap());
+        }
         for (i, a) in actions.iter().enumerate() {
             let (x, y) = (act(&posix, a).map_err(|e| cause(&e)), act(&memory, a).map_err(|e| cause(&e)));
             prop_assert_eq!(x, y, "action {}: {:?}", i, a);

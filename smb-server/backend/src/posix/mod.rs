@@ -1,11 +1,12 @@
 //! A directory of any Linux file system as the file system under a share: local, or mounted on every node.
 //!
-//! It keeps one descriptor, the root; everything else is found below it. It caches nothing, because other nodes change the same
-//! directory. What one node's threads do to the extended attributes of one file is serialised; what several nodes do to the same
+//! It keeps one descriptor, the root; everything else is found below it. It remembers nothing but which names large directories
+//! lack (`names`), because other nodes change the same directory. What one node's threads do to the extended attributes of one file is serialised; what several nodes do to the same
 //! attribute at the same time is not: the caller's records arbitrate that.
 
 mod errno;
 mod file;
+mod names;
 mod node;
 mod resolve;
 mod stream;
@@ -21,6 +22,7 @@ use smb_types::{FileAttributes, FileTime};
 
 use self::errno::{error, pair_error, walk_error};
 use self::file::PosixFile;
+use self::names::KnownNames;
 use self::node::{Node, STATX, key_of, kind_of, metadata_of};
 use self::resolve::{Place, for_each_raw, open_beneath, spell};
 use self::stream::{OpenStreams, StreamFile};
@@ -45,6 +47,8 @@ struct Shared {
     root: OwnedFd,
     /// Each serialises the attribute changes of the files that hash to it.
     stripes: [Mutex<()>; STRIPES],
+    /// Which names large directories have.
+    names: KnownNames,
     /// Where the open streams are stored now.
     streams: OpenStreams,
 }
@@ -52,7 +56,7 @@ struct Shared {
 impl Shared {
     /// Serialises read-modify-write of one file's attributes. Never take two.
     fn lock(&self, inode: u64) -> MutexGuard<'_, ()> {
-        let stripe = usize::try_from(fnv1a(&inode.to_le_bytes()) % STRIPES as u64).expect("less than STRIPES");
+        let stripe = usize::try_from(fnv1a(inode.to_le_bytes()) % STRIPES as u64).expect("less than STRIPES");
         self.stripes[stripe].lock()
     }
 }
@@ -70,7 +74,8 @@ impl PosixBackend {
         let root = fs::open(directory, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
             .map_err(|e| error("open", &shown, e))?;
         open_beneath(root.as_fd(), "", OFlags::PATH | OFlags::DIRECTORY, Mode::empty()).map_err(|e| error("openat2", &shown, e))?;
-        Ok(Self { shared: Arc::new(Shared { root, stripes: std::array::from_fn(|_| Mutex::new(())), streams: OpenStreams::default() }) })
+        let stripes = std::array::from_fn(|_| Mutex::new(()));
+        Ok(Self { shared: Arc::new(Shared { root, stripes, names: KnownNames::new(), streams: OpenStreams::default() }) })
     }
 
     fn open_path(&self, path: &RelPath, flags: OFlags) -> Result<OwnedFd, Errno> {
@@ -79,7 +84,7 @@ impl PosixBackend {
 
     /// The path as spelled on disk; `NotFound` when the last component is missing.
     fn spelled(&self, path: &RelPath) -> Result<RelPath> {
-        match spell(self.shared.root.as_fd(), path)? {
+        match spell(self.shared.root.as_fd(), &self.shared.names, path)? {
             Place::Found(found) => Ok(found),
             Place::Missing(_) => Err(BackendError::NotFound { path: path.as_str().to_owned() }),
         }
@@ -114,7 +119,7 @@ impl PosixBackend {
     fn target(&self, to: &RelPath) -> Result<(OwnedFd, String, Option<Taken>)> {
         let denied = || BackendError::AccessDenied { path: to.as_str().to_owned() };
         let wanted = to.file_name().ok_or_else(denied)?;
-        let (spelled, taken) = match spell(self.shared.root.as_fd(), to)? {
+        let (spelled, taken) = match spell(self.shared.root.as_fd(), &self.shared.names, to)? {
             Place::Found(found) => {
                 let (node, found) = self.node(&found)?;
                 let stat = node.statx()?;
@@ -183,6 +188,7 @@ impl PosixBackend {
     /// Creates; `Exists` when somebody was faster.
     fn create(&self, path: &RelPath, kind: FileKind, how: &OpenHow) -> Result<Opened> {
         let (parent, name) = self.parent_of(path)?;
+        let change = self.shared.names.changing(&parent);
         let node = match kind {
             FileKind::File => {
                 let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL;
@@ -200,6 +206,9 @@ impl PosixBackend {
                 Node { fd, path: path.as_str().to_owned(), readable: true, writable: false }
             }
         };
+        if let Some(change) = change {
+            change.made(&parent, Some(&name));
+        }
         let stat = node.statx()?;
         let file = PosixFile::new(self.shared.clone(), node, &stat);
         if let Err(e) = Self::furnish(&file, &stat, how) {
@@ -257,7 +266,12 @@ impl PosixBackend {
         let itself = fs::statx(&parent, name.as_str(), AtFlags::SYMLINK_NOFOLLOW, STATX).map_err(|e| error("statx", path.as_str(), e))?;
         let is_directory = FileType::from_raw_mode(itself.stx_mode.into()) == FileType::Directory;
         let flags = if is_directory { AtFlags::REMOVEDIR } else { AtFlags::empty() };
+        // The file's room is given back when `node` goes, not here.
+        let change = self.shared.names.changing(&parent);
         fs::unlinkat(&parent, name.as_str(), flags).map_err(|e| error("unlink", path.as_str(), e))?;
+        if let Some(change) = change {
+            change.made(&parent, None);
+        }
         if stability == Stability::Stable {
             sync_descriptor(&parent, path.as_str())?;
         }
@@ -294,7 +308,7 @@ impl Backend for PosixBackend {
         let key = key_of(&stat);
         let mut identity = key.inode.to_le_bytes().to_vec();
         identity.extend_from_slice(&key.generation.to_le_bytes());
-        let id = fnv1a(&identity);
+        let id = fnv1a(identity);
         Ok(VolumeInfo {
             total_bytes: vfs.f_blocks.saturating_mul(vfs.f_frsize),
             free_bytes: vfs.f_bfree.saturating_mul(vfs.f_frsize),
@@ -335,7 +349,7 @@ impl Backend for PosixBackend {
                     done => return done,
                 }
             }
-            place = spell(self.shared.root.as_fd(), path)?;
+            place = spell(self.shared.root.as_fd(), &self.shared.names, path)?;
         }
         // The name comes and goes, or is a link to nowhere.
         Err(BackendError::AccessDenied { path: path.as_str().to_owned() })
@@ -398,6 +412,7 @@ impl Backend for PosixBackend {
         let key = key_of(&self.node(from)?.0.statx()?);
         let (new_parent, new_name, taken) = self.target(to)?;
         let mut unspelled = None;
+        let change = self.shared.names.changing(&new_parent);
         match taken {
             // Only the spelling changes, or it is another name of the same file: Windows lets the old name go.
             Some((_, k, _)) if k == key => {
@@ -410,6 +425,7 @@ impl Backend for PosixBackend {
                         return Err(BackendError::Exists { path: to.as_str().to_owned() });
                     }
                     fs::unlinkat(&old_parent, old_name.as_str(), AtFlags::empty()).map_err(|e| error("unlink", from.as_str(), e))?;
+                    drop(change);
                     return self.sync_pair(&old_parent, &new_parent, to, stability);
                 }
                 pair(fs::renameat_with(&old_parent, old_name.as_str(), &new_parent, new_name.as_str(), RenameFlags::NOREPLACE), to)?;
@@ -426,6 +442,9 @@ impl Backend for PosixBackend {
         if let Some(spelled) = unspelled {
             pair(fs::renameat_with(&new_parent, spelled.as_str(), &new_parent, new_name.as_str(), RenameFlags::NOREPLACE), to)?;
         }
+        if let Some(change) = change {
+            change.made(&new_parent, Some(&new_name));
+        }
         self.sync_pair(&old_parent, &new_parent, to, stability)
     }
 
@@ -437,6 +456,7 @@ impl Backend for PosixBackend {
         }
         let (old_parent, old_name) = self.parent_of(&from)?;
         let (new_parent, new_name, taken) = self.target(to)?;
+        let change = self.shared.names.changing(&new_parent);
         match taken {
             Some(_) if !replace => return Err(BackendError::Exists { path: to.as_str().to_owned() }),
             Some((_, key, _)) if key == key_of(&stat) => return Ok(()),
@@ -447,6 +467,9 @@ impl Backend for PosixBackend {
             None => {}
         }
         pair(fs::linkat(&old_parent, old_name.as_str(), &new_parent, new_name.as_str(), AtFlags::empty()), to)?;
+        if let Some(change) = change {
+            change.made(&new_parent, Some(&new_name));
+        }
         if stability == Stability::Stable {
             sync_descriptor(&new_parent, to.as_str())?;
         }

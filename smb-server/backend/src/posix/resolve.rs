@@ -5,10 +5,11 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{self, FileType, Mode, OFlags, RawDir, ResolveFlags};
+use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, RawDir, ResolveFlags, Statx};
 use rustix::io::Errno;
 
 use super::errno::{error, walk_error};
+use super::names::{KnownNames, Names, STAMP};
 use crate::{BackendError, RelPath, Result, name};
 
 const RESOLVE: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_MAGICLINKS);
@@ -41,7 +42,7 @@ pub(super) enum Place {
 }
 
 /// Finds the spelling on disk. Called when the exact spelling was not found, or to create.
-pub(super) fn spell(root: BorrowedFd<'_>, path: &RelPath) -> Result<Place> {
+pub(super) fn spell(root: BorrowedFd<'_>, known: &KnownNames, path: &RelPath) -> Result<Place> {
     let exists = |p: &RelPath| open_beneath(root, p.as_str(), OFlags::PATH, Mode::empty()).is_ok();
     if exists(path) {
         return Ok(Place::Found(path.clone()));
@@ -60,7 +61,7 @@ pub(super) fn spell(root: BorrowedFd<'_>, path: &RelPath) -> Result<Place> {
             Err(Errno::NOENT) => {}
             Err(e) => return Err(walk_error("openat2", path.as_str(), e)),
         }
-        match find_in(root, &found, component)? {
+        match find_in(root, known, &found, component)? {
             Some(spelling) => found = found.join(&spelling).map_err(|e| BackendError::from_path(e, path.as_str()))?,
             None if components.peek().is_none() => return Ok(Place::Missing(found)),
             None => return Err(BackendError::ParentNotFound { path: path.as_str().to_owned() }),
@@ -70,13 +71,27 @@ pub(super) fn spell(root: BorrowedFd<'_>, path: &RelPath) -> Result<Place> {
 }
 
 /// Looks through a directory for a name in any spelling; of several the first in byte order, so that all nodes choose alike.
-fn find_in(root: BorrowedFd<'_>, directory: &RelPath, wanted: &str) -> Result<Option<String>> {
+fn find_in(root: BorrowedFd<'_>, known: &KnownNames, directory: &RelPath, wanted: &str) -> Result<Option<String>> {
     let fd = open_beneath(root, directory.as_str(), OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())
         .map_err(|e| walk_error("openat2", directory.as_str(), e))?;
+    let look = || fs::statx(&fd, "", AtFlags::EMPTY_PATH, STAMP).map_err(|e| error("statx", directory.as_str(), e));
+    let by_short_name = name::may_be_short(wanted);
+    let is_missing = |stat: &Statx| !by_short_name && known.lacks(stat, wanted);
+    let mut stat = look()?;
+    if is_missing(&stat) {
+        return Ok(None);
+    }
+    // One reads it, and nobody of this process changes it meanwhile: the others know what it found.
+    let _alone = known.alone(&stat);
+    stat = look()?;
+    if is_missing(&stat) {
+        return Ok(None);
+    }
+    let mut names = Names::default();
     let mut best: Option<String> = None;
     let mut short: Option<String> = None;
-    let by_short_name = name::may_be_short(wanted);
     for_each_raw(fd.as_fd(), directory.as_str(), |raw, _| {
+        names.add(raw);
         if by_short_name
             && let Ok(n) = std::str::from_utf8(raw)
             && name::is_speakable(n)
@@ -95,6 +110,7 @@ fn find_in(root: BorrowedFd<'_>, directory: &RelPath, wanted: &str) -> Result<Op
         }
         true
     })?;
+    known.learn(&stat, names);
     // The file that really has this name comes first.
     Ok(best.or(short))
 }
