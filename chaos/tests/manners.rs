@@ -56,6 +56,12 @@ async fn foreign_rpc_clients_find_the_witness_and_register_with_it() {
     cluster.stop().await.unwrap();
 }
 
+#[tokio::test]
+async fn a_demo_and_its_nodes_end_with_whoever_started_it() {
+    let options = ClusterOptions { loopback: Some("127.0.104".to_owned()), nodes: 2, ..ClusterOptions::default() };
+    Cluster::start(&options).await.unwrap().abandon().await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn foreign_clients_work_through_every_node_and_garbage_stops_none() {
     let options = ClusterOptions { loopback: Some("127.0.102".to_owned()), ..ClusterOptions::default() };

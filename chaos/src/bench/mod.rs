@@ -1,12 +1,13 @@
 //! `chaos bench`: what the store and the server do per second and how soon, in one run, beside a flush of the same disk and beside peers.
 //!
 //! `disk` is the yardstick, `commits` the store beside etcd, `opens` SMB beside another server, `trouble` opens while something happens to the
-//! cluster, `wire` what nodes say to each other, `records` a store with many records, `witness` many clients that wait for news. Peers are measured in turns with ours, never alone.
+//! cluster, `handles` many handles of one client whose node dies, `wire` what nodes say to each other, `records` a store with many records, `witness` many clients that wait for news. Peers are measured in turns with ours, never alone.
 
 mod bare;
 mod commits;
 mod disk;
 pub mod etcd;
+mod handles;
 pub mod helper;
 pub mod opens;
 pub mod printer;
@@ -38,6 +39,8 @@ pub enum Section {
     Opens,
     /// Opens while the leader dies and while snapshots are taken
     Trouble,
+    /// Many handles of one client whose node dies
+    Handles,
     /// Messages and bytes between nodes per operation
     Wire,
     /// A store with many records
@@ -48,8 +51,8 @@ pub enum Section {
 
 impl Section {
     /// All, in their order.
-    pub const EVERY: [Self; 8] =
-        [Self::Disk, Self::Commits, Self::Deaths, Self::Opens, Self::Trouble, Self::Wire, Self::Records, Self::Witness];
+    pub const EVERY: [Self; 9] =
+        [Self::Disk, Self::Commits, Self::Deaths, Self::Opens, Self::Trouble, Self::Handles, Self::Wire, Self::Records, Self::Witness];
 
     /// Its name.
     #[must_use]
@@ -60,6 +63,7 @@ impl Section {
             Self::Deaths => "deaths",
             Self::Opens => "opens",
             Self::Trouble => "trouble",
+            Self::Handles => "handles",
             Self::Wire => "wire",
             Self::Records => "records",
             Self::Witness => "witness",
@@ -82,6 +86,8 @@ pub struct Scale {
     pub mib: u64,
     /// Opens that are held while snapshots are taken.
     pub held: usize,
+    /// Handles of the client whose node dies.
+    pub handles: usize,
     /// Operations whose messages are counted.
     pub counted: usize,
     /// Open records of the store with many.
@@ -99,6 +105,7 @@ impl Scale {
         deaths_etcd: 5,
         mib: 256,
         held: 4000,
+        handles: 12_000,
         counted: 500,
         records: 1_000_000,
         listeners: &[1, 1_000, 10_000],
@@ -111,6 +118,7 @@ impl Scale {
         deaths_etcd: 1,
         mib: 64,
         held: 500,
+        handles: 1_000,
         counted: 100,
         records: 20_000,
         listeners: &[1, 1_000],
@@ -159,6 +167,9 @@ pub async fn bench(options: &BenchOptions) -> anyhow::Result<bool> {
     }
     if wants(Section::Trouble) {
         trouble::trouble(printer, scale, &options.cluster).await?;
+    }
+    if wants(Section::Handles) {
+        good &= handles::handles(printer, scale, &options.cluster).await?;
     }
     if wants(Section::Records) {
         records::records(printer, scale).await?;

@@ -45,7 +45,7 @@ pub(crate) async fn trouble(printer: Printer, scale: &Scale, options: &ClusterOp
     cluster.stop().await
 }
 
-fn target(cluster: &Cluster, index: usize) -> Target {
+pub(super) fn target(cluster: &Cluster, index: usize) -> Target {
     let address = cluster.nodes[index % cluster.nodes.len()].smb;
     Target { name: String::new(), address, share: CA_SHARE.to_owned(), identity: cluster.identity() }
 }
@@ -115,17 +115,17 @@ async fn take_snapshots(doors: Vec<(std::net::SocketAddr, String)>, taking: Arc<
 
 /// One open: when it was first tried, and how long until it was granted.
 #[derive(Clone, Copy, Debug)]
-struct Opened {
-    from: Instant,
-    took: Duration,
+pub(super) struct Opened {
+    pub(super) from: Instant,
+    pub(super) took: Duration,
 }
 
-fn samples(opened: &[Opened]) -> Samples {
+pub(super) fn samples(opened: &[Opened]) -> Samples {
     Samples::new(opened.iter().map(|open| open.took.as_secs_f64() * 1000.0).collect())
 }
 
 /// Opens and closes on connections that are spread over the targets.
-async fn openers(targets: &[Target], connections: usize, time: Duration) -> anyhow::Result<Vec<Opened>> {
+pub(super) async fn openers(targets: &[Target], connections: usize, time: Duration) -> anyhow::Result<Vec<Opened>> {
     let mut tasks = JoinSet::new();
     let until = Instant::now() + time;
     for connection in 0..connections {

@@ -130,7 +130,8 @@ impl Cluster {
         let directory = tempfile::Builder::new().prefix("holdfast-chaos-").tempdir().context("no temporary directory")?;
         let mut command = Command::new(&program);
         command.env(FAULTS_VARIABLE, "links");
-        command.arg("demo").arg("--json").arg("--ephemeral-ports");
+        // The pipe to it ends with this process, whatever ends it.
+        command.arg("demo").arg("--json").arg("--ephemeral-ports").arg("--exit-with-stdin");
         command.arg("--dir").arg(directory.path().join("demo"));
         command.arg("--nodes").arg(options.nodes.to_string());
         if let Some(loopback) = &options.loopback {
@@ -142,7 +143,7 @@ impl Cluster {
         options.shares.iter().for_each(|s| _ = command.arg("--share").arg(s));
         let log = std::fs::File::create(directory.path().join("demo.log")).context("no log file")?;
         let mut demo = command
-            .stdin(Stdio::null())
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(log)
             .kill_on_drop(true)
@@ -326,6 +327,16 @@ impl Cluster {
             }
             tokio::time::sleep(POLL).await;
         }
+    }
+
+    /// Lets go of the demo as the death of this process would, and waits until it has stopped its nodes.
+    pub async fn abandon(mut self) -> anyhow::Result<()> {
+        drop(self.demo.stdin.take());
+        let status = tokio::time::timeout(STOP_LIMIT, self.demo.wait()).await.context("the demo goes on without its starter")??;
+        anyhow::ensure!(status.success(), "the demo ended with {status}: {}", self.log());
+        let left: Vec<u64> = self.nodes.iter().filter(|node| is_running(node.pid)).map(|node| node.id).collect();
+        anyhow::ensure!(left.is_empty(), "nodes {left:?} go on without the demo");
+        Ok(())
     }
 
     /// Stops everything in order.

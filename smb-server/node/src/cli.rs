@@ -122,6 +122,9 @@ pub struct DemoArgs {
     /// Node lease, ms
     #[arg(long, value_name = "MS", default_value_t = 2000)]
     pub lease_ms: u64,
+    /// Stop when standard input ends: for programs that start a demo
+    #[arg(long)]
+    pub exit_with_stdin: bool,
 }
 
 /// `init`.

@@ -195,6 +195,13 @@ async fn removed(store: &Store) {
     }
 }
 
+/// Returns when standard input ends: whoever started this program is gone.
+pub(crate) async fn end_of_stdin() {
+    let mut stdin = tokio::io::stdin();
+    let mut buffer = [0; 64];
+    while matches!(stdin.read(&mut buffer).await, Ok(n) if n > 0) {}
+}
+
 async fn wait_for_end(store: &Store, watch_stdin: bool) -> Result<(), Failure> {
     let unavailable = |e: std::io::Error| Failure::new(UNAVAILABLE, format!("signals cannot be received: {e}"));
     let mut term = tokio::signal::unix::signal(SignalKind::terminate()).map_err(unavailable)?;
@@ -203,9 +210,7 @@ async fn wait_for_end(store: &Store, watch_stdin: bool) -> Result<(), Failure> {
         if !watch_stdin {
             return std::future::pending().await;
         }
-        let mut stdin = tokio::io::stdin();
-        let mut buffer = [0; 64];
-        while matches!(stdin.read(&mut buffer).await, Ok(n) if n > 0) {}
+        end_of_stdin().await;
     };
     tokio::select! {
         _ = term.recv() => Ok(()),

@@ -12,6 +12,7 @@ use std::{
 };
 
 use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     admin::{
@@ -21,6 +22,7 @@ use crate::{
     cli::DemoArgs,
     client::AdminClient,
     command::{self, init::Beginning, say_json},
+    daemon,
     failure::{CANNOT_CREATE, CONFIG, Failure, UNAVAILABLE},
     identity,
     words::{ShareWord, UserWord},
@@ -56,7 +58,7 @@ impl Place {
 /// # Errors
 /// A node did not start; the message is the node's own.
 pub async fn run(args: &DemoArgs) -> Result<(), Failure> {
-    let mut stop = Stop::new()?;
+    let mut stop = Stop::new(args.exit_with_stdin)?;
     let place = place(args)?;
     let dir = place.path();
     let mut progress = show::Progress::new(args.json);
@@ -96,18 +98,28 @@ pub async fn run(args: &DemoArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Ctrl-C or SIGTERM.
+/// Ctrl-C, SIGTERM or, if wished, the end of standard input.
 pub(crate) struct Stop {
     interrupt: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
+    orphaned: CancellationToken,
 }
 
 impl Stop {
-    fn new() -> Result<Self, Failure> {
+    fn new(watch_stdin: bool) -> Result<Self, Failure> {
+        let orphaned = CancellationToken::new();
+        if watch_stdin {
+            let orphaned = orphaned.clone();
+            tokio::spawn(async move {
+                daemon::end_of_stdin().await;
+                orphaned.cancel();
+            });
+        }
         let failed = |e: std::io::Error| Failure::new(UNAVAILABLE, format!("signals cannot be received: {e}"));
         Ok(Self {
             interrupt: signal(SignalKind::interrupt()).map_err(failed)?,
             terminate: signal(SignalKind::terminate()).map_err(failed)?,
+            orphaned,
         })
     }
 
@@ -115,6 +127,7 @@ impl Stop {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
+            () = self.orphaned.cancelled() => {}
         }
     }
 }
