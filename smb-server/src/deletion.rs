@@ -24,11 +24,20 @@ pub fn backend_key(file: FileKey) -> smb_backend::FileKey {
 
 /// Removes the file, if it is still the one that was meant, and reports. What cannot be removed is reported too: the name stays, the record goes.
 pub async fn perform(server: &Arc<Server>, delete: &PendingDelete) {
-    perform_under(server, delete, None).await;
+    remove_and_tell(server, delete, None);
+    done(server, delete.file).await;
 }
 
-/// The same, where only one party knows of the deletion: whoever holds the directory lease `by` need not be told.
-pub async fn perform_under(server: &Arc<Server>, delete: &PendingDelete, by: Option<LeaseId>) {
+/// The same for a client that waits for its CLOSE, which is answered when the file is gone: the records are told behind the answer, and
+/// whoever wants the name meanwhile waits for that. Only one party knows of the deletion: whoever holds the directory lease `by` need not
+/// be told.
+pub fn perform_for_close(server: &Arc<Server>, delete: &PendingDelete, by: Option<LeaseId>) {
+    remove_and_tell(server, delete, by);
+    let (server, file) = (Arc::clone(server), delete.file);
+    tokio::spawn(async move { done(&server, file).await });
+}
+
+fn remove_and_tell(server: &Arc<Server>, delete: &PendingDelete, by: Option<LeaseId>) {
     if let Some(share) = server.share_by_id(delete.share)
         && let Some(backend) = share.backend()
     {
@@ -46,7 +55,10 @@ pub async fn perform_under(server: &Arc<Server>, delete: &PendingDelete, by: Opt
             }
         }
     }
-    if let Err(refusal) = server.propose(Command::DeleteDone { file: delete.file }).await {
+}
+
+async fn done(server: &Server, file: FileKey) {
+    if let Err(refusal) = server.propose(Command::DeleteDone { file }).await {
         // The record stays, and with it the order to delete: the next round finds nothing to remove and reports again.
         tracing::debug!(because = refusal.because, "a deletion is not reported yet");
     }

@@ -84,7 +84,7 @@ async fn finish(server: &Arc<Server>, open: &Open, outcome: Outcome) {
         // Whoever marks a file under one directory lease and deletes it under another knows the whole under neither.
         let marked = open.deleted_under.lock().or(open.deletes_on_close().then_some(open.parent_lease_key));
         let by = open.parent_lease().filter(|lease| marked == Some(Some(lease.key)));
-        deletion::perform_under(server, &delete, by).await;
+        deletion::perform_for_close(server, &delete, by);
     } else if open.modified.load(Ordering::Acquire) {
         // windows: size and times in a cached listing may be stale until the writer has closed.
         let path = open.path.read().clone();
