@@ -267,6 +267,15 @@ pub trait BackendFile: Send + Sync + Debug + Any {
     /// Reads at `offset`; fewer bytes than asked only at the end of the file, 0 at or after it.
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize>;
 
+    /// As [`BackendFile::read_at`], appending at most `length` bytes to `out`, which need not be cleared for it.
+    fn read_onto(&self, offset: u64, length: usize, out: &mut Vec<u8>) -> Result<usize> {
+        let from = out.len();
+        out.resize(from + length, 0);
+        let read = self.read_at(offset, &mut out[from..]);
+        out.truncate(from + read.as_ref().copied().unwrap_or_default());
+        read
+    }
+
     /// Writes all of `data` at `offset`, growing the file.
     fn write_at(&self, offset: u64, data: &[u8], stability: Stability) -> Result<()>;
 

@@ -306,6 +306,10 @@ impl BackendFile for FaultyFile {
         self.run(Op::Read, || self.inner.read_at(offset, buffer))
     }
 
+    fn read_onto(&self, offset: u64, length: usize, out: &mut Vec<u8>) -> Result<usize> {
+        self.run(Op::Read, || self.inner.read_onto(offset, length, out))
+    }
+
     fn write_at(&self, offset: u64, data: &[u8], stability: Stability) -> Result<()> {
         self.run(Op::Write, || self.inner.write_at(offset, data, stability))
     }

@@ -39,6 +39,7 @@ scenarios! {
     dispositions
     reads_and_writes
     appends_and_resizes
+    reads_onto_what_is_there
     want_is_enforced
     attributes_and_times
     overwriting_drops_what_belonged_to_the_old_data
@@ -236,6 +237,24 @@ mod scenario {
         // The caller may ask for a size through an open without write access, if its own rules allow that.
         b.open(&p("f"), &OpenHow::existing(Want::PATH_ONLY)).unwrap().file.set_len(1).unwrap();
         assert_eq!(contents(&*f), b"a");
+    }
+
+    pub(super) fn reads_onto_what_is_there(b: &dyn Backend) {
+        let f = put(b, "f", b"0123456789").file;
+        let mut out = b"head".to_vec();
+        assert_eq!(f.read_onto(2, 3, &mut out).unwrap(), 3);
+        assert_eq!(out, b"head234");
+        out.reserve(1000);
+        assert_eq!(f.read_onto(5, 2, &mut out).unwrap(), 2, "whatever room there is");
+        assert_eq!(out, b"head23456");
+        assert_eq!(f.read_onto(8, 100, &mut out).unwrap(), 2);
+        assert_eq!(f.read_onto(10, 100, &mut out).unwrap(), 0);
+        assert_eq!(f.read_onto(u64::MAX, 100, &mut out).unwrap(), 0);
+        assert_eq!(f.read_onto(0, 0, &mut out).unwrap(), 0);
+        assert_eq!(out, b"head2345689");
+        let writer = b.open(&p("f"), &OpenHow::existing(Want::WRITE)).unwrap().file;
+        fails!(writer.read_onto(0, 1, &mut out), AccessDenied);
+        assert_eq!(out, b"head2345689");
     }
 
     pub(super) fn want_is_enforced(b: &dyn Backend) {

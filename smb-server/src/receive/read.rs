@@ -45,8 +45,10 @@ pub(crate) async fn handle(ctx: &mut RequestContext) -> Result<Response, Refusal
     let Some(end) = end else { return Err(Refusal::invalid("beyond the largest offset")) };
     let flight = io::clear(ctx, &open, IoKind::Read, Some(Touch { offset: request.offset, length: u64::from(request.length) })).await?;
     let file = open.backend_file()?;
-    let mut response = Response::blank(FIXED + length);
-    let count = blocking(|| file.read_at(request.offset, &mut response.body_mut()[FIXED..]))?;
+    let mut response = Response::with_room(FIXED + length);
+    let body = response.body_end();
+    body.extend_from_slice(&[0; FIXED]);
+    let count = blocking(|| file.read_onto(request.offset, length, body))?;
     drop(flight);
     io::still_ours(ctx, &open)?;
     // MS-SMB2 3.3.5.12
@@ -59,7 +61,7 @@ pub(crate) async fn handle(ctx: &mut RequestContext) -> Result<Response, Refusal
     Ok(response)
 }
 
-/// Writes the fixed part in front of `count` bytes of data and cuts the rest off.
+/// Writes the fixed part in front of `count` bytes of data.
 fn seal(response: &mut Response, count: usize) {
     let mut fixed = Vec::with_capacity(FIXED);
     ReadResponse::encode_header_for(u32::try_from(count).expect("at most MaxReadSize"), &mut fixed);
@@ -67,9 +69,7 @@ fn seal(response: &mut Response, count: usize) {
     if count == 0 {
         // StructureSize counts one byte of the buffer.
         *response = Response::from_body(NtStatus::SUCCESS, &[&fixed[..], &[0]].concat());
-        return;
     }
-    response.truncate_body(FIXED + count);
 }
 
 async fn from_pipe(ctx: &mut RequestContext, open: &Open, pipe: &Pipe, length: usize) -> Result<Response, Refusal> {

@@ -58,10 +58,12 @@ impl Response {
         Self::encode(NtStatus::SUCCESS, encode)
     }
 
-    /// A successful response with a body of `length` zeros, to be filled in place with [`Self::body_mut`]: READ allocates once.
+    /// A successful response with an empty body and room for `length` bytes, to be appended to [`Self::body_end`]: READ allocates once.
     #[must_use]
-    pub fn blank(length: usize) -> Self {
-        Self::with_buffer(NtStatus::SUCCESS, vec![0; BODY + length])
+    pub fn with_room(length: usize) -> Self {
+        let mut buffer = Vec::with_capacity(BODY + length);
+        buffer.resize(BODY, 0);
+        Self::with_buffer(NtStatus::SUCCESS, buffer)
     }
 
     /// A response with an encoded body.
@@ -118,9 +120,9 @@ impl Response {
         &mut self.buffer[BODY..]
     }
 
-    /// Cuts the body to `length` bytes.
-    pub fn truncate_body(&mut self, length: usize) {
-        self.buffer.truncate(BODY + length);
+    /// The end of the body, to append to.
+    pub fn body_end(&mut self) -> &mut Vec<u8> {
+        &mut self.buffer
     }
 
     /// The whole buffer: room, header (still zero), body.

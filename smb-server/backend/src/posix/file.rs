@@ -5,6 +5,7 @@ use std::io::IoSlice;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
+use rustix::buffer::spare_capacity;
 use rustix::fs::{self, AtFlags, FallocateFlags, FileType, Mode, OFlags, SeekFrom, Statx, Timespec, Timestamps};
 use rustix::io::{self, Errno, ReadWriteFlags};
 use smb_types::{FileAttributes, FileTime};
@@ -51,6 +52,24 @@ impl AsFd for Descriptor<'_> {
 }
 
 impl PosixFile {
+    /// Reads until `length` bytes are there or the file ends; `read` is told from where, and how many there are.
+    fn read_all(&self, offset: u64, length: usize, mut read: impl FnMut(u64, usize) -> Result<usize, Errno>) -> Result<usize> {
+        let mut done = 0;
+        while done < length {
+            let at = offset.saturating_add(done as u64);
+            if at > OFFSET_MAX {
+                break;
+            }
+            match read(at, done) {
+                Ok(0) => break,
+                Ok(n) => done += n,
+                Err(Errno::INTR) => {}
+                Err(e) => return Err(self.node.error("pread", e)),
+            }
+        }
+        Ok(done)
+    }
+
     pub(super) fn new(shared: Arc<Shared>, node: Node, stat: &Statx) -> Self {
         Self { shared, node, key: key_of(stat), kind: kind_of(stat) }
     }
@@ -183,20 +202,18 @@ impl BackendFile for PosixFile {
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize> {
         let fd = self.for_reading()?;
-        let mut done = 0;
-        while done < buffer.len() {
-            let at = offset.saturating_add(done as u64);
-            if at > OFFSET_MAX {
-                break;
-            }
-            match io::pread(fd, &mut buffer[done..], at) {
-                Ok(0) => break,
-                Ok(n) => done += n,
-                Err(Errno::INTR) => {}
-                Err(e) => return Err(self.node.error("pread", e)),
-            }
-        }
-        Ok(done)
+        self.read_all(offset, buffer.len(), |at, done| io::pread(fd, &mut buffer[done..], at))
+    }
+
+    fn read_onto(&self, offset: u64, length: usize, out: &mut Vec<u8>) -> Result<usize> {
+        let fd = self.for_reading()?;
+        let from = out.len();
+        out.reserve_exact(length);
+        let read = self.read_all(offset, length, |at, _| io::pread(fd, spare_capacity(out), at));
+        // The buffer may have had room for more.
+        let read = read.map(|read| read.min(length));
+        out.truncate(from + read.as_ref().copied().unwrap_or_default());
+        read
     }
 
     fn write_at(&self, offset: u64, data: &[u8], stability: Stability) -> Result<()> {
