@@ -11,6 +11,11 @@ use common::{At, Cluster, Wish, lock, request};
 use persistence::Store;
 use persistence_model::{Command, FileKey, OpenId, Outcome};
 
+/// As the program has it (docs/decisions/0024-jemalloc.md).
+#[cfg(all(target_arch = "x86_64", target_env = "gnu"))]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 #[tokio::main]
 async fn main() {
     let seconds: u64 = std::env::args().nth(1).and_then(|text| text.parse().ok()).unwrap_or(3);

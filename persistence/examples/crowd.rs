@@ -18,6 +18,11 @@ const CALM: usize = 3000;
 /// The goal for an open while a node dies.
 const OPEN_MAX_MS: f64 = 1000.0;
 
+/// As the program has it (docs/decisions/0024-jemalloc.md).
+#[cfg(all(target_arch = "x86_64", target_env = "gnu"))]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 #[tokio::main]
 async fn main() {
     let args: Vec<String> = std::env::args().collect();

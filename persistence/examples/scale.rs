@@ -45,6 +45,11 @@ const FAILOVER_MAX_S: f64 = 3.0;
 
 type Failed = Box<dyn Error>;
 
+/// As the program has it (docs/decisions/0024-jemalloc.md).
+#[cfg(all(target_arch = "x86_64", target_env = "gnu"))]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> Result<(), Failed> {
     let (mut opens, mut json, mut load) = (1_000_000, false, None);
     let mut args = env::args().skip(1);

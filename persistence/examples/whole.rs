@@ -25,6 +25,11 @@ const IDENTITY: &str = "identity";
 const RESTART_MAX_S: f64 = 10.0;
 const RATIO_MAX: f64 = 1.2;
 
+/// As the program has it (docs/decisions/0024-jemalloc.md).
+#[cfg(all(target_arch = "x86_64", target_env = "gnu"))]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 #[tokio::main]
 async fn main() {
     let args: Vec<String> = std::env::args().collect();

@@ -23,6 +23,11 @@ use parent::Trio;
 /// Clients of the rows of the table.
 const CLIENTS: [usize; 4] = [1, 16, 64, 256];
 
+/// As the program has it (docs/decisions/0024-jemalloc.md).
+#[cfg(all(target_arch = "x86_64", target_env = "gnu"))]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = args.iter().map(String::as_str).collect();

@@ -12,6 +12,11 @@ use holdfast::{
     failure::USAGE,
 };
 
+/// For what all threads allocate and free all the time (docs/decisions/0024-jemalloc.md).
+#[cfg(all(target_arch = "x86_64", target_env = "gnu"))]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
