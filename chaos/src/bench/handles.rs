@@ -6,11 +6,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use serde_json::json;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
+use super::opens::{Target, remove, tree};
 use super::printer::Printer;
-use super::trouble::{Opened, openers, samples, target};
+use super::trouble::{Opened, open_once, samples, target};
 use super::{Scale, Section};
 use crate::client::{Mount, MountOptions, OpenPlan, PersistentFile, Timeline};
 use crate::cluster::{CA_SHARE, Cluster, ClusterOptions};
@@ -20,9 +22,12 @@ const UNDER_WAY_MAX: usize = 64;
 /// The promise: so many handles are reclaimed within this time.
 const PROMISED_HANDLES: usize = 10_000;
 const PROMISED: Duration = Duration::from_secs(3);
-/// Time of the other client's opens, with room for the opening and the reclaiming.
-const BYSTANDER: Duration = Duration::from_secs(6);
-const BEFORE_KILL: Duration = Duration::from_millis(1000);
+/// Nodes that a row needs.
+const NODES_MIN: usize = 3;
+/// Opens of the other client before the kill.
+const WARM_UP_OPENS: usize = 200;
+/// What it opens.
+const BYSTANDER_FILE: &str = "bystander.bin";
 
 /// Measures and prints the death of a follower and of the leader; false when a handle did not come back.
 pub(crate) async fn handles(printer: Printer, scale: &Scale, options: &ClusterOptions) -> anyhow::Result<bool> {
@@ -31,6 +36,10 @@ pub(crate) async fn handles(printer: Printer, scale: &Scale, options: &ClusterOp
         "another node is answered. Counted from the kill. Beside it the opens of a client of a third node, from the kill to the last handle.",
     ];
     printer.section(Section::Handles, &notes);
+    if options.nodes < NODES_MIN {
+        printer.absent(Section::Handles, "a death", "it takes three nodes: one that dies, one to go to, one for the other client");
+        return Ok(true);
+    }
     let mut cluster = Cluster::start(options).await?;
     let mut good = true;
     for (round, of_leader) in [false, true].into_iter().enumerate() {
@@ -56,14 +65,19 @@ async fn death(printer: Printer, count: usize, cluster: &mut Cluster, round: usi
     let began = Instant::now();
     let files = open_all(&mount, round, count).await?;
     let opening = began.elapsed();
-    let bystanders = [target(cluster, third)];
-    let others = tokio::spawn(async move { openers(&bystanders, 1, BYSTANDER).await });
-    tokio::time::sleep(BEFORE_KILL).await;
+    let (going, is_going) = oneshot::channel();
+    let stop = CancellationToken::new();
+    let other = tokio::spawn(open_until(target(cluster, third), going, stop.clone()));
+    if is_going.await.is_err() {
+        other.await.context("the other client")??;
+        anyhow::bail!("the other client ended before the kill");
+    }
     cluster.kill(victim)?;
     let killed = Instant::now();
     let (mut back, lost) = prove_all(files, killed).await?;
     back.sort_unstable();
-    let opened = others.await.context("the other client")??;
+    stop.cancel();
+    let opened = other.await.context("the other client")??;
     cluster.restart(victim).await?;
     let until = killed + back.last().copied().unwrap_or_default();
     let met: Vec<Opened> = opened.into_iter().filter(|open| open.from + open.took >= killed && open.from <= until).collect();
@@ -94,6 +108,24 @@ async fn death(printer: Printer, count: usize, cluster: &mut Cluster, round: usi
         printer.row(Section::Handles, &format!("          the first that was lost: {because}"), json!({"lost": because}));
     }
     Ok(lost.is_empty())
+}
+
+/// Opens and closes a file until told to stop; tells when it has got going.
+async fn open_until(target: Target, going: oneshot::Sender<()>, stop: CancellationToken) -> anyhow::Result<Vec<Opened>> {
+    let tree = tree(&target).await?;
+    let (mut going, mut opened) = (Some(going), Vec::new());
+    while !stop.is_cancelled() {
+        opened.push(open_once(&tree, BYSTANDER_FILE).await?);
+        if opened.len() == WARM_UP_OPENS
+            && let Some(going) = going.take()
+        {
+            // Nobody waits any more: then it is told to stop, too.
+            let _ = going.send(());
+        }
+    }
+    remove(&tree, BYSTANDER_FILE).await?;
+    tree.session.log_off().await?;
+    Ok(opened)
 }
 
 /// Opens the handles, each on a file of its own.

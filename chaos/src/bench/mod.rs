@@ -1,7 +1,8 @@
 //! `chaos bench`: what the store and the server do per second and how soon, in one run, beside a flush of the same disk and beside peers.
 //!
 //! `disk` is the yardstick, `commits` the store beside etcd, `opens` SMB beside another server, `trouble` opens while something happens to the
-//! cluster, `handles` many handles of one client whose node dies, `wire` what nodes say to each other, `records` a store with many records, `witness` many clients that wait for news. Peers are measured in turns with ours, never alone.
+//! cluster, `handles` many handles of one client whose node dies, `wire` what nodes say to each other, `records` a store with many records,
+//! `witness` many clients that wait for news. Peers are measured in turns with ours, never alone.
 
 mod bare;
 mod commits;
@@ -140,7 +141,7 @@ pub struct BenchOptions {
     pub printer: Printer,
 }
 
-/// Measures and prints each row as it is known; false when an acknowledged commit was lost.
+/// Measures and prints each row as it is known; false when an acknowledged commit or a handle was lost.
 pub async fn bench(options: &BenchOptions) -> anyhow::Result<bool> {
     let (printer, scale) = (options.printer, &options.scale);
     let dir = tempfile::Builder::new().prefix("holdfast-bench-").tempdir().context("no temporary directory")?;

@@ -125,7 +125,7 @@ pub(super) fn samples(opened: &[Opened]) -> Samples {
 }
 
 /// Opens and closes on connections that are spread over the targets.
-pub(super) async fn openers(targets: &[Target], connections: usize, time: Duration) -> anyhow::Result<Vec<Opened>> {
+async fn openers(targets: &[Target], connections: usize, time: Duration) -> anyhow::Result<Vec<Opened>> {
     let mut tasks = JoinSet::new();
     let until = Instant::now() + time;
     for connection in 0..connections {
@@ -149,7 +149,7 @@ pub(super) async fn openers(targets: &[Target], connections: usize, time: Durati
     Ok(all)
 }
 
-async fn open_once(tree: &Tree, name: &str) -> anyhow::Result<Opened> {
+pub(super) async fn open_once(tree: &Tree, name: &str) -> anyhow::Result<Opened> {
     let request = OpenClass::Persistent.request(name);
     let from = Instant::now();
     let mut again = Try::default();
