@@ -40,11 +40,6 @@ pub(crate) async fn handle(ctx: &mut RequestContext) -> Result<Response, Refusal
             mark_deleted(&ctx.server, &open, Some(open.parent_lease_key));
         }
         close_record(&ctx.server, &open).await;
-        if open.deletes_on_close() {
-            // MS-FSA 2.1.5.5
-            // The mark takes H from the others that have it open.
-            ctx.server.telling.told(open.file).await;
-        }
     }
     Ok(Response::success(|out| response.encode(out)))
 }
@@ -85,10 +80,17 @@ async fn finish(server: &Arc<Server>, open: &Open, outcome: Outcome) {
         let marked = open.deleted_under.lock().or(open.deletes_on_close().then_some(open.parent_lease_key));
         let by = open.parent_lease().filter(|lease| marked == Some(Some(lease.key)));
         deletion::perform_for_close(server, &delete, by);
-    } else if open.modified.load(Ordering::Acquire) {
+        return;
+    }
+    if open.modified.load(Ordering::Acquire) {
         // windows: size and times in a cached listing may be stale until the writer has closed.
         let path = open.path.read().clone();
         parent_lease::entry_changed(server, &open.tree.share, &path, open.parent_lease());
+    }
+    if open.deletes_on_close() {
+        // MS-FSA 2.1.5.5
+        // Others have it open: the mark takes H from them.
+        server.telling.told(open.file).await;
     }
 }
 
