@@ -548,7 +548,7 @@ fn set_if_changed<T: PartialEq>(sender: &watch::Sender<T>, value: T) {
 
 /// Snapshot transfers of two runs of a node must not be mixed up.
 fn snapshot_id(environment: &Environment) -> u64 {
-    u64::try_from(environment.unique() >> 80).unwrap_or(0) << 16
+    u64::try_from(environment.unique() & u128::from(u64::MAX >> 16)).unwrap_or(0) << 16
 }
 
 async fn listen(config: &Config) -> Result<Box<dyn Listener>, StartError> {

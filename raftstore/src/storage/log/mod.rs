@@ -413,12 +413,12 @@ impl RaftLogStorage<TypeConfig> for LogStore {
             callback.io_completed(self.sync_here());
             Ok(())
         } else if stable {
-            inner.syncer.send(Job::Stable(callback))
+            inner.syncer.send_soon(Job::Stable(callback))
         } else if inner.syncer.is_idle() {
             callback.io_completed(Ok(()));
             Ok(())
         } else {
-            inner.syncer.send(Job::Written(callback))
+            inner.syncer.send_soon(Job::Written(callback))
         }
     }
 

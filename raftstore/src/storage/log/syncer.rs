@@ -34,10 +34,25 @@ pub(crate) enum Job {
 
 /// The door to whoever syncs.
 pub(crate) struct Syncer {
-    /// Set until the drop.
-    jobs: Option<mpsc::UnboundedSender<Job>>,
+    door: Arc<Mutex<Door>>,
     waiting: Arc<AtomicUsize>,
     thread: Option<JoinHandle<()>>,
+    simulated: bool,
+}
+
+/// Where jobs wait until whoever syncs is woken for them.
+struct Door {
+    /// Set until the drop of the [`Syncer`], whoever else still holds the door then.
+    jobs: Option<mpsc::UnboundedSender<Job>>,
+    /// Those that [`Syncer::send_soon`] took, in order. Not empty: a task is about to pass them on.
+    soon: Vec<Job>,
+}
+
+impl Door {
+    fn pass_on(&mut self) -> io::Result<()> {
+        let jobs = self.jobs.as_ref().ok_or_else(stopped)?;
+        self.soon.drain(..).try_for_each(|job| jobs.send(job)).map_err(|_| stopped())
+    }
 }
 
 impl Syncer {
@@ -69,7 +84,8 @@ impl Syncer {
             let thread = std::thread::Builder::new().name("log-sync".to_owned()).spawn(run);
             Some(thread.map_err(|err| StartError::Core(format!("the log's thread did not start: {err}")))?)
         };
-        Ok((Self { jobs: Some(jobs), waiting, thread }, ended))
+        let door = Arc::new(Mutex::new(Door { jobs: Some(jobs), soon: Vec::new() }));
+        Ok((Self { door, waiting, thread, simulated }, ended))
     }
 
     /// Whether nobody waits: then what is written may be answered at once.
@@ -77,10 +93,36 @@ impl Syncer {
         self.waiting.load(Ordering::Acquire) == 0
     }
 
-    /// Adds somebody who waits.
-    pub(crate) fn send(&self, job: Job) -> io::Result<()> {
+    /// Adds somebody who waits, behind those that were added before.
+    fn send(&self, job: Job) -> io::Result<()> {
         self.waiting.fetch_add(1, Ordering::AcqRel);
-        self.jobs.as_ref().ok_or_else(stopped)?.send(job).map_err(|_| stopped())
+        let mut door = self.door.lock();
+        door.soon.push(job);
+        door.pass_on()
+    }
+
+    /// Adds somebody who waits; the thread is woken when the tasks that are ready now have run. The entries of a leader are on their way
+    /// to its followers then: a thread often takes the processor of the one that wakes it, and the own sync is over before a
+    /// follower's answer comes.
+    pub(crate) fn send_soon(&self, job: Job) -> io::Result<()> {
+        if self.simulated {
+            return self.send(job);
+        }
+        self.waiting.fetch_add(1, Ordering::AcqRel);
+        let mut door = self.door.lock();
+        if door.jobs.as_ref().is_none_or(mpsc::UnboundedSender::is_closed) {
+            return Err(stopped());
+        }
+        door.soon.push(job);
+        if door.soon.len() == 1 {
+            let door = self.door.clone();
+            tokio::spawn(async move {
+                tokio::task::yield_now().await;
+                // Closed in the meantime: then nobody waits any more.
+                drop(door.lock().pass_on());
+            });
+        }
+        Ok(())
     }
 
     /// Waits until everything written so far is stable.
@@ -94,7 +136,12 @@ impl Syncer {
 impl Drop for Syncer {
     /// Ends the thread and waits for it: no thread may hold the files when the program ends.
     fn drop(&mut self) {
-        self.jobs = None;
+        {
+            let mut door = self.door.lock();
+            // Fails when the thread broke: that is said below.
+            drop(door.pass_on());
+            door.jobs = None;
+        }
         if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
             tracing::error!("the log's thread broke");
         }

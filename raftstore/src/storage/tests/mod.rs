@@ -10,8 +10,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use openraft::StorageError;
+use openraft::async_runtime::Oneshot as _;
 use openraft::entry::{RaftEntry, RaftPayload};
-use openraft::storage::{RaftLogStorage, RaftLogStorageExt};
+use openraft::storage::{IOFlushed, RaftLogStorage, RaftLogStorageExt};
 use openraft::testing::log::{StoreBuilder, Suite};
 use openraft::{EntryPayload, RaftLogReader};
 use tempfile::TempDir;
@@ -132,6 +133,24 @@ async fn a_log_is_read_back_and_truncated() {
     assert_eq!(log.try_get_log_entries(..).await.unwrap(), all);
     assert_eq!(log.get_log_state().await.unwrap().last_log_id, Some(entry(5991).log_id));
     assert_eq!(log.get_log_state().await.unwrap().last_purged_log_id, Some(entry(9).log_id));
+}
+
+/// A leader's sync begins when its other tasks have run. The end of the log may come before that.
+#[tokio::test]
+async fn what_waits_for_a_sync_is_answered_before_the_end() {
+    let dir = TempDir::new().unwrap();
+    let (mut log, state) = open(dir.path()).unwrap();
+    let mut answers = Vec::new();
+    for (index, class) in (1..).zip([Class::Persistent, Class::Volatile, Class::Persistent, Class::Durable]) {
+        let (tell, told) = <openraft::type_config::alias::OneshotOf<TypeConfig>>::channel();
+        log.append([entry_of(index, 1, class)], IOFlushed::signal(tell)).await.unwrap();
+        answers.push(told);
+    }
+    // Nothing else has run so far.
+    drop((log, state));
+    for told in answers {
+        assert!(told.await.unwrap().is_ok());
+    }
 }
 
 #[tokio::test(start_paused = true)]
