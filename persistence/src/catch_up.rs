@@ -14,7 +14,7 @@ pub(crate) fn events_between(old: &State, new: &State) -> Vec<Event> {
     sessions(old, new, &mut events);
     files(old, new, &mut events);
     names(old, new, &mut events);
-    let due = new.pending_deletes().filter(|delete| !old.pending_deletes().any(|known| known == *delete));
+    let due = new.due_deletes().filter(|delete| !old.due_deletes().any(|known| known == *delete));
     events.extend(due.map(|delete| Event::DeleteDue { delete: delete.clone() }));
     events
 }

@@ -173,7 +173,7 @@ fn resynchronise(server: &Arc<Server>) {
 /// Does what the records want this node to delete.
 fn start_due_deletions(server: &Arc<Server>) {
     let node = server.store.node();
-    let due: Vec<_> = server.store.with_state(|state| state.pending_deletes().filter(|delete| delete.node == node).cloned().collect());
+    let due: Vec<_> = server.store.with_state(|state| state.due_deletes().filter(|delete| delete.node == node).cloned().collect());
     for delete in due {
         let server = Arc::clone(server);
         tokio::spawn(async move { deletion::perform(&server, &delete).await });

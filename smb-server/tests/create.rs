@@ -135,6 +135,29 @@ async fn a_close_is_final_and_deletes_what_it_promised() {
     assert_eq!(answered(&mut client, &no_right, false).await, Err(NtStatus::INVALID_PARAMETER));
 }
 
+// MS-FSA 2.1.5.4
+#[tokio::test]
+async fn a_deleted_file_keeps_its_name_until_its_streams_are_closed() {
+    let rig = Rig::new();
+    let mut client = rig.ready("plain").await;
+    let stream = opened(&mut client, &create("a:notes", CreateDisposition::OpenIf)).await;
+    let delete = CreateRequest {
+        desired_access: RW | AccessMask::DELETE,
+        create_options: CreateOptions::DELETE_ON_CLOSE,
+        ..create("a", CreateDisposition::Open)
+    };
+    let file = opened(&mut client, &delete).await;
+    let second = opened(&mut client, &create("a:notes", CreateDisposition::Open)).await;
+    assert_eq!(close(&mut client, file.file_id, 0).await.0, NtStatus::SUCCESS);
+    for name in ["a", "a:notes", "a:other"] {
+        assert_eq!(answered(&mut client, &create(name, CreateDisposition::OpenIf), false).await, Err(NtStatus::DELETE_PENDING), "{name}");
+    }
+    for (stream, then) in [(stream, NtStatus::DELETE_PENDING), (second, NtStatus::OBJECT_NAME_NOT_FOUND)] {
+        assert_eq!(close(&mut client, stream.file_id, 0).await.0, NtStatus::SUCCESS);
+        assert_eq!(answered(&mut client, &create("a", CreateDisposition::Open), false).await, Err(then));
+    }
+}
+
 // MS-SMB2 3.3.5.9.12, 3.3.7.1
 #[tokio::test]
 async fn a_persistent_handle_outlives_its_connection() {

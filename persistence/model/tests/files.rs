@@ -95,6 +95,38 @@ fn deletes() {
     w.opened(request(a));
 }
 
+#[test]
+fn a_file_keeps_its_name_until_its_streams_are_closed() {
+    // MS-FSA 2.1.5.4
+    let mut w = World::new();
+    let (a, b, c) = (w.session(1, 1), w.session(2, 2), w.session(3, 3));
+    let stream = |at, n| OpenRequest { file: Some(FileKey { stream: n, ..file(10) }), path: format!("a.txt:{n}"), ..request(at) };
+    let (one, two) = (w.opened(stream(b, 1)).open, w.opened(stream(c, 2)).open);
+    let x = w.opened(request(a).access(AccessMask::DELETE, ShareAccess::ALL)).open;
+    assert_eq!(w.run(Command::SetDeletePending { open: x, on: true, by: a.incarnation }), Outcome::Done);
+    assert_eq!(w.refused(stream(a, 1)), NtStatus::DELETE_PENDING);
+    assert_eq!(w.close(a, x), None, "streams are open");
+    for other in [request(a), stream(a, 1), stream(a, 3)] {
+        assert_eq!(w.refused(other), NtStatus::DELETE_PENDING);
+    }
+    let due = |w: &World| {
+        let events = w.last.events.iter().filter_map(|event| if let Event::DeleteDue { delete } = event { Some(delete) } else { None });
+        events.map(|delete| (delete.file, delete.node, delete.path.clone())).collect::<Vec<_>>()
+    };
+    assert_eq!((due(&w), w.state.due_deletes().count()), (vec![], 0));
+    // Whoever has to remove it dies, and so does who has a stream open: the heir hears of it when the last stream goes.
+    w.kill(1);
+    assert_eq!(due(&w), []);
+    w.kill(2);
+    assert!(w.state.open(one).is_none());
+    assert_eq!((due(&w), w.state.pending_deletes().count(), w.state.due_deletes().count()), (vec![], 1, 0));
+    assert_eq!(w.close(c, two), None, "the stream itself is not marked");
+    assert_eq!(due(&w), [(file(10), NodeId(3), "a.txt".to_owned())]);
+    assert_eq!(w.state.due_deletes().count(), 1);
+    assert_eq!(w.run(Command::DeleteDone { file: file(10) }), Outcome::Done);
+    w.opened(request(c));
+}
+
 struct DisconnectOutcome {
     deletes: Vec<PendingDelete>,
 }

@@ -93,7 +93,7 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     let open = (
         0..4u8,
-        0..3u64,
+        0..4u64,
         0..8u32,
         0..8u32,
         0..7u8,
@@ -107,7 +107,7 @@ fn step() -> impl Strategy<Value = Step> {
         8 => open.prop_map(|(client, inode, access, share, lease, durability, overwrites, delete, replay, key)| Step::Open {
             client, inode, access, share, lease, durability, overwrites, delete, replay, key
         }),
-        2 => (0..4u8, 0..3u64, any::<bool>(), 0..7u8, 0..4u8, 0..4u8, any::<bool>())
+        2 => (0..4u8, 0..4u64, any::<bool>(), 0..7u8, 0..4u8, 0..4u8, any::<bool>())
             .prop_map(|(client, inode, known, lease, durability, key, replay)| Step::Reserve { client, inode, known, lease, durability, key, replay }),
         2 => (any::<usize>(), any::<bool>()).prop_map(|(which, confirm)| Step::Finish { which, confirm }),
         3 => any::<usize>().prop_map(|which| Step::Close { which }),
@@ -161,6 +161,30 @@ fn given_back(state: &State, c: &Command) -> Vec<OpenId> {
     }
 }
 
+/// The "inode" of steps that mean a stream of file 1.
+const STREAM: u64 = 3;
+
+/// The file that a path of these tests is made for.
+fn of_path(path: &str) -> FileKey {
+    let (name, stream) = path.split_once(':').unwrap_or((path, ""));
+    FileKey { stream: u64::from(!stream.is_empty()), ..file(name[1..].parse().unwrap_or(0)) }
+}
+
+fn due(state: &State) -> Vec<FileKey> {
+    state.due_deletes().map(|delete| delete.file).collect()
+}
+
+/// The files that an outcome or its events want to have removed.
+fn told_to_delete(applied: &Applied) -> Vec<FileKey> {
+    let by_event = applied.events.iter().filter_map(|event| if let Event::DeleteDue { delete } = event { Some(delete.file) } else { None });
+    let by_outcome = match &applied.outcome {
+        Outcome::Closed { delete } => delete.iter().map(|delete| delete.file).collect(),
+        Outcome::Disconnected { deletes, .. } => deletes.iter().map(|delete| delete.file).collect(),
+        _ => Vec::new(),
+    };
+    by_event.chain(by_outcome).collect()
+}
+
 /// Turns steps into commands by looking at the state.
 struct Driver {
     w: World,
@@ -179,7 +203,13 @@ impl Driver {
         self.log.push((self.w.now, c.clone()));
         let (class, before, own) = (c.class(&self.w.state), promises(&self.w.state), given_back(&self.w.state, &c));
         let marked: Vec<FileKey> = self.w.state.files().filter(|f| f.delete_pending).map(|f| f.key).collect();
+        let due_before = due(&self.w.state);
         let outcome = self.w.run(c.clone());
+        let told = told_to_delete(&self.w.last);
+        let untold = due(&self.w.state).into_iter().find(|key| !due_before.contains(key) && !told.contains(key));
+        assert_eq!(untold, None, "{c:?} makes a removal due that nobody hears of");
+        let early = told.iter().find(|key| self.w.state.named_streams(key).next().is_some() && **key == key.unnamed());
+        assert_eq!(early, None, "{c:?} has a file removed whose stream is open");
         if class != Class::Persistent {
             let unmarked = |key: &&FileKey| self.w.state.file(key).is_some_and(|f| !f.delete_pending);
             assert_eq!(marked.iter().find(unmarked), None, "{c:?} saves a file from its deletion and need not be on disk");
@@ -198,6 +228,9 @@ impl Driver {
 
     fn request(&self, client: u8, inode: u64, lease: u8, durability: u8, key: u8) -> OpenRequest {
         let mut r = request(self.at[&client]).of(inode, &format!("f{inode}"));
+        if inode == STREAM {
+            (r.file, r.path) = (Some(of_path("f1:s")), "f1:s".into());
+        }
         r = match lease {
             0 => r,
             1 => r.oplock(OplockLevel::LevelII),
@@ -271,10 +304,9 @@ impl Driver {
             Step::Finish { which, confirm } => {
                 let Some(o) = self.pick(which, OpenState::Reserved) else { return };
                 let (open, by) = (o.id, o.request.as_ref().unwrap().incarnation);
-                let inode = o.path[1..].parse::<u64>().unwrap_or(0);
                 let confirm_it = Command::ConfirmOpen {
                     open,
-                    file: o.file.unwrap_or(file(inode)),
+                    file: o.file.unwrap_or(of_path(&o.path)),
                     create_action: CreateAction::Created,
                     is_directory: false,
                     by,
@@ -343,7 +375,9 @@ impl Driver {
             }
             Step::Rename { which, to } => {
                 let Some((o, by)) = self.pick(which, OpenState::Open).and_then(|o| Some((o.id, o.owner?.incarnation))) else { return };
-                self.run(Command::RenameIntent { open: o, new_path: format!("f{to}x"), replace: false, target: None, by });
+                let path = self.w.state.open(o).map(|o| o.path.to_string()).unwrap_or_default();
+                let new_path = path.split_once(':').map_or_else(|| format!("f{to}x"), |(file, _)| format!("{file}:s{to}"));
+                self.run(Command::RenameIntent { open: o, new_path, replace: false, target: None, by });
                 self.run(Command::RenameDone { open: o, done: to != 0, by });
             }
             Step::SetClass { which, class } => {

@@ -127,6 +127,20 @@ fn replays_are_answered_from_the_open() {
 }
 
 #[test]
+fn of_two_opens_with_one_guid_the_repeatable_one_is_meant() {
+    let mut w = World::new();
+    let a = w.session(1, 1);
+    let used = w.opened(request(a).persistent(1)).open;
+    w.run(Command::EndReplay { open: used, by: a.incarnation });
+    // Not persistent, so it is not the used one that is asked for.
+    let other = request(a).of(11, "b.txt").durable(1).leased(1, RWH).replayed();
+    let Outcome::Opened(first) = w.open(other.clone()) else { panic!("{:?}", w.last) };
+    assert_ne!(first.open, used);
+    assert_eq!(w.open(other.clone()), Outcome::Replayed(first.clone()));
+    assert_eq!(w.run(Command::ReserveOpen(Box::new(OpenRequest { file: None, ..other }))), Outcome::Replayed(first));
+}
+
+#[test]
 fn a_reservation_outlives_its_node_and_is_resumed_by_its_replay() {
     let mut w = World::new();
     let a = w.session(1, 1);

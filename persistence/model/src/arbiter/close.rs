@@ -5,7 +5,7 @@ use smb_types::{LeaseState, OplockLevel};
 use crate::arbiter::breaks;
 use crate::effects::{Effects, file_of};
 use crate::event::Event;
-use crate::id::{FileKey, NodeId, OpenId};
+use crate::id::{NodeId, OpenId};
 use crate::record::{Durability, NodeState, Open, OpenState, Owner, PendingDelete};
 use crate::state::{RecordKey, State};
 
@@ -18,9 +18,9 @@ pub(crate) enum Loss {
     Logoff,
 }
 
-/// Closes an open for good; gives what `node` (or, without one, any live node) has to remove from the backend.
+/// Closes an open for good; gives what `node` (or, without one, any live node) has to remove from the backend now.
 // MS-FSA 2.1.5.4
-// Delete-on-close marks the file; the file goes with its last open, whoever's that is.
+// Delete-on-close marks the file; the file goes with its last open, whoever's that is, and with the last open of its streams.
 pub(crate) fn close(state: &mut State, fx: &mut Effects, id: OpenId, node: Option<NodeId>) -> Option<PendingDelete> {
     let open = state.remove_open(id)?;
     let key = open.file?;
@@ -45,6 +45,11 @@ pub(crate) fn close(state: &mut State, fx: &mut Effects, id: OpenId, node: Optio
         return None;
     }
     let file = state.remove_file(key)?;
+    // The file itself may have waited for its streams. It keeps the node that it had, which hears of it.
+    let waited = state.pending_deletes.get(&key.unnamed()).filter(|delete| key != key.unnamed() && state.is_due(delete));
+    if let Some(delete) = waited.cloned() {
+        fx.event(Event::DeleteDue { delete });
+    }
     if !file.delete_pending {
         return None;
     }
@@ -52,7 +57,7 @@ pub(crate) fn close(state: &mut State, fx: &mut Effects, id: OpenId, node: Optio
     let delete = PendingDelete { file: key, share: open.share, path: open.path.to_string(), is_directory: file.is_directory, node };
     state.pending_deletes.insert(key, delete.clone());
     state.touch(RecordKey::PendingDelete(key));
-    Some(delete)
+    state.is_due(&delete).then_some(delete)
 }
 
 /// Closes an open on somebody else's behalf: its node is told, and so is the node that has to remove the file.
@@ -154,11 +159,6 @@ pub(crate) fn attach(state: &mut State, fx: &mut Effects, id: OpenId, owner: Own
             l.break_deadline = Some(now.plus(breaks::BREAK_TIMEOUT_PERSISTENT_LEASE_MS));
         }
     });
-}
-
-/// Tells whether a file (or the file of a stream) is being removed.
-pub(crate) fn is_delete_pending(state: &State, key: FileKey) -> bool {
-    [key, key.unnamed()].iter().any(|k| state.pending_deletes.contains_key(k) || state.file(k).is_some_and(|f| f.delete_pending))
 }
 
 /// Gives a reservation's place back. Others may have marked the file meanwhile: then its node has to remove it.

@@ -51,7 +51,7 @@ pub(crate) fn arbitrate(state: &mut State, fx: &mut Effects, r: &OpenRequest, ke
     if let Some(verdict) = meet_disconnected(state, r, key, own) {
         return verdict;
     }
-    if close::is_delete_pending(state, key) {
+    if state.is_delete_pending(&key) {
         return Verdict::Refuse(NtStatus::DELETE_PENDING);
     }
     // MS-SMB2 3.3.5.9, MS-FSA 2.1.5.1.2
@@ -70,7 +70,7 @@ pub(crate) fn arbitrate(state: &mut State, fx: &mut Effects, r: &OpenRequest, ke
         return Verdict::Wait;
     }
     // Closing a durable open on the way may have been what the file's deletion waited for.
-    if close::is_delete_pending(state, key) { Verdict::Refuse(NtStatus::DELETE_PENDING) } else { Verdict::Clear }
+    if state.is_delete_pending(&key) { Verdict::Refuse(NtStatus::DELETE_PENDING) } else { Verdict::Clear }
 }
 
 fn others(state: &State, key: FileKey, own: Option<OpenId>) -> impl Iterator<Item = &Open> {

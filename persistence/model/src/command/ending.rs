@@ -42,11 +42,12 @@ fn turn(state: &State, command: &Command) -> Turn {
     let Met { files, opens, session } = met(state, command);
     let session = session.and_then(|s| state.session(s)).filter(|s| state.is_ending(s.node)).map(|s| (s.id, s.node));
     let of_session = session.into_iter().flat_map(|(session, _)| state.opens_of_session(session)).map(|o| o.id);
-    // All of a file: whose cache or mark goes first shows in what is left of it.
+    // All of a file and its streams: whose cache or mark goes first shows in what is left of it.
     let opens: BTreeSet<OpenId> = opens.into_iter().chain(of_session).collect();
     let of_opens = opens.iter().filter_map(|id| state.open(*id)?.file);
     let files: BTreeSet<FileKey> = files.into_iter().chain(of_opens).collect();
-    let of_files = files.iter().filter_map(|f| state.file(f)).flat_map(|f| &f.opens).copied();
+    let files: BTreeSet<FileKey> = files.iter().map(|f| f.unnamed()).collect();
+    let of_files = files.iter().flat_map(|f| state.file(f).into_iter().chain(state.named_streams(f))).flat_map(|f| &f.opens).copied();
     let mut opens: BTreeSet<OpenId> = of_files.chain(opens.iter().copied()).collect();
     opens.retain(|id| state.open(*id).and_then(|o| o.owner).is_some_and(|w| state.is_over(&w)));
     Turn { opens, session }

@@ -209,10 +209,12 @@ fn hand_out_deletes(state: &mut State, fx: &mut Effects, joined: Option<NodeId>)
         .map(|d| d.file)
         .collect();
     for file in orphans {
-        if let Some(delete) = state.pending_deletes.get_mut(&file) {
-            delete.node = heir;
-            fx.event(Event::DeleteDue { delete: delete.clone() });
-            state.touch(RecordKey::PendingDelete(file));
+        let Some(delete) = state.pending_deletes.get_mut(&file) else { continue };
+        delete.node = heir;
+        let delete = delete.clone();
+        state.touch(RecordKey::PendingDelete(file));
+        if state.is_due(&delete) {
+            fx.event(Event::DeleteDue { delete });
         }
     }
 }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use smb_types::{LeaseState, NtStatus};
 
 use crate::arbiter::breaks::{self, Broken, break_lease};
-use crate::arbiter::close;
 use crate::command::{IoKind, open::PATH_BYTES_MAX};
 use crate::effects::{Effects, Step, file_of, owned, refuse};
 use crate::id::{FileKey, Incarnation, LeaseId, OpenId, ShareId};
@@ -28,7 +27,7 @@ pub(crate) fn intent(
     if new_path.is_empty() || new_path.len() > PATH_BYTES_MAX {
         return refuse(NtStatus::OBJECT_NAME_INVALID);
     }
-    if close::is_delete_pending(state, key) {
+    if state.is_delete_pending(&key) {
         return refuse(NtStatus::DELETE_PENDING);
     }
     half_done(state, id, key)?;
@@ -60,7 +59,7 @@ fn half_done(state: &State, id: OpenId, key: FileKey) -> Step<()> {
 // MS-FSA 2.1.5.15.12
 // A file that is open is not replaced; who only keeps it open just in case is asked to close it.
 fn settle_target(state: &mut State, fx: &mut Effects, target: FileKey, replace: bool) -> Step<()> {
-    if close::is_delete_pending(state, target) {
+    if state.is_delete_pending(&target) {
         return refuse(NtStatus::DELETE_PENDING);
     }
     if !replace {

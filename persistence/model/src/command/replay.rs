@@ -13,8 +13,10 @@ use crate::state::State;
 /// The outcome if the CREATE is known; None if it is new.
 pub(crate) fn answer(state: &mut State, fx: &mut Effects, r: &OpenRequest) -> Step<Option<Outcome>> {
     let Some(guid) = r.create_guid else { return Ok(None) };
-    let mine = |o: &&Open| o.client_guid == r.client_guid && (o.replay_eligible || o.state == OpenState::Reserved || o.is_persistent());
-    let known = state.opens_by_create_guid(guid).find(mine).cloned();
+    let mine = || state.opens_by_create_guid(guid).filter(|o| o.client_guid == r.client_guid);
+    // A persistent open that was used keeps its guid, but a CREATE that may still be repeated is more likely meant.
+    let repeatable = mine().find(|o| o.replay_eligible || o.state == OpenState::Reserved);
+    let known = repeatable.or_else(|| mine().find(|o| o.is_persistent())).cloned();
     if !r.replay {
         // MS-SMB2 3.3.5.9.10
         // Without the flag it is not a replay but a second open under a name that is taken.

@@ -281,9 +281,27 @@ impl State {
         self.users.values()
     }
 
-    /// Files that wait for their removal from the backend, ascending by key.
+    /// Files that are to be removed from the backend, and cannot be opened any more, ascending by key.
     pub fn pending_deletes(&self) -> impl Iterator<Item = &PendingDelete> {
         self.pending_deletes.values().inspect(|_| self.visit())
+    }
+
+    /// Those of them that have to be removed now, ascending by key.
+    pub fn due_deletes(&self) -> impl Iterator<Item = &PendingDelete> {
+        self.pending_deletes().filter(|delete| self.is_due(delete))
+    }
+
+    /// Tells whether a file has to be removed now. One whose streams are open keeps its name until they are closed.
+    // MS-FSA 2.1.5.4
+    #[must_use]
+    pub fn is_due(&self, delete: &PendingDelete) -> bool {
+        delete.file != delete.file.unnamed() || self.named_streams(&delete.file).next().is_none()
+    }
+
+    /// Tells whether a file, or the file of a stream, is marked for deletion or being removed: it cannot be opened.
+    #[must_use]
+    pub fn is_delete_pending(&self, file: &FileKey) -> bool {
+        [*file, file.unnamed()].iter().any(|key| self.pending_deletes.contains_key(key) || self.file(key).is_some_and(|f| f.delete_pending))
     }
 
     /// Tells whether I/O of an open on these bytes meets a byte-range lock (FILE_LOCK_CONFLICT). Empty I/O never does.

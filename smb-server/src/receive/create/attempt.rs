@@ -6,7 +6,7 @@
 use std::{sync::Arc, time::Duration};
 
 use persistence_model::{
-    Command, CreateAction, FileKey, Grant, LeaseId, OpenId, OpenRequest, OpenState, Outcome, RequestedDurability, RequestedOplock,
+    Command, CreateAction, FileKey, Grant, LeaseId, OpenId, OpenRequest, OpenState, Outcome, RequestedDurability, RequestedOplock, State,
 };
 use smb_backend::{Backend, BackendError, BackendFile, CreateArgs, FileKind, MustBe, OpenHow, Overwrite, Stability, Want};
 use smb_proto::{info::NotifyAction, message::change_notify::CompletionFilter, security::SecurityDescriptor};
@@ -416,18 +416,16 @@ async fn unexpected(ctx: &mut RequestContext, file: Option<FileKey>, outcome: Ou
 /// its removal takes too long.
 async fn removal_under_way(ctx: &RequestContext, file: Option<FileKey>) -> Result<bool, Refusal> {
     let Some(file) = file else { return Ok(false) };
-    let pending = || {
-        ctx.server
-            .store
-            .with_state(|state| state.pending_deletes().map(|delete| delete.file).find(|deleted| deleted.unnamed() == file.unnamed()))
-    };
-    let in_use = || ctx.server.store.with_state(|state| state.file(&file).is_some_and(|file| file.delete_pending));
+    let of_file = |state: &State| state.due_deletes().map(|delete| delete.file).find(|deleted| deleted.unnamed() == file.unnamed());
+    let due = || ctx.server.store.with_state(of_file);
     let cancelled = ctx.cancelled();
     let until = tokio::time::Instant::now() + REMOVAL_WAIT;
-    while let Some(deleted) = pending() {
+    loop {
+        let (deleted, in_use) = ctx.server.store.with_state(|state| (of_file(state), state.is_delete_pending(&file)));
+        let Some(deleted) = deleted else { return Ok(!in_use) };
         let mut watch = ctx.server.file_watches.watch(deleted);
         // It may have gone before the watch was there.
-        if pending() != Some(deleted) {
+        if due() != Some(deleted) {
             continue;
         }
         tokio::select! {
@@ -436,7 +434,6 @@ async fn removal_under_way(ctx: &RequestContext, file: Option<FileKey>) -> Resul
             () = watch.changed() => {}
         }
     }
-    Ok(!in_use())
 }
 
 /// Gives a reservation back.
