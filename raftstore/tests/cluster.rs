@@ -152,6 +152,25 @@ async fn a_leader_cut_off_neither_reads_nor_writes() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_cut_off_does_not_say_who_belongs_to_the_cluster() {
+    let cluster = Cluster::new(3).await;
+    let old = cluster.leader(&[]).await;
+    cluster.faults.isolate(old, &[1, 2, 3]);
+    let new = cluster.leader(&[old]).await;
+    cluster.store(new).remove(old).await.unwrap();
+    // By what it knows it is a voter, and the only thing to say is that all is well.
+    let store = cluster.store(old).clone();
+    let asked = tokio::spawn(async move { store.promote(old).await });
+    assert!(cluster.store(old).read_barrier(Duration::from_millis(600)).await.is_err());
+    assert!(!asked.is_finished(), "{:?}", asked.await);
+    cluster.store(new).add_learner(old, cluster.nodes[&old].address.to_string()).await.unwrap();
+    cluster.faults.heal();
+    asked.await.unwrap().unwrap();
+    assert!(cluster.store(new).status().members[&old].voter);
+    cluster.settle().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_fresh_learner_gets_a_snapshot() {
     let limits = Limits { snapshot_entries: 200, log_entries_kept: 10, ..Limits::default() };
     let mut cluster = Cluster::with_limits(1, limits).await;

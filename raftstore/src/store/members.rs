@@ -13,7 +13,7 @@ use super::{Core, RaftStore};
 use crate::error::MembershipError;
 use crate::faults::{Passed, Point};
 use crate::transport::peers::Lane;
-use crate::types::Node;
+use crate::types::{Node, StoredMembership};
 use crate::wire::{MembershipChange, Request, Response};
 
 /// Longest wait for a change, catching up included.
@@ -26,6 +26,18 @@ const RETRY_PAUSE: Duration = Duration::from_millis(20);
 const ANNOUNCE_PAUSE: Duration = Duration::from_millis(200);
 /// A learner this close to the leader's log has caught up.
 const LAG_MAX: u64 = 1000;
+
+/// What the leader does for a change.
+enum Next {
+    /// Nothing has to be changed, or must be.
+    Answer(Response),
+    HandOver(u64),
+    /// The leader itself is to go: another has to make the change.
+    StepBack,
+    /// This learner becomes a voter when it has caught up.
+    CatchUp(u64),
+    Commit(ChangeMembers<u64, Node>),
+}
 
 impl RaftStore {
     /// Adds a node that receives the log and does not vote. It may start later.
@@ -104,46 +116,69 @@ impl Core {
             return Response::NotLeader;
         }
         let membership = self.raft.server_metrics().borrow_watched().membership_config.clone();
+        match self.judge(&membership, change) {
+            // Others may lead by now and have changed the members.
+            Next::Answer(answer) if self.is_committed(&membership).await => answer,
+            Next::Answer(_) => Response::NotLeader,
+            Next::HandOver(to) => self.hand_over(to).await,
+            Next::StepBack => {
+                // Whoever leads next makes the change: nobody waits for an election meanwhile.
+                if let Some(successor) = self.successor() {
+                    self.hand_over(successor).await;
+                }
+                Response::NotLeader
+            }
+            Next::CatchUp(node_id) => {
+                self.wait_caught_up(node_id).await;
+                self.commit_members(ChangeMembers::AddVoterIds(BTreeSet::from([node_id]))).await
+            }
+            Next::Commit(members) => self.commit_members(members).await,
+        }
+    }
+
+    /// What a change needs, by the members that this leader knows.
+    fn judge(&self, membership: &StoredMembership, change: &MembershipChange) -> Next {
         let member = |id: u64| membership.nodes().find(|(known, _)| **known == id).map(|(_, node)| node.addr.clone());
         let voter = |id: u64| membership.voter_ids().any(|voter| voter == id);
-        let unknown = |id: u64| Response::Refused(format!("node {id} is not a member"));
-        let members = match change {
+        let refused = |because: String| Next::Answer(Response::Refused(because));
+        let unknown = |id: u64| refused(format!("node {id} is not a member"));
+        let at = |id: u64, address: &str| BTreeMap::from([(id, Node::new(address))]);
+        match change {
             MembershipChange::AddLearner { node_id, address } => match member(*node_id) {
-                Some(known) if known == *address => return Response::Done,
-                Some(_) => ChangeMembers::SetNodes(BTreeMap::from([(*node_id, Node::new(address))])),
-                None => ChangeMembers::AddNodes(BTreeMap::from([(*node_id, Node::new(address))])),
+                Some(known) if known == *address => Next::Answer(Response::Done),
+                Some(_) => Next::Commit(ChangeMembers::SetNodes(at(*node_id, address))),
+                None => Next::Commit(ChangeMembers::AddNodes(at(*node_id, address))),
             },
-            MembershipChange::Promote { node_id } if member(*node_id).is_none() => return unknown(*node_id),
-            MembershipChange::Promote { node_id } if voter(*node_id) => return Response::Done,
-            MembershipChange::Promote { node_id } => {
-                self.wait_caught_up(*node_id).await;
-                ChangeMembers::AddVoterIds(BTreeSet::from([*node_id]))
-            }
-            MembershipChange::Remove { node_id } if member(*node_id).is_none() => return Response::Done,
+            MembershipChange::Promote { node_id } if member(*node_id).is_none() => unknown(*node_id),
+            MembershipChange::Promote { node_id } if voter(*node_id) => Next::Answer(Response::Done),
+            MembershipChange::Promote { node_id } => Next::CatchUp(*node_id),
+            MembershipChange::Remove { node_id } if member(*node_id).is_none() => Next::Answer(Response::Done),
             MembershipChange::Remove { node_id } if voter(*node_id) => {
                 if membership.voter_ids().count() == 1 {
-                    return Response::Refused(format!("node {node_id} is the only voter"));
+                    refused(format!("node {node_id} is the only voter"))
+                } else if *node_id == self.node_id {
+                    Next::StepBack
+                } else {
+                    Next::Commit(ChangeMembers::RemoveVoters(BTreeSet::from([*node_id])))
                 }
-                if *node_id == self.node_id {
-                    // Whoever leads next makes the change: nobody waits for an election meanwhile.
-                    if let Some(successor) = self.successor() {
-                        self.hand_over(successor).await;
-                    }
-                    return Response::NotLeader;
-                }
-                ChangeMembers::RemoveVoters(BTreeSet::from([*node_id]))
             }
-            MembershipChange::Remove { node_id } => ChangeMembers::RemoveNodes(BTreeSet::from([*node_id])),
+            MembershipChange::Remove { node_id } => Next::Commit(ChangeMembers::RemoveNodes(BTreeSet::from([*node_id]))),
             MembershipChange::ChangeAddress { node_id, address } => match member(*node_id) {
-                Some(known) if known == *address => return Response::Done,
-                Some(_) => ChangeMembers::SetNodes(BTreeMap::from([(*node_id, Node::new(address))])),
-                None => return unknown(*node_id),
+                Some(known) if known == *address => Next::Answer(Response::Done),
+                Some(_) => Next::Commit(ChangeMembers::SetNodes(at(*node_id, address))),
+                None => unknown(*node_id),
             },
-            MembershipChange::TransferLeader { node_id } if !voter(*node_id) => {
-                return Response::Refused(format!("node {node_id} is not a voter"));
-            }
-            MembershipChange::TransferLeader { node_id } => return self.hand_over(*node_id).await,
-        };
+            MembershipChange::TransferLeader { node_id } if !voter(*node_id) => refused(format!("node {node_id} is not a voter")),
+            MembershipChange::TransferLeader { node_id } => Next::HandOver(*node_id),
+        }
+    }
+
+    /// Whether these were the members when a quorum confirmed, after the call, that this node leads.
+    async fn is_committed(&self, membership: &StoredMembership) -> bool {
+        self.read_index().await.is_some_and(|index| membership.log_id().is_none_or(|log_id| log_id.index <= index))
+    }
+
+    async fn commit_members(&self, members: ChangeMembers<u64, Node>) -> Response {
         match self.raft.change_membership(members, false).await {
             Ok(_) => Response::Done,
             Err(RaftError::Fatal(_)) => Response::NotLeader,
