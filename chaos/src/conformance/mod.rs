@@ -103,16 +103,16 @@ pub async fn conformance(options: &ConformanceOptions, mut say: impl FnMut(&str)
     if tests.is_empty() {
         bail!("smbtorture has no such test");
     }
-    let (cluster, _directories) = start(options).await?;
+    let (cluster, directories) = start(options).await?;
     let mut report = ConformanceReport::default();
     for (i, test) in tests.iter().enumerate() {
         let node = &cluster.nodes[i % cluster.nodes.len()];
         let from = Instant::now();
-        let (mut outcome, mut why) = run_test(&options.smbtorture, node.smb, test).await?;
+        let (mut outcome, mut why) = run_test(options, directories.path(), node.smb, test).await?;
         if outcome != Outcome::Pass && wanted.contains(test) {
             // Some tests measure time, and the machine may have been busy: a regression fails twice.
             say(&format!("{outcome:?} {test}, once more: {why}"));
-            (outcome, why) = run_test(&options.smbtorture, node.smb, test).await?;
+            (outcome, why) = run_test(options, directories.path(), node.smb, test).await?;
         }
         say(&format!("{outcome:?} {test} {:.1} s{}{why}", from.elapsed().as_secs_f64(), if why.is_empty() { "" } else { ": " }));
         if !cluster.nodes.iter().all(|n| crate::cluster::is_running(n.pid)) {
@@ -201,13 +201,16 @@ fn is_wanted(test: &str, only: &[String]) -> bool {
     only.is_empty() || only.iter().any(|word| test.contains(word.as_str()))
 }
 
-async fn run_test(smbtorture: &Path, at: SocketAddr, test: &str) -> anyhow::Result<(Outcome, String)> {
+async fn run_test(options: &ConformanceOptions, scratch: &Path, at: SocketAddr, test: &str) -> anyhow::Result<(Outcome, String)> {
+    let smbtorture = &options.smbtorture;
     let share = if test.starts_with("smb2.persistent") || test.contains("persistent-open") { CA_SHARES[0] } else { SHARE };
     let child = Command::new(smbtorture)
         .arg(format!("//{}/{share}", at.ip()))
         .args(["-p", &at.port().to_string(), "-U", &format!("{USER}%{PASSWORD}"), "--option=torture:progress=no"])
         .arg(format!("--option=torture:user2name={SECOND_USER}"))
         .arg(format!("--option=torture:user2password={PASSWORD}"))
+        // It keeps files of its own there, and one that runs out of time leaves them.
+        .arg(format!("--basedir={}", scratch.display()))
         .arg(test)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
