@@ -131,11 +131,6 @@ impl Database {
         if let Some(because) = database.last_run.doubt {
             tracing::warn!(?because, "this node may have lost what it acknowledged: it does not vote before it has caught up");
         }
-        let mark = match database.last_run.doubt {
-            Some(because) => Mark::InDoubt { boot_id: database.boot_id.clone(), because },
-            None => Mark::Running { boot_id: database.boot_id.clone() },
-        };
-        database.mark(&mark).map_err(data_dir)?;
         Ok((Arc::new(database), contents))
     }
 
@@ -221,6 +216,16 @@ impl Database {
         self.mark(&Mark::InDoubt { boot_id: self.boot_id.clone(), because }).map_err(start)?;
         self.last_run.doubt = Some(because);
         Ok(())
+    }
+
+    /// Leaves the mark of this run. Not before the log goes on in a place of its own: a start that is cut short must not make the next one
+    /// believe that the power was never lost, for what a loss of power has left of the log still stands there.
+    pub(crate) fn begin_run(&self) -> io::Result<()> {
+        let boot_id = self.boot_id.clone();
+        self.mark(&match self.last_run.doubt {
+            Some(because) => Mark::InDoubt { boot_id, because },
+            None => Mark::Running { boot_id },
+        })
     }
 
     /// Replaces the mark of the last run.

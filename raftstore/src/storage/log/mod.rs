@@ -94,6 +94,7 @@ impl LogStore {
         let appended = AtomicU64::new(bytes_of(contents.entries.iter()));
         let checkpoint = memory.checkpoint().map_err(start)?;
         let segments = database.open_segments(&contents, fresh, &checkpoint).map_err(start)?;
+        database.begin_run().map_err(|err| database.start_error("the mark of this run", &err))?;
         let segments = Arc::new(Mutex::new(segments));
         let (syncer, ended) = Syncer::start(segments.clone(), database.environment().simulated)?;
         let memory = Mutex::new(memory);

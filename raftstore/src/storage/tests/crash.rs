@@ -232,6 +232,32 @@ async fn a_loss_of_power_takes_what_is_not_persistent_and_nothing_else() {
     assert!(lost > 20, "the disk must lose something: {lost}");
 }
 
+/// After a loss of power the first start may be cut short, too, and the second one is in the same boot.
+#[tokio::test(start_paused = true)]
+async fn a_start_after_a_loss_of_power_can_be_made_again() {
+    let (mut cut_short, mut whole) = (0, 0);
+    for seed in 0..40 {
+        for at in 0..40 {
+            let (disk, told) = (SimulatedDisk::new(seed), Mutex::default());
+            let (mut log, state, database) = opening_of(&disk, "first").unwrap();
+            append(&mut log, &told, (1..4).map(|index| entry_of(index, 1, Class::Persistent)).collect()).await.unwrap();
+            append(&mut log, &told, (4..40).map(|index| entry_of(index, 1, Class::Volatile)).collect()).await.unwrap();
+            drop((log, state, database));
+            tokio::task::yield_now().await;
+            disk.power_loss();
+            disk.stop_after(at);
+            let started = opening_of(&disk, "second");
+            *if disk.is_stopped() { &mut cut_short } else { &mut whole } += 1;
+            drop(started);
+            tokio::task::yield_now().await;
+            disk.kill();
+            let told = told.lock().clone();
+            assert!(check(&disk, &told, true, at).await, "seed {seed}, change {at}: in doubt until it has caught up");
+        }
+    }
+    assert!(cut_short > 400 && whole > 40, "{cut_short} starts cut short, {whole} whole ones");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_full_disk_ends_the_log_with_its_name() {
     let (disk, told) = (SimulatedDisk::new(1), Mutex::default());
