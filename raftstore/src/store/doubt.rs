@@ -88,6 +88,14 @@ fn may_take_part(configs: &[BTreeSet<u64>], reports: &BTreeMap<u64, Report>, lea
     majority || (complete && leaderless >= STUCK_PATIENCE)
 }
 
+/// How far what a leader says of its commits counts here: up to the last entry that its request shows this log to hold. The rest it says again
+/// with the entries. A commit that this node only heard of may be lost with those who had it, and would count for other entries at
+/// its place as soon as this node led (D7).
+pub(crate) fn commit_shown(request: &AppendEntriesRequest<TypeConfig>) -> Option<LogId> {
+    let shown = request.entries.last().map(|entry| entry.log_id).or(request.prev_log_id)?;
+    request.leader_commit.map(|committed| if committed.index > shown.index { shown } else { committed })
+}
+
 impl Core {
     /// Works on this node's doubt until it is over.
     pub(crate) async fn resolve_doubt(self: Arc<Self>) {
@@ -252,7 +260,11 @@ impl Core {
 
 #[cfg(test)]
 mod tests {
+    use openraft::EntryPayload;
+    use openraft::entry::{RaftEntry, RaftPayload};
+
     use super::*;
+    use crate::types::Entry;
 
     fn report(in_doubt: bool) -> Report {
         Report { in_doubt, last: None }
@@ -288,6 +300,24 @@ mod tests {
         assert!(!may_take_part(&five, &reports(&[4, 5], &all), TOGETHER_PATIENCE));
         assert!(may_take_part(&five, &reports(&[4, 5], &all), STUCK_PATIENCE));
         assert!(!may_take_part(&five, &reports(&[4, 5], &[1, 2, 4, 5]), STUCK_PATIENCE * 100), "the silent one may hold more");
+    }
+
+    #[test]
+    fn a_commit_counts_up_to_the_entries_that_come_with_it() {
+        let log_id = |term, index| LogId { leader_id: crate::types::LeaderId { term, node_id: 1 }, index };
+        let request = |prev, last: Option<u64>, committed| AppendEntriesRequest {
+            vote: Vote { leader_id: log_id(3, 0).leader_id, committed: true },
+            prev_log_id: prev,
+            entries: last.into_iter().map(|index| Entry::new(log_id(3, index), EntryPayload::blank())).collect(),
+            leader_commit: committed,
+        };
+        let commit = Some(log_id(3, 137));
+        assert_eq!(commit_shown(&request(Some(log_id(3, 133)), Some(134), commit)), Some(log_id(3, 134)), "it lacks 135 to 137");
+        assert_eq!(commit_shown(&request(Some(log_id(3, 137)), Some(138), commit)), commit);
+        assert_eq!(commit_shown(&request(commit, None, commit)), commit, "news by itself");
+        assert_eq!(commit_shown(&request(Some(log_id(2, 130)), None, commit)), Some(log_id(2, 130)));
+        assert_eq!(commit_shown(&request(None, None, commit)), None, "a heartbeat shows nothing");
+        assert_eq!(commit_shown(&request(Some(log_id(3, 137)), Some(138), None)), None);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 
 use super::Core;
-use super::doubt::Standing;
+use super::doubt::{Standing, commit_shown};
 use crate::config::{Admitted, JoinRequest};
 use crate::faults::{Passed, Point};
 use crate::storage::snapshot::Incoming;
@@ -49,7 +49,8 @@ impl Core {
         let refused = |err: &dyn ToString| Response::Refused(err.to_string());
         match request {
             Request::Append(rpc) if self.is_superseded_by(&rpc) => Response::Refused(self.supersede()),
-            Request::Append(rpc) => {
+            Request::Append(mut rpc) => {
+                rpc.leader_commit = commit_shown(&rpc);
                 let append = async { self.raft.append_entries(rpc).await.map_or_else(|err| refused(&err), Response::Append) };
                 self.between(Point::FollowerBeforeAppend, append, Point::FollowerAfterAppend).await
             }
