@@ -259,4 +259,7 @@ pub struct SimulateArgs {
     /// Runs at the same time; default: one per processor
     #[arg(long)]
     pub jobs: Option<usize>,
+    /// With --seed: print one line of JSON instead of all that happens
+    #[arg(long, requires = "seed")]
+    pub json: bool,
 }

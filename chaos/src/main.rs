@@ -146,12 +146,17 @@ async fn run_storm(args: StormArgs) -> anyhow::Result<bool> {
 fn run_simulate(args: &SimulateArgs) -> anyhow::Result<bool> {
     anyhow::ensure!(args.nodes.iter().all(|nodes| (1..=9).contains(nodes)), "--nodes wants numbers from 1 to 9");
     if let Some(seed) = args.seed {
+        let keep_trace = !args.json;
         for &nodes in &args.nodes {
-            let report = std::thread::spawn(move || Run { nodes, seed, keep_trace: true, scenario: None }.make());
+            let report = std::thread::spawn(move || Run { nodes, seed, keep_trace, scenario: None }.make());
             let report = report.join().map_err(|_| anyhow::anyhow!("the simulation broke"))?;
-            report.lines.iter().for_each(|line| println!("{line}"));
-            println!("trace {:016x}", report.trace);
-            report.broken.iter().for_each(|broken| println!("BROKEN: {broken}"));
+            if args.json {
+                println!("{}", report.to_json());
+            } else {
+                report.lines.iter().for_each(|line| println!("{line}"));
+                println!("trace {:016x}", report.trace);
+                report.broken.iter().for_each(|broken| println!("BROKEN: {broken}"));
+            }
             if !report.broken.is_empty() {
                 return Ok(false);
             }
@@ -159,7 +164,8 @@ fn run_simulate(args: &SimulateArgs) -> anyhow::Result<bool> {
         return Ok(true);
     }
     let jobs = args.jobs.or_else(|| std::thread::available_parallelism().ok().map(Into::into)).unwrap_or(1);
-    let series = Series { from: args.from, seeds: args.seeds, nodes: args.nodes.clone(), jobs };
+    let program = std::env::current_exe().context("this program does not know where it is")?;
+    let series = Series { from: args.from, seeds: args.seeds, nodes: args.nodes.clone(), jobs, program };
     let totals = run_series(&series, |line| println!("{line}"));
     println!("{}", totals.text());
     for (run, broken) in totals.failed.iter().take(20) {

@@ -1,6 +1,7 @@
 //! Simulated clusters: a hundred seeds, the same seed twice, and the scenarios that have names.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+use std::path::{Path, PathBuf};
 use std::thread;
 
 use chaos::simulation::table::{Series, run_series};
@@ -17,7 +18,8 @@ fn run(nodes: u64, seed: u64) -> Run {
 #[test]
 fn a_hundred_seeds_keep_every_promise() {
     let jobs = thread::available_parallelism().map_or(1, Into::into);
-    let series = Series { from: 1, seeds: 100, nodes: vec![3, 5], jobs };
+    let program = PathBuf::from(env!("CARGO_BIN_EXE_chaos"));
+    let series = Series { from: 1, seeds: 100, nodes: vec![3, 5], jobs, program };
     let totals = run_series(&series, |line| println!("{line}"));
     println!("{}", totals.text());
     for (run, broken) in &totals.failed {
@@ -60,6 +62,9 @@ fn the_same_seed_gives_the_same_run() {
         assert!(first == second, "again with: {}", run(nodes, seed).command());
         assert!(first.lines().count() > 1000 && first.contains("trace "), "{nodes} nodes, seed {seed}: {} lines", first.lines().count());
         assert_ne!(first, replay(nodes, seed + 100));
+        // A series makes the very run that the command makes again.
+        let report = run(nodes, seed).make_in_process(Path::new(env!("CARGO_BIN_EXE_chaos")));
+        assert!(first.contains(&format!("trace {:016x}", report.trace)), "again with: {}", run(nodes, seed).command());
     }
 }
 

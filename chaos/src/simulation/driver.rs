@@ -47,7 +47,7 @@ pub(super) struct Driver {
     leaving: Option<Leaving>,
     /// Nodes that were taken out and may be out still: whoever is let in again learns, and votes at the end.
     left: BTreeSet<u64>,
-    faults: BTreeMap<&'static str, u64>,
+    faults: BTreeMap<String, u64>,
     healing: Duration,
     verdict: verdict::Verdict,
 }
@@ -278,7 +278,7 @@ impl Driver {
     }
 
     fn make(&mut self, fault: Fault, time: Duration) {
-        *self.faults.entry(fault.kind()).or_default() += 1;
+        *self.faults.entry(fault.kind().to_owned()).or_default() += 1;
         self.shared.with(|world| world.say(format!("fault: {fault:?}")));
         let until = self.now() + time;
         match &fault {

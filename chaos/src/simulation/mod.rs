@@ -14,6 +14,7 @@ mod network;
 mod order;
 mod plan;
 mod process;
+mod record;
 pub mod table;
 mod verdict;
 mod watch;
@@ -49,7 +50,7 @@ pub struct Report {
     /// Operations that clients got an answer to.
     pub acknowledged: u64,
     /// Faults that were made, by kind.
-    pub faults: BTreeMap<&'static str, u64>,
+    pub faults: BTreeMap<String, u64>,
     /// What happened at the named points.
     pub points: PointCounts,
     /// Losses of power that left a majority in doubt.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -24,6 +25,9 @@ pub struct Series {
     pub nodes: Vec<u64>,
     /// Runs at the same time.
     pub jobs: usize,
+    /// The program `chaos`, which makes each run in a process of its own, as the command does that makes a run again: what a process has
+    /// done before shows in the order in which tokio drops the tasks of a node that dies.
+    pub program: PathBuf,
 }
 
 impl Series {
@@ -35,7 +39,7 @@ impl Series {
     }
 }
 
-/// Makes all runs of a series, in threads of their own, and tells how it goes.
+/// Makes all runs of a series and tells how it goes.
 pub fn run_series(series: &Series, mut tell: impl FnMut(String)) -> Totals {
     let (next, mut totals) = (AtomicU64::new(0), Totals::default());
     let (done, reports) = mpsc::channel();
@@ -47,7 +51,7 @@ pub fn run_series(series: &Series, mut tell: impl FnMut(String)) -> Totals {
                 loop {
                     let number = next.fetch_add(1, Ordering::Relaxed);
                     let run = series.run(number);
-                    if number >= series.seeds || done.send((run, run.make())).is_err() {
+                    if number >= series.seeds || done.send((run, run.make_in_process(&series.program))).is_err() {
                         return;
                     }
                 }
@@ -92,7 +96,7 @@ pub struct Totals {
     /// Longest healing.
     pub healing_max: Duration,
     /// Faults by kind.
-    pub faults: BTreeMap<&'static str, u64>,
+    pub faults: BTreeMap<String, u64>,
     /// What happened at the points.
     pub points: PointCounts,
     /// Runs that broke a promise.
@@ -112,7 +116,7 @@ impl Totals {
         self.simulated += report.simulated;
         self.healing_max = self.healing_max.max(report.healing);
         for (kind, count) in &report.faults {
-            *self.faults.entry(kind).or_default() += count;
+            *self.faults.entry(kind.clone()).or_default() += count;
         }
         for (all, of_run) in [(&mut self.points.passed, &report.points.passed), (&mut self.points.sprung, &report.points.sprung)] {
             for (point, count) in of_run {
