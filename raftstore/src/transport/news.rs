@@ -4,7 +4,6 @@
 //! held back for a moment, in which the next entries mostly come. Whoever knows of somebody who waits for an entry to be applied elsewhere
 //! says so with [`Urged::urge`].
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -12,7 +11,7 @@ use std::time::Duration;
 use futures::{Stream, StreamExt, stream};
 use openraft::raft::AppendEntriesRequest;
 use tokio::sync::Notify;
-use tokio::time::{Instant, Sleep};
+use tokio::time::Instant;
 
 use crate::types::TypeConfig;
 
@@ -52,7 +51,7 @@ pub(crate) fn hold_back<S>(input: S, urged: Arc<Urged>) -> impl Stream<Item = Ap
 where
     S: Stream<Item = AppendEntriesRequest<TypeConfig>> + Send + Unpin + 'static,
 {
-    stream::unfold((input.fuse(), urged, 0, None), |(mut input, urged, told, mut alarm)| async move {
+    stream::unfold((input.fuse(), urged, 0), |(mut input, urged, told)| async move {
         let mut request = input.next().await?;
         let until = Instant::now() + NEWS_PAUSE;
         while request.entries.is_empty() {
@@ -64,27 +63,12 @@ where
                     None => break,
                 },
                 () = urged.beyond(told) => break,
-                () = ring(&mut alarm, until) => break,
+                () = tokio::time::sleep_until(until) => break,
             }
         }
         let told = request.leader_commit.map_or(told, |log_id| log_id.index);
-        Some((request, (input, urged, told, alarm)))
+        Some((request, (input, urged, told)))
     })
-}
-
-/// Waits for a time. An alarm that was set for an earlier one goes on and is set anew when it has rung: to set one costs the runtime a
-/// system call, and mostly the next entries come first.
-async fn ring(alarm: &mut Option<Pin<Box<Sleep>>>, until: Instant) {
-    loop {
-        let alarm = alarm.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until)));
-        if alarm.is_elapsed() {
-            if Instant::now() >= until {
-                return;
-            }
-            alarm.as_mut().reset(until);
-        }
-        alarm.as_mut().await;
-    }
 }
 
 #[cfg(test)]
