@@ -173,8 +173,15 @@ impl World {
     fn new() -> Self {
         let mut world = Self { state: State::new(), now: 1, sessions: Vec::new(), made: 0 };
         world.run(&Command::ClusterInit { net_name: "HOLDFAST".into(), server_guid: guid(0, 0) });
-        let settings =
-            ShareSettings { path: "/srv".into(), comment: String::new(), ca: true, scaleout: false, encrypt: false, ca_timeout_ms: 0 };
+        let settings = ShareSettings {
+            path: "/srv".into(),
+            comment: String::new(),
+            ca: true,
+            scaleout: false,
+            encrypt: false,
+            ca_timeout_ms: 0,
+            ..ShareSettings::default()
+        };
         world.run(&Command::ShareAdd { name: "data".into(), settings });
         (1..=NODES).for_each(|node| world.join(node));
         for number in 0..SESSIONS {

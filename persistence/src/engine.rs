@@ -357,6 +357,11 @@ fn concerns_all(command: &Command) -> bool {
             | Command::UserSetPassword { .. }
             | Command::UserEnable { .. }
             | Command::UserRemove { .. }
+            | Command::UserMap { .. }
+            | Command::GroupAdd { .. }
+            | Command::GroupChange { .. }
+            | Command::GroupRemove { .. }
+            | Command::GroupMember { .. }
             | Command::NodeDrain { .. }
             | Command::AsymmetricShareAdd { .. }
             | Command::ShareMove { .. }

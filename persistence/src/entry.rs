@@ -176,7 +176,7 @@ mod tests {
             assert_eq!(EntryOutcome::decode(&result.encode()), Ok(result));
         }
         assert!(Entry::decode(&[77, 1]).is_err());
-        let secret = Command::UserAdd { name: "Ann".into(), nt_hash: [7; 16], sid: None };
+        let secret = Command::UserAdd { name: "Ann".into(), nt_hash: [7; 16], sid: None, unix: None };
         assert_eq!(describe_entry(&Entry::Plain(secret).encode()), "UserAdd");
         assert_eq!(
             (describe_key(&[7, 65]).as_str(), describe_key(&[0xF2]).as_str(), describe_key(&[]).as_str()),

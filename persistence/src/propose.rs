@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures::future::join_all;
-use persistence_model::{Applied, Class, Command, DisconnectReason, Group, NodeId, Open, OpenId, Outcome, Rejection};
+use persistence_model::{Applied, Class, Command, DisconnectReason, NodeId, Open, OpenId, Outcome, RaftGroup, Rejection};
 use raftstore::CallError;
 use tokio::time::Instant;
 
@@ -40,9 +40,9 @@ impl Inner {
             Entry::Plain(command) | Entry::Guarded { command, .. } => {
                 self.engine.with_state(|state| (command.class(state), command.route(state).group()))
             }
-            Entry::TakeAuthority { .. } | Entry::Accord(_) => (Class::Persistent, Group::HOME),
+            Entry::TakeAuthority { .. } | Entry::Accord(_) => (Class::Persistent, RaftGroup::HOME),
         };
-        assert_eq!(group, Group::HOME, "there is one Raft group; with several, this is where one is chosen");
+        assert_eq!(group, RaftGroup::HOME, "there is one Raft group; with several, this is where one is chosen");
         if let Entry::Plain(command) = &entry {
             self.nothing_left_to_land(command, deadline).await?;
         }

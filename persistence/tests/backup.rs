@@ -65,7 +65,7 @@ async fn a_new_cluster_begins_with_it_and_is_another_one() {
     let a = cluster.session(1, 2).await;
     let kept = cluster.opened(persistent(a, 60_000)).await;
     assert_eq!(cluster.run(2, lock(a, kept.open, 0)).await, Outcome::LockGranted);
-    cluster.run(1, Command::UserAdd { name: "Ann".into(), nt_hash: [3; 16], sid: None }).await;
+    cluster.run(1, Command::UserAdd { name: "Ann".into(), nt_hash: [3; 16], sid: None, unix: None }).await;
     let token = cluster.store(1).create_token(SOON).await.unwrap();
     let bytes = take(cluster.store(3)).await;
     let (users, shares) =

@@ -287,7 +287,7 @@ async fn a_file_that_is_open_on_one_node_costs_no_message() {
 async fn an_operators_change_holds_everywhere_when_it_is_answered() {
     let cluster = Cluster::new(3, patient()).await;
     let (apart, via) = two_followers(&cluster).await;
-    cluster.run(via, Command::UserAdd { name: "ann".into(), nt_hash: [1; 16], sid: None }).await;
+    cluster.run(via, Command::UserAdd { name: "ann".into(), nt_hash: [1; 16], sid: None, unix: None }).await;
     let disabled = |id: u64| cluster.store(id).with_state(|state| state.user_by_name("ann").unwrap().disabled);
     cluster.faults.isolate(apart, &cluster.ids());
     let mut waiting = asked(cluster.store(via), Command::UserEnable { name: "ann".into(), enabled: false });

@@ -157,7 +157,7 @@ async fn a_lost_node_is_replaced_and_stays_out() {
     let back = cluster.store(3).wait_serving(Duration::from_secs(2)).await;
     assert!(back.is_err());
     assert!(cluster.store(1).with_state(|state| state.node(NodeId(3)).is_none()));
-    cluster.store(1).propose(Command::UserAdd { name: "still".into(), nt_hash: [1; 16], sid: None }).await.unwrap();
+    cluster.store(1).propose(Command::UserAdd { name: "still".into(), nt_hash: [1; 16], sid: None, unix: None }).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -11,8 +11,15 @@ use persistence_model::*;
 use tokio::time::timeout;
 
 fn add(name: &str, owner: Option<u64>) -> Command {
-    let settings =
-        ShareSettings { path: "/srv".into(), comment: String::new(), ca: true, scaleout: true, encrypt: false, ca_timeout_ms: 0 };
+    let settings = ShareSettings {
+        path: "/srv".into(),
+        comment: String::new(),
+        ca: true,
+        scaleout: true,
+        encrypt: false,
+        ca_timeout_ms: 0,
+        ..ShareSettings::default()
+    };
     Command::AsymmetricShareAdd { name: name.into(), settings, owner: owner.map(NodeId) }
 }
 

@@ -41,7 +41,7 @@ fn named(name: &'static str) -> impl Fn(&Event) -> bool {
 }
 
 async fn mark(cluster: &Cluster, via: u64, name: &str) {
-    let added = cluster.run(via, Command::UserAdd { name: name.into(), nt_hash: [1; 16], sid: None }).await;
+    let added = cluster.run(via, Command::UserAdd { name: name.into(), nt_hash: [1; 16], sid: None, unix: None }).await;
     assert!(matches!(added, Outcome::UserAdded { .. }), "{added:?}");
 }
 

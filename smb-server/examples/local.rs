@@ -24,10 +24,18 @@ async fn main() {
     let guid = Guid::from_fields(0x686f_6c64, 0x6661, 0x7374, *b"examples");
     let store = Arc::new(LocalStore::new("HOLDFAST", guid));
     for (name, ca, encrypt) in [("data", true, false), ("plain", false, false), ("sealed", true, true)] {
-        let settings = ShareSettings { path: directory.clone(), comment: String::new(), ca, scaleout: false, encrypt, ca_timeout_ms: 0 };
+        let settings = ShareSettings {
+            path: directory.clone(),
+            comment: String::new(),
+            ca,
+            scaleout: false,
+            encrypt,
+            ca_timeout_ms: 0,
+            ..ShareSettings::default()
+        };
         store.apply(&Command::ShareAdd { name: name.to_owned(), settings });
     }
-    store.apply(&Command::UserAdd { name: user, nt_hash: *NtHash::of_password(&password).expose(), sid: None });
+    store.apply(&Command::UserAdd { name: user, nt_hash: *NtHash::of_password(&password).expose(), sid: None, unix: None });
 
     let config =
         ServerConfig { signing_required: extra == "signing", encryption_required: extra == "encryption", ..ServerConfig::default() };

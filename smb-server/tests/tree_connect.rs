@@ -18,8 +18,15 @@ const OTHER: NodeId = NodeId(99);
 const PLACES: [&str; 2] = ["192.0.2.12", "2001:db8::12"];
 
 fn add(rig: &Rig, name: &str, owner: NodeId) -> ShareId {
-    let settings =
-        ShareSettings { path: name.to_owned(), comment: String::new(), ca: true, scaleout: true, encrypt: false, ca_timeout_ms: 0 };
+    let settings = ShareSettings {
+        path: name.to_owned(),
+        comment: String::new(),
+        ca: true,
+        scaleout: true,
+        encrypt: false,
+        ca_timeout_ms: 0,
+        ..ShareSettings::default()
+    };
     match rig.store.apply(&Record::AsymmetricShareAdd { name: name.to_owned(), settings, owner: Some(owner) }) {
         Outcome::ShareAdded { share } => share,
         other => panic!("{other:?}"),

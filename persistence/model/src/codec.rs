@@ -44,6 +44,8 @@ pub enum Kind {
     Token = 8,
     /// `PendingDelete`.
     PendingDelete = 9,
+    /// `Group`.
+    Group = 10,
     /// `Command`.
     Command = 64,
     /// `Applied`.
@@ -188,8 +190,15 @@ mod tests {
 
     #[test]
     fn a_share_without_owner_is_written_as_ever() {
-        let settings =
-            crate::ShareSettings { path: "/s".into(), comment: String::new(), ca: true, scaleout: false, encrypt: false, ca_timeout_ms: 0 };
+        let settings = crate::ShareSettings {
+            path: "/s".into(),
+            comment: String::new(),
+            ca: true,
+            scaleout: false,
+            encrypt: false,
+            ca_timeout_ms: 0,
+            ..crate::ShareSettings::default()
+        };
         let symmetric = Share { id: crate::ShareId(1), name: "s".into(), settings, owner: None };
         let owned = Share { owner: Some(crate::NodeId(2)), ..symmetric.clone() };
         for (share, version) in [(symmetric, 1), (owned, 2)] {

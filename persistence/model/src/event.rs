@@ -101,6 +101,11 @@ pub enum Event {
         /// Which.
         name: String,
     },
+    /// A group was added, changed or removed, or has other members.
+    GroupChanged {
+        /// Which.
+        name: String,
+    },
     /// A disconnected open has found its client again.
     OpenReclaimed {
         /// Which.

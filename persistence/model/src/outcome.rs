@@ -81,6 +81,18 @@ pub enum Rejection {
     /// No such user.
     #[error("no such user")]
     NoSuchUser,
+    /// No such group.
+    #[error("no such group")]
+    NoSuchGroup,
+    /// A group of every cluster.
+    #[error("the group is built in: it can be filled and emptied, not removed")]
+    BuiltIn,
+    /// The number stands for another user or group.
+    #[error("another account has this uid or gid already")]
+    UnixIdTaken,
+    /// A group would contain itself.
+    #[error("the group would be a member of itself")]
+    MemberOfItself,
     /// Name, id or token exists already.
     #[error("it exists already")]
     Exists,
@@ -141,6 +153,11 @@ pub enum Outcome {
     },
     /// UserAdd.
     UserAdded {
+        /// Its SID.
+        sid: Sid,
+    },
+    /// GroupAdd.
+    GroupAdded {
         /// Its SID.
         sid: Sid,
     },

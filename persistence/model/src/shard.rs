@@ -10,9 +10,9 @@ pub const SLOTS: u16 = 4096;
 
 /// A Raft group.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct Group(u32);
+pub struct RaftGroup(u32);
 
-impl Group {
+impl RaftGroup {
     /// The group that has what belongs to no file: nodes, sessions, shares, users, tokens. At present it has everything.
     pub const HOME: Self = Self(0);
 
@@ -42,24 +42,24 @@ pub const fn slot(file: FileKey) -> u16 {
 
 /// The group that owns a file's records.
 #[must_use]
-pub const fn shard(file: FileKey) -> Group {
+pub const fn shard(file: FileKey) -> RaftGroup {
     group_of(slot(file))
 }
 
 /// All slots are the home group's as long as it is the only one.
-const fn group_of(_slot: u16) -> Group {
-    Group::HOME
+const fn group_of(_slot: u16) -> RaftGroup {
+    RaftGroup::HOME
 }
 
 /// Where a command has to go.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Route {
     /// To the group of its file.
-    One(Group),
+    One(RaftGroup),
     /// To the home group, which alone knows what it speaks of.
     Home,
     /// To the group of its file, and other groups may have to hear of it.
-    Spanning(Group),
+    Spanning(RaftGroup),
     /// To every group: it concerns whatever opens there are.
     Every,
 }
@@ -67,10 +67,10 @@ pub enum Route {
 impl Route {
     /// The group that carries the command out first. The only one at present.
     #[must_use]
-    pub const fn group(self) -> Group {
+    pub const fn group(self) -> RaftGroup {
         match self {
             Self::One(group) | Self::Spanning(group) => group,
-            Self::Home | Self::Every => Group::HOME,
+            Self::Home | Self::Every => RaftGroup::HOME,
         }
     }
 }
@@ -80,7 +80,7 @@ impl Command {
     #[must_use]
     pub fn route(&self, state: &State) -> Route {
         let of_file = |file: FileKey| Route::One(shard(file));
-        let group_of_open = |id: &OpenId| state.open(*id).and_then(|o| o.file).map_or(Group::HOME, shard);
+        let group_of_open = |id: &OpenId| state.open(*id).and_then(|o| o.file).map_or(RaftGroup::HOME, shard);
         match self {
             Self::OpenFile(r) | Self::ReserveOpen(r) => r.file.map_or(Route::Home, of_file),
             Self::ConfirmOpen { file, .. } | Self::DeleteDone { file } | Self::BreakForIo { file, .. } => of_file(*file),
@@ -122,6 +122,11 @@ impl Command {
             | Self::UserSetPassword { .. }
             | Self::UserEnable { .. }
             | Self::UserRemove { .. }
+            | Self::UserMap { .. }
+            | Self::GroupAdd { .. }
+            | Self::GroupChange { .. }
+            | Self::GroupRemove { .. }
+            | Self::GroupMember { .. }
             | Self::TokenAdd { .. }
             | Self::TokenUse { .. }
             | Self::AsymmetricShareAdd { .. }

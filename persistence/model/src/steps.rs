@@ -41,8 +41,15 @@ impl Bench {
         let mut b = Self { state: State::new(), now: 0 };
         b.run(&Command::ClusterInit { net_name: "N".into(), server_guid: guid(0) });
         for (name, ca) in [("data", true), ("small", true)] {
-            let settings =
-                ShareSettings { path: "/s".into(), comment: String::new(), ca, scaleout: false, encrypt: false, ca_timeout_ms: 300_000 };
+            let settings = ShareSettings {
+                path: "/s".into(),
+                comment: String::new(),
+                ca,
+                scaleout: false,
+                encrypt: false,
+                ca_timeout_ms: 300_000,
+                ..ShareSettings::default()
+            };
             b.run(&Command::ShareAdd { name: name.into(), settings });
         }
         [A, B, DYING].iter().for_each(|n| b.join(*n));

@@ -193,7 +193,7 @@ fn the_operator() {
     assert_eq!(w.run(Command::ShareAdd { name: "CA".into(), settings: settings(true, false) }), Outcome::Rejected(Rejection::Exists));
     assert_eq!(w.run(Command::ShareAdd { name: "a/b".into(), settings: settings(true, false) }), Outcome::Rejected(Rejection::InvalidName));
     assert_eq!(w.state.share_by_name("Scale").unwrap().id, ShareId(3));
-    let add = |name: &str, sid| Command::UserAdd { name: name.into(), nt_hash: [1; 16], sid };
+    let add = |name: &str, sid| Command::UserAdd { name: name.into(), nt_hash: [1; 16], sid, unix: None };
     let Outcome::UserAdded { sid } = w.run(add("Anna", None)) else { panic!() };
     assert_eq!(sid.to_string(), "S-1-5-21-3250700737-3250700737-3250700737-1000");
     assert_eq!(w.run(add("ANNA", None)), Outcome::Rejected(Rejection::Exists));

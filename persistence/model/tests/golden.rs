@@ -34,7 +34,13 @@ fn story() -> Vec<Command> {
         join(2),
         Command::NodeDrain { node: NodeId(2), on: true },
         Command::ShareAdd { name: "ca".into(), settings: settings(true, false) },
-        Command::UserAdd { name: "anna".into(), nt_hash: [7; 16], sid: None },
+        Command::UserAdd { name: "anna".into(), nt_hash: [7; 16], sid: None, unix: None },
+        Command::UserMap { name: "anna".into(), unix: Some(UnixUser { uid: 1001, gid: Some(100) }) },
+        Command::GroupAdd { name: "staff".into(), comment: "all".into(), gid: Some(50) },
+        Command::GroupChange { name: "staff".into(), comment: "most".into(), gid: None },
+        Command::GroupMember { group: "staff".into(), member: user(1), on: true },
+        Command::GroupAdd { name: "gone".into(), comment: String::new(), gid: None },
+        Command::GroupRemove { name: "gone".into() },
         Command::TokenAdd { hash: [8; 32], ttl_ms: 60_000 },
         Command::SessionOpen {
             session,
@@ -123,7 +129,7 @@ fn version_1_is_read_and_written() {
     }
     assert_eq!(again, w.state);
     let kinds: std::collections::BTreeSet<u8> = w.state.all_records().iter().map(|(k, _)| k[0]).collect();
-    assert_eq!(kinds, (1..=9).collect(), "the story leaves a record of every kind");
+    assert_eq!(kinds, (1..=10).collect(), "the story leaves a record of every kind");
 }
 
 /// A level below the third writes nothing of this; what it wrote stays as it was.

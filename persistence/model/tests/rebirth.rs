@@ -9,7 +9,7 @@ use smb_types::ShareAccess;
 /// Three nodes at work: plain, durable and persistent opens, a file on its way out, a user, a token.
 fn busy() -> (World, At, OpenId) {
     let mut w = World::new();
-    w.run(Command::UserAdd { name: "Ann".into(), nt_hash: [7; 16], sid: None });
+    w.run(Command::UserAdd { name: "Ann".into(), nt_hash: [7; 16], sid: None, unix: None });
     w.run(Command::TokenAdd { hash: [9; 32], ttl_ms: 60_000 });
     let (a, b) = (w.session(1, 1), w.session(2, 2));
     let kept = w.opened(request(a).persistent(1).access(RW_ACCESS, ShareAccess::ALL).leased(1, RWH)).open;
@@ -52,7 +52,8 @@ fn nothing_is_given_twice() {
     let late = w.join(3);
     let c = w.session(3, 3);
     let late_open = w.opened(request(c).of(99, "late.txt")).open;
-    let Outcome::UserAdded { sid: late_sid } = w.run(Command::UserAdd { name: "Late".into(), nt_hash: [1; 16], sid: None }) else {
+    let Outcome::UserAdded { sid: late_sid } = w.run(Command::UserAdd { name: "Late".into(), nt_hash: [1; 16], sid: None, unix: None })
+    else {
         panic!("no user");
     };
     let (mut state, _) = backup.reborn(LogTime(5000), &Rebirth::default()).unwrap();
@@ -61,7 +62,7 @@ fn nothing_is_given_twice() {
     let next_open = state.cluster().unwrap().next_open;
     assert!(next_open > late_open.0 && next_open > kept.0);
     let Outcome::UserAdded { sid } =
-        state.apply(LogTime(6001), &Command::UserAdd { name: "New".into(), nt_hash: [2; 16], sid: None }).outcome
+        state.apply(LogTime(6001), &Command::UserAdd { name: "New".into(), nt_hash: [2; 16], sid: None, unix: None }).outcome
     else {
         panic!("no user");
     };

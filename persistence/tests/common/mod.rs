@@ -73,8 +73,15 @@ impl Cluster {
         for id in 2..=size {
             assert_eq!(cluster.join_through(1).await, id);
         }
-        let settings =
-            ShareSettings { path: "/srv".into(), comment: String::new(), ca: true, scaleout: false, encrypt: false, ca_timeout_ms: 60_000 };
+        let settings = ShareSettings {
+            path: "/srv".into(),
+            comment: String::new(),
+            ca: true,
+            scaleout: false,
+            encrypt: false,
+            ca_timeout_ms: 60_000,
+            ..ShareSettings::default()
+        };
         let added = cluster.run(1, Command::ShareAdd { name: "ca".into(), settings }).await;
         assert_eq!(added, Outcome::ShareAdded { share: ShareId(1) });
         cluster.wait_voters(size).await;

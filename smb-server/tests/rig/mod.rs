@@ -61,11 +61,24 @@ impl Rig {
     pub fn deaf(config: ServerConfig, backends: Arc<dyn BackendFactory>) -> (Self, impl Future<Output = ()> + Send + use<>) {
         let store = Arc::new(LocalStore::new("HOLDFAST", SERVER));
         for (name, ca, encrypt) in [("data", true, false), ("plain", false, false), ("sealed", true, true)] {
-            let settings = ShareSettings { path: name.to_owned(), comment: String::new(), ca, scaleout: false, encrypt, ca_timeout_ms: 0 };
+            let settings = ShareSettings {
+                path: name.to_owned(),
+                comment: String::new(),
+                ca,
+                scaleout: false,
+                encrypt,
+                ca_timeout_ms: 0,
+                ..ShareSettings::default()
+            };
             store.apply(&Record::ShareAdd { name: name.to_owned(), settings });
         }
         for (name, password) in [("alice", "secret"), ("bob", "hidden")] {
-            store.apply(&Record::UserAdd { name: name.to_owned(), nt_hash: *NtHash::of_password(password).expose(), sid: None });
+            store.apply(&Record::UserAdd {
+                name: name.to_owned(),
+                nt_hash: *NtHash::of_password(password).expose(),
+                sid: None,
+                unix: None,
+            });
         }
         let server = Server::new(config, SERVER, store.clone(), Arc::new(SystemClock), backends);
         let stop = CancellationToken::new();

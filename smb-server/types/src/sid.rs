@@ -1,6 +1,6 @@
 //! Security identifiers (MS-DTYP 2.4.2).
 
-use std::fmt;
+use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
@@ -44,6 +44,66 @@ impl Sid {
         Self::new(5, &[32, 544])
     }
 
+    /// S-1-5-32-545, the built-in users.
+    #[must_use]
+    pub fn users() -> Self {
+        Self::new(5, &[32, 545])
+    }
+
+    /// S-1-5-32-551, the built-in backup operators.
+    #[must_use]
+    pub fn backup_operators() -> Self {
+        Self::new(5, &[32, 551])
+    }
+
+    /// S-1-5-11, Authenticated Users.
+    #[must_use]
+    pub fn authenticated_users() -> Self {
+        Self::new(5, &[11])
+    }
+
+    /// S-1-5-2, who comes over the network.
+    #[must_use]
+    pub fn network() -> Self {
+        Self::new(5, &[2])
+    }
+
+    /// S-1-3-0, CREATOR OWNER: in an inheritable entry, the owner of what inherits it.
+    #[must_use]
+    pub fn creator_owner() -> Self {
+        Self::new(3, &[0])
+    }
+
+    /// S-1-3-1, CREATOR GROUP: in an inheritable entry, the primary group of what inherits it.
+    #[must_use]
+    pub fn creator_group() -> Self {
+        Self::new(3, &[1])
+    }
+
+    /// S-1-3-4, OWNER RIGHTS: an entry for it replaces what an owner is given by being one.
+    #[must_use]
+    pub fn owner_rights() -> Self {
+        Self::new(3, &[4])
+    }
+
+    /// S-1-22-1-uid: a user on disk that no account stands for, as Samba writes it.
+    #[must_use]
+    pub fn unix_user(uid: u32) -> Self {
+        Self::new(22, &[1, uid])
+    }
+
+    /// S-1-22-2-gid: a group on disk that no account stands for, as Samba writes it.
+    #[must_use]
+    pub fn unix_group(gid: u32) -> Self {
+        Self::new(22, &[2, gid])
+    }
+
+    /// Tells whether it is of the domain BUILTIN.
+    #[must_use]
+    pub fn is_built_in(&self) -> bool {
+        self.authority == 5 && self.sub_authorities.first() == Some(&32)
+    }
+
     /// Encodes the wire form: revision, count, authority big-endian, sub-authorities little-endian.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
@@ -77,6 +137,21 @@ impl fmt::Display for Sid {
     }
 }
 
+impl FromStr for Sid {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let bad = || format!("{text:?} is no SID: write S-1-AUTHORITY-NUMBER-NUMBER...");
+        let mut parts = text.strip_prefix("S-1-").or_else(|| text.strip_prefix("s-1-")).ok_or_else(bad)?.split('-');
+        let authority = parts.next().and_then(|part| part.parse().ok()).filter(|authority| *authority < 1 << 48).ok_or_else(bad)?;
+        let sub_authorities = parts.map(|part| part.parse().map_err(|_| bad())).collect::<Result<Vec<u32>, _>>()?;
+        if sub_authorities.is_empty() || sub_authorities.len() > 15 {
+            return Err(bad());
+        }
+        Ok(Self { authority, sub_authorities })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -87,6 +162,10 @@ mod tests {
         let b = s.to_bytes();
         assert_eq!(Sid::from_bytes(&b), Some((s.clone(), b.len())));
         assert_eq!(s.to_string(), "S-1-5-21-1-2-4294967295-1000");
+        assert_eq!(s.to_string().parse(), Ok(s.clone()));
+        for bad in ["", "S-1", "S-1-5", "S-1-5-", "S-1-5-x", "S-2-5-1", "S-1-281474976710656-1", "S-1-5-4294967296"] {
+            assert!(bad.parse::<Sid>().is_err(), "{bad:?}");
+        }
         assert_eq!(Sid::from_bytes(&b[..b.len() - 1]), None, "a cut SID must not decode");
     }
 }

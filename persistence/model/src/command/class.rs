@@ -29,6 +29,8 @@ impl Command {
             Self::AsymmetricShareAdd { .. } | Self::ShareMove { .. } | Self::NodeListen { .. } => Class::Persistent,
             Self::ShareAdd { .. } | Self::ShareChange { .. } | Self::ShareRemove { .. } => Class::Persistent,
             Self::UserAdd { .. } | Self::UserSetPassword { .. } | Self::UserEnable { .. } | Self::UserRemove { .. } => Class::Persistent,
+            Self::UserMap { .. } | Self::GroupAdd { .. } | Self::GroupChange { .. } => Class::Persistent,
+            Self::GroupRemove { .. } | Self::GroupMember { .. } => Class::Persistent,
             Self::TokenAdd { .. } | Self::TokenUse { .. } => Class::Persistent,
             // Takes from clients that are away or silent, and they may come back.
             Self::Expire | Self::ExpireSome { .. } => Class::Persistent,

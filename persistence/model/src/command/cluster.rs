@@ -2,6 +2,7 @@
 
 use smb_types::Guid;
 
+use super::group;
 use crate::effects::{Step, reject};
 use crate::outcome::{Outcome, Rejection};
 use crate::record::Cluster;
@@ -20,5 +21,6 @@ pub(crate) fn init(state: &mut State, net_name: &str, server_guid: Guid) -> Step
     state.cluster =
         Some(Cluster { net_name: net_name.into(), server_guid, next_open: 1, next_incarnation: 1, next_share: 1, next_rid: 1000 });
     state.touch(RecordKey::Cluster);
+    group::make_built_in(state);
     Ok(Outcome::Done)
 }

@@ -12,6 +12,7 @@ pub(crate) mod disconnect;
 pub(crate) mod durability;
 pub(crate) mod ending;
 pub(crate) mod expire;
+pub(crate) mod group;
 pub(crate) mod lock;
 pub(crate) mod node;
 pub(crate) mod open;
@@ -32,7 +33,7 @@ use smb_types::{ClientGuid, Guid, LeaseKey, LeaseState, OplockLevel, Sid};
 use crate::class::Class;
 use crate::codec::{FORMAT_OWNERS, FORMAT_PARTS, FORMAT_VERSION};
 use crate::id::{FileKey, Incarnation, LeaseId, NodeId, OpenId, SessionId, ShareId};
-use crate::record::{ByteRangeLock, CreateAction, LockSequence, NodeAddresses, ShareSettings};
+use crate::record::{ByteRangeLock, CreateAction, LockSequence, NodeAddresses, ShareSettings, UnixUser};
 
 pub use request::{OpenRequest, ReclaimKind, ReclaimLease, ReclaimRequest, RequestedDurability, RequestedLease, RequestedOplock};
 
@@ -331,6 +332,47 @@ pub enum Command {
         nt_hash: [u8; 16],
         /// A given SID (import), else the cluster allots one.
         sid: Option<Sid>,
+        /// The user on disk.
+        unix: Option<UnixUser>,
+    },
+    /// Says which user on disk a user is. → Done | Rejected
+    UserMap {
+        /// Which user.
+        name: String,
+        /// The user on disk; None: no one.
+        unix: Option<UnixUser>,
+    },
+    /// → GroupAdded | Rejected
+    GroupAdd {
+        /// Name, free among users and groups without regard to case.
+        name: String,
+        /// For people.
+        comment: String,
+        /// The group on disk.
+        gid: Option<u32>,
+    },
+    /// → Done | Rejected
+    GroupChange {
+        /// Which group.
+        name: String,
+        /// For people.
+        comment: String,
+        /// The group on disk.
+        gid: Option<u32>,
+    },
+    /// Removes a group that is not built in, also from other groups. → Done | Rejected
+    GroupRemove {
+        /// Which group.
+        name: String,
+    },
+    /// Takes an account into a group or out of it. → Done | Rejected
+    GroupMember {
+        /// Which group.
+        group: String,
+        /// User or group.
+        member: Sid,
+        /// In, or out.
+        on: bool,
     },
     /// → Done | Rejected
     UserSetPassword {

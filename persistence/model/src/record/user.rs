@@ -16,10 +16,22 @@ pub struct User {
     pub nt_hash: [u8; 16],
     /// May not log on.
     pub disabled: bool,
+    /// The user on disk; no two users have the same.
+    pub unix: Option<UnixUser>,
+}
+
+/// An owner of files as the file system knows it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+pub struct UnixUser {
+    /// Its number.
+    pub uid: u32,
+    /// The group of its new files; None: the directory's, or the daemon's.
+    pub gid: Option<u32>,
 }
 
 impl fmt::Debug for User {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("User").field("name", &self.name).field("sid", &self.sid).field("disabled", &self.disabled).finish_non_exhaustive()
+        let Self { name, sid, disabled, unix, .. } = self;
+        f.debug_struct("User").field("name", name).field("sid", sid).field("disabled", disabled).field("unix", unix).finish_non_exhaustive()
     }
 }

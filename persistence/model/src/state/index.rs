@@ -11,9 +11,10 @@ use std::sync::Arc;
 use smb_types::{CreateGuid, Guid};
 
 use super::State;
+use super::accounts::Accounts;
 use super::hash::Table;
 use crate::id::{FileKey, LeaseId, LogTime, NodeId, OpenId, SessionId, ShareId, fold_path};
-use crate::record::{Few, FileState, Open, OpenSet, Session};
+use crate::record::{Few, FileState, Group, Open, OpenSet, Session, User};
 
 /// Ways to find opens and leases other than by their id.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -39,6 +40,8 @@ pub(crate) struct Indexes {
     pub(crate) breaking_opens: BTreeSet<(LogTime, OpenId)>,
     /// Files with a lease break, by its deadline.
     pub(crate) breaking_files: BTreeSet<(LogTime, FileKey)>,
+    /// Users and groups by what else they are known by.
+    pub(crate) accounts: Accounts,
 }
 
 /// A directory with something open.
@@ -286,6 +289,14 @@ impl Builder {
         self.index.sessions_of_node.insert((s.node, s.id));
     }
 
+    pub(crate) fn user(&mut self, u: &User) {
+        self.index.accounts.user_changed(None, Some(u));
+    }
+
+    pub(crate) fn group(&mut self, g: &Group) {
+        self.index.accounts.group_changed(None, Some(g));
+    }
+
     pub(crate) fn finish(mut self) -> Indexes {
         self.index.by_session = self.sessions.into_iter().collect();
         self.index.by_place = self.places.into_iter().collect();
@@ -300,6 +311,8 @@ impl State {
     /// The indexes as the records make them.
     pub(crate) fn fresh_indexes(&self) -> Indexes {
         let mut builder = Builder::default();
+        self.users.values().for_each(|u| builder.user(u));
+        self.groups.values().for_each(|g| builder.group(g));
         self.sessions.values().for_each(|s| builder.session(s));
         self.opens.values().for_each(|o| builder.open(o));
         self.files.values().for_each(|f| builder.file(f));

@@ -9,7 +9,7 @@ use smb_types::Sid;
 use super::index::Builder;
 use super::{RecordKey, State};
 use crate::codec::{self, DecodeError, Kind};
-use crate::record::{Cluster, FileState, JoinToken, Node, Open, PendingDelete, Session, Share, User};
+use crate::record::{Cluster, FileState, Group, JoinToken, Node, Open, PendingDelete, Session, Share, User};
 
 /// A stored record that is decoded, and not yet part of a state.
 #[derive(Debug)]
@@ -25,6 +25,7 @@ enum Record {
     File(Box<FileState>),
     Share(Share),
     User(User),
+    Group(Group),
     Token(JoinToken),
     PendingDelete(PendingDelete),
 }
@@ -64,6 +65,8 @@ impl Record {
             Self::Share(codec::decode_share(value)?)
         } else if kind == Kind::User as u8 {
             Self::User(codec::decode(Kind::User, value)?)
+        } else if kind == Kind::Group as u8 {
+            Self::Group(codec::decode(Kind::Group, value)?)
         } else if kind == Kind::Token as u8 {
             Self::Token(codec::decode(Kind::Token, value)?)
         } else if kind == Kind::PendingDelete as u8 {
@@ -83,6 +86,7 @@ impl Record {
             Self::File(r) => RecordKey::File(r.key),
             Self::Share(r) => RecordKey::Share(r.id),
             Self::User(r) => RecordKey::User(r.name.to_uppercase()),
+            Self::Group(r) => RecordKey::Group(r.name.to_uppercase()),
             Self::Token(r) => RecordKey::Token(r.hash),
             Self::PendingDelete(r) => RecordKey::PendingDelete(r.file),
         }
@@ -115,7 +119,14 @@ impl Loader {
                 state.files.insert(r.key, r).is_none()
             }
             Record::Share(r) => state.shares.insert(r.id, r).is_none(),
-            Record::User(r) => state.users.insert(r.name.to_uppercase(), r).is_none(),
+            Record::User(r) => {
+                self.index.user(&r);
+                state.users.insert(r.name.to_uppercase(), r).is_none()
+            }
+            Record::Group(r) => {
+                self.index.group(&r);
+                state.groups.insert(r.name.to_uppercase(), r).is_none()
+            }
             Record::Token(r) => state.tokens.insert(r.hash, r).is_none(),
             Record::PendingDelete(r) => state.pending_deletes.insert(r.file, r).is_none(),
         };

@@ -1,5 +1,6 @@
 //! The state: all records, the indexes derived from them, and what has changed since the last look.
 
+mod accounts;
 mod hash;
 mod index;
 mod load;
@@ -10,7 +11,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::codec::{self, DecodeError, Kind};
 use crate::id::{FileKey, NodeId, OpenId, SessionId, ShareId};
-use crate::record::{Cluster, FileState, JoinToken, Node, Open, PendingDelete, Session, Share, User};
+use crate::record::{Cluster, FileState, Group, JoinToken, Node, Open, PendingDelete, Session, Share, User};
+pub use accounts::Account;
 use hash::Table;
 use index::Indexes;
 pub use load::{Loader, StoredRecord};
@@ -25,6 +27,7 @@ pub(crate) enum RecordKey {
     File(FileKey),
     Share(ShareId),
     User(String),
+    Group(String),
     Token([u8; 32]),
     PendingDelete(FileKey),
 }
@@ -40,6 +43,8 @@ pub struct State {
     pub(crate) shares: BTreeMap<ShareId, Share>,
     /// By folded name.
     pub(crate) users: BTreeMap<String, User>,
+    /// By folded name.
+    pub(crate) groups: BTreeMap<String, Group>,
     pub(crate) tokens: BTreeMap<[u8; 32], JoinToken>,
     pub(crate) pending_deletes: BTreeMap<FileKey, PendingDelete>,
     pub(crate) index: Indexes,
@@ -59,6 +64,7 @@ impl PartialEq for State {
             && self.files == o.files
             && self.shares == o.shares
             && self.users == o.users
+            && self.groups == o.groups
             && self.tokens == o.tokens
             && self.pending_deletes == o.pending_deletes
     }
@@ -87,7 +93,8 @@ impl State {
             .chain(self.shares.keys().map(|k| RecordKey::Share(*k)))
             .chain(self.users.keys().map(|k| RecordKey::User(k.clone())))
             .chain(self.tokens.keys().map(|k| RecordKey::Token(*k)))
-            .chain(self.pending_deletes.keys().map(|k| RecordKey::PendingDelete(*k)));
+            .chain(self.pending_deletes.keys().map(|k| RecordKey::PendingDelete(*k)))
+            .chain(self.groups.keys().map(|k| RecordKey::Group(k.clone())));
         keys.filter_map(|k| self.encode_record(&k).map(|v| (k.to_bytes(), v))).collect()
     }
 
@@ -119,6 +126,7 @@ impl State {
             RecordKey::Share(k) => self.shares.get(k).map(codec::encode_share),
             RecordKey::User(k) => self.users.get(k).map(|r| codec::encode(Kind::User, r)),
             RecordKey::Token(k) => self.tokens.get(k).map(|r| codec::encode(Kind::Token, r)),
+            RecordKey::Group(k) => self.groups.get(k).map(|r| codec::encode(Kind::Group, r)),
             RecordKey::PendingDelete(k) => self.pending_deletes.get(k).map(|r| codec::encode(Kind::PendingDelete, r)),
         }
     }
@@ -141,6 +149,7 @@ impl RecordKey {
             Self::File(k) => file(Kind::File, k),
             Self::Share(k) => with(Kind::Share, &k.0.to_be_bytes()),
             Self::User(k) => with(Kind::User, k.as_bytes()),
+            Self::Group(k) => with(Kind::Group, k.as_bytes()),
             Self::Token(k) => with(Kind::Token, k),
             Self::PendingDelete(k) => file(Kind::PendingDelete, k),
         }

@@ -44,7 +44,15 @@ pub fn addresses() -> NodeAddresses {
 }
 
 pub fn settings(ca: bool, scaleout: bool) -> ShareSettings {
-    ShareSettings { path: "/srv".into(), comment: String::new(), ca, scaleout, encrypt: false, ca_timeout_ms: 0 }
+    ShareSettings {
+        path: "/srv".into(),
+        comment: String::new(),
+        ca,
+        scaleout,
+        encrypt: false,
+        ca_timeout_ms: 0,
+        ..ShareSettings::default()
+    }
 }
 
 /// Where a client's request arrives.

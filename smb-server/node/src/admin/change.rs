@@ -154,7 +154,7 @@ fn hash(text: &str) -> Result<[u8; 16], Problem> {
 }
 
 pub(super) async fn user_add(State(admin): State<Arc<Admin>>, Json(user): Json<UserChange>) -> Answer<Done> {
-    carry_out(&admin, Command::UserAdd { nt_hash: hash(&user.nt_hash)?, name: user.name, sid: None }).await
+    carry_out(&admin, Command::UserAdd { nt_hash: hash(&user.nt_hash)?, name: user.name, sid: None, unix: None }).await
 }
 
 pub(super) async fn user_password(State(admin): State<Arc<Admin>>, Json(user): Json<UserChange>) -> Answer<Done> {
@@ -186,6 +186,7 @@ pub(super) async fn share_add(State(admin): State<Arc<Admin>>, Json(share): Json
         scaleout: share.scaleout,
         encrypt: share.encrypt,
         ca_timeout_ms: 0,
+        ..ShareSettings::default()
     };
     if !share.asymmetric && share.owner.is_none() {
         return carry_out(&admin, Command::ShareAdd { name: share.name, settings }).await;

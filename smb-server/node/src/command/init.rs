@@ -80,6 +80,7 @@ async fn fill(store: &Store, beginning: &Beginning<'_>, shares: Vec<(String, Sha
         name: user.name.clone(),
         nt_hash: *NtHash::of_password(&user.password).expose(),
         sid: None,
+        unix: None,
     });
     let shares = shares.into_iter().map(|(name, settings)| Command::ShareAdd { name, settings });
     for command in users.chain(shares).collect::<Vec<_>>() {
@@ -122,5 +123,8 @@ pub fn settings(share: &ShareWord) -> Result<(String, ShareSettings), Failure> {
     }
     let path = dir.to_str().ok_or_else(|| Failure::new(DATA, format!("{} is not UTF-8", dir.display())))?.to_owned();
     let (ca, scaleout, encrypt) = (share.ca, share.scaleout, share.encrypt);
-    Ok((share.name.clone(), ShareSettings { path, comment: String::new(), ca, scaleout, encrypt, ca_timeout_ms: 0 }))
+    Ok((
+        share.name.clone(),
+        ShareSettings { path, comment: String::new(), ca, scaleout, encrypt, ca_timeout_ms: 0, ..ShareSettings::default() },
+    ))
 }
