@@ -115,7 +115,13 @@ fn names(old: &State, new: &State, events: &mut Vec<Event>) {
         events.extend(owner.map(|owner| Event::ShareMoved { share: id, owner }));
     }
     let users = |state: &State| state.users().map(|user| (user.name.clone(), user.clone())).collect::<BTreeMap<_, _>>();
-    let (was, is) = (users(old), users(new));
-    let names: BTreeSet<_> = was.keys().chain(is.keys()).cloned().collect();
-    events.extend(names.into_iter().filter(|name| was.get(name) != is.get(name)).map(|name| Event::UserChanged { name }));
+    events.extend(differing(&users(old), &users(new)).map(|name| Event::UserChanged { name }));
+    let groups = |state: &State| state.groups().map(|group| (group.name.clone(), group.clone())).collect::<BTreeMap<_, _>>();
+    events.extend(differing(&groups(old), &groups(new)).map(|name| Event::GroupChanged { name }));
+}
+
+/// The names under which there was something else before, ascending.
+fn differing<'a, T: PartialEq>(was: &'a BTreeMap<String, T>, is: &'a BTreeMap<String, T>) -> impl Iterator<Item = String> + use<'a, T> {
+    let names: BTreeSet<&String> = was.keys().chain(is.keys()).collect();
+    names.into_iter().filter(|name| was.get(*name) != is.get(*name)).cloned()
 }

@@ -274,7 +274,7 @@ fn bytes_of(event: &Event) -> usize {
         Event::LeaseBreak { nodes, .. } => size_of_val(nodes.as_slice()),
         Event::OpensExpired { opens } => size_of_val(opens.as_slice()),
         Event::DeleteDue { delete } => delete.path.len(),
-        Event::UserChanged { name } => name.len(),
+        Event::UserChanged { name } | Event::GroupChanged { name } => name.len(),
         Event::NodeUp { .. }
         | Event::NodeDown { .. }
         | Event::NodeDraining { .. }

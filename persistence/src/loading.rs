@@ -53,7 +53,7 @@ mod tests {
         let mut state = State::new();
         state.apply(LogTime(1), &Command::ClusterInit { net_name: "HOLDFAST".into(), server_guid: Guid([7; 16]) });
         for n in 0..count {
-            state.apply(LogTime(2), &Command::UserAdd { name: format!("user{n}"), nt_hash: [1; 16], sid: None });
+            state.apply(LogTime(2), &Command::UserAdd { name: format!("user{n}"), nt_hash: [1; 16], sid: None, unix: None });
         }
         assert_eq!(state.users().count(), count);
         state

@@ -29,7 +29,7 @@ fn keep_adding(store: Store, stop: Arc<AtomicBool>, acknowledged: Arc<AtomicU64>
     tokio::spawn(async move {
         let mut n = 0;
         while !stop.load(Ordering::SeqCst) {
-            let added = store.propose(Command::UserAdd { name: format!("u{n}"), nt_hash: [1; 16], sid: None }).await.unwrap();
+            let added = store.propose(Command::UserAdd { name: format!("u{n}"), nt_hash: [1; 16], sid: None, unix: None }).await.unwrap();
             assert!(matches!(added, Outcome::UserAdded { .. }));
             n += 1;
             acknowledged.store(n, Ordering::SeqCst);

@@ -159,7 +159,7 @@ async fn a_new_authority_takes_the_old_ones_place_while_clients_are_served() {
     let work = tokio::spawn(async move {
         let mut n = 0;
         while !stopped.load(Ordering::SeqCst) {
-            let added = store.propose(Command::UserAdd { name: format!("u{n}"), nt_hash: [1; 16], sid: None }).await.unwrap();
+            let added = store.propose(Command::UserAdd { name: format!("u{n}"), nt_hash: [1; 16], sid: None, unix: None }).await.unwrap();
             assert!(matches!(added, Outcome::UserAdded { .. }), "{added:?}");
             n += 1;
         }

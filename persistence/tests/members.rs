@@ -39,7 +39,7 @@ fn work(cluster: &Cluster, via: u64, name: &'static str, stop: &Arc<AtomicBool>)
         let mut worked = Worked { added: 0, longest: Duration::ZERO };
         while !stop.load(Ordering::SeqCst) {
             let began = Instant::now();
-            let command = Command::UserAdd { name: format!("{name}{}", worked.added), nt_hash: [1; 16], sid: None };
+            let command = Command::UserAdd { name: format!("{name}{}", worked.added), nt_hash: [1; 16], sid: None, unix: None };
             // Applied twice, the second would be answered with Exists.
             let outcome = store.propose(command).await.unwrap();
             assert!(matches!(outcome, Outcome::UserAdded { .. }), "{name}{}: {outcome:?}", worked.added);
@@ -191,7 +191,7 @@ async fn a_cluster_of_older_programs_is_upgraded_one_by_one() {
         for store in cluster.nodes.values() {
             assert_eq!(store.status().level, 1, "node {id} is not upgraded yet");
         }
-        cluster.run(1 + id % 3, Command::UserAdd { name: format!("during{id}"), nt_hash: [1; 16], sid: None }).await;
+        cluster.run(1 + id % 3, Command::UserAdd { name: format!("during{id}"), nt_hash: [1; 16], sid: None, unix: None }).await;
         cluster.kill(id).await;
         cluster.versions.remove(&id);
         cluster.start(id).await;

@@ -227,7 +227,7 @@ async fn a_copied_data_directory_is_refused_while_its_node_runs() {
     let any = "127.0.0.1:0".parse().unwrap();
     stale.serve(NodeAddresses { smb: vec![any], witness: any, mapper: any, admin: any, raft: any });
     for n in 0..50u8 {
-        let added = cluster.run(2, Command::UserAdd { name: format!("u{n}"), nt_hash: [n; 16], sid: None }).await;
+        let added = cluster.run(2, Command::UserAdd { name: format!("u{n}"), nt_hash: [n; 16], sid: None, unix: None }).await;
         assert!(matches!(added, Outcome::UserAdded { .. }), "{added:?}");
     }
     for id in [1, 2] {

@@ -114,6 +114,7 @@ fn handle(server: &Arc<Server>, event: &Event) {
         | Event::NodeAddresses { .. }
         | Event::ShareMoved { .. }
         | Event::UserChanged { .. }
+        | Event::GroupChanged { .. }
         | Event::OpenReclaimed { .. } => {}
     }
 }

@@ -31,7 +31,7 @@ const IDLE: Duration = Duration::from_secs(2);
 const PIECE_BYTES: usize = 64 << 10;
 
 /// Everything that may happen, and whether everybody may know it.
-const KINDS: [(&str, bool); 15] = [
+const KINDS: [(&str, bool); 16] = [
     ("node_up", true),
     ("node_down", true),
     ("node_draining", true),
@@ -39,6 +39,7 @@ const KINDS: [(&str, bool); 15] = [
     ("share_changed", true),
     ("share_moved", true),
     ("user_changed", false),
+    ("group_changed", false),
     ("session_ended", false),
     ("open_taken", false),
     ("open_reclaimed", false),
@@ -252,6 +253,7 @@ fn line_of(position: EventPosition, event: &Event) -> EventLine {
             EventLine { node: Some(node.0), ..of("node_addresses", format!("clients reach node {node} at other addresses")) }
         }
         Event::UserChanged { name } => of("user_changed", format!("user {name} was changed")),
+        Event::GroupChanged { name } => of("group_changed", format!("group {name} was changed")),
         Event::SessionEnded { session, node } => {
             let text = format!("session {session} at node {node} was ended");
             EventLine { session: Some(session.to_string()), node: Some(node.0), ..of("session_ended", text) }
