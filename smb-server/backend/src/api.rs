@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use smb_types::access::{CreateDisposition, FileAttributes};
 
-use crate::{BackendError, FileKey, FileKind, Metadata, RelPath, Result, SetBasic, VolumeInfo};
+use crate::{BackendError, DescriptorStore, FileKey, FileKind, Metadata, RelPath, Result, Security, SetBasic, UnixOwner, VolumeInfo};
 
 /// How safe a change must be before the call returns.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -74,6 +74,8 @@ pub struct CreateArgs {
     pub allocation: u64,
     /// POSIX mode; None is 0666 or 0777 less the umask.
     pub mode: Option<u32>,
+    /// Whom it belongs to on disk; None: the server's own user.
+    pub owner: Option<UnixOwner>,
 }
 
 impl Default for CreateArgs {
@@ -85,6 +87,7 @@ impl Default for CreateArgs {
             eas: Vec::new(),
             allocation: 0,
             mode: None,
+            owner: None,
         }
     }
 }
@@ -217,6 +220,15 @@ pub trait Backend: Send + Sync + Debug {
     /// Tells about the volume.
     fn volume(&self) -> Result<VolumeInfo>;
 
+    /// Where it keeps security descriptors.
+    fn descriptor_store(&self) -> DescriptorStore;
+
+    /// What is on disk about the rights to a file or directory.
+    fn security(&self, path: &RelPath) -> Result<Security>;
+
+    /// The same of the directories on the way to a path, the root first, the path itself left out. Empty for the root.
+    fn security_on_the_way(&self, path: &RelPath) -> Result<Vec<Security>>;
+
     /// Finds a file and the spelling of its path on disk.
     fn lookup(&self, path: &RelPath) -> Result<Entry>;
 
@@ -306,11 +318,14 @@ pub trait BackendFile: Send + Sync + Debug + Any {
     /// Looks at one entry of a directory by its exact name; None when it is gone or leads out of the share.
     fn entry(&self, name: &str) -> Result<Option<DirEntry>>;
 
-    /// The stored security descriptor, as it was given; None when it never had one.
-    fn security_descriptor(&self) -> Result<Option<Vec<u8>>>;
+    /// What is on disk about the rights to it; of a stream, to its file.
+    fn security(&self) -> Result<Security>;
 
     /// Stores a self-relative security descriptor.
     fn set_security_descriptor(&self, descriptor: &[u8]) -> Result<()>;
+
+    /// Gives it to another POSIX owner or group, or sets its permission bits; None keeps.
+    fn set_owner(&self, uid: Option<u32>, gid: Option<u32>, mode: Option<u32>) -> Result<()>;
 
     /// The extended attributes, sorted by name.
     fn eas(&self) -> Result<Vec<Ea>>;

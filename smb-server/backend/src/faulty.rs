@@ -8,8 +8,8 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use crate::{
-    Backend, BackendError, BackendFile, DirEntry, Ea, Entry, FileKey, FileKind, Metadata, OpenHow, Opened, Overwrite, Range, RelPath,
-    Result, SetBasic, Stability, StreamInfo, VolumeInfo,
+    Backend, BackendError, BackendFile, DescriptorStore, DirEntry, Ea, Entry, FileKey, FileKind, Metadata, OpenHow, Opened, Overwrite,
+    Range, RelPath, Result, Security, SetBasic, Stability, StreamInfo, VolumeInfo,
 };
 
 /// An operation that can be made to fail.
@@ -221,6 +221,18 @@ impl Backend for FaultyBackend {
         self.script.run(Op::Volume, "", || self.inner.volume())
     }
 
+    fn descriptor_store(&self) -> DescriptorStore {
+        self.inner.descriptor_store()
+    }
+
+    fn security(&self, path: &RelPath) -> Result<Security> {
+        self.script.run(Op::Security, path.as_str(), || self.inner.security(path))
+    }
+
+    fn security_on_the_way(&self, path: &RelPath) -> Result<Vec<Security>> {
+        self.script.run(Op::Security, path.as_str(), || self.inner.security_on_the_way(path))
+    }
+
     fn lookup(&self, path: &RelPath) -> Result<Entry> {
         self.script.run(Op::Lookup, path.as_str(), || self.inner.lookup(path))
     }
@@ -350,12 +362,16 @@ impl BackendFile for FaultyFile {
         self.run(Op::List, || self.inner.entry(name))
     }
 
-    fn security_descriptor(&self) -> Result<Option<Vec<u8>>> {
-        self.run(Op::Security, || self.inner.security_descriptor())
+    fn security(&self) -> Result<Security> {
+        self.run(Op::Security, || self.inner.security())
     }
 
     fn set_security_descriptor(&self, descriptor: &[u8]) -> Result<()> {
         self.run(Op::Security, || self.inner.set_security_descriptor(descriptor))
+    }
+
+    fn set_owner(&self, uid: Option<u32>, gid: Option<u32>, mode: Option<u32>) -> Result<()> {
+        self.run(Op::Security, || self.inner.set_owner(uid, gid, mode))
     }
 
     fn eas(&self) -> Result<Vec<Ea>> {

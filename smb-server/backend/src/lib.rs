@@ -15,8 +15,10 @@ mod faulty;
 mod key;
 mod memory;
 mod meta;
+mod ntacl;
 mod path;
 mod posix;
+mod security;
 mod xname;
 
 pub mod name;
@@ -32,4 +34,5 @@ pub use memory::MemoryBackend;
 pub use meta::{FileKind, Metadata, SetBasic, VolumeInfo};
 pub use path::{PATH_BYTES_MAX, PathError, RelPath};
 pub use posix::PosixBackend;
+pub use security::{DescriptorStore, PosixEntry, PosixWho, Security, StoredDescriptor, UnixOwner};
 pub use xname::STREAM_BYTES_MAX;

@@ -9,13 +9,12 @@ pub const STREAM_BYTES_MAX: u64 = 65_535;
 /// Longest extended attribute name, namespace included.
 const XATTR_NAME_BYTES_MAX: usize = 255;
 
-pub(crate) const SECURITY_DESCRIPTOR: &str = "user.holdfast.sd";
 const USER: &str = "user.";
 const STREAM_PREFIX: &str = "user.DosStream.";
 const STREAM_SUFFIX: &str = ":$DATA";
 
 /// Names below `user.` that clients neither see nor set, upper-cased.
-const RESERVED: [&str; 4] = ["DOSATTRIB", "DOSEAS", "DOSSTREAMS", "SAMBA_PAI"];
+const RESERVED: [&str; 5] = ["DOSATTRIB", "DOSEAS", "DOSSTREAMS", "NTACL", "SAMBA_PAI"];
 const RESERVED_PREFIXES: [&str; 2] = ["DOSSTREAM.", "HOLDFAST."];
 
 /// Where an EA is stored.
@@ -59,21 +58,6 @@ fn checked(xattr: String, path: &str) -> Result<String> {
     Ok(xattr)
 }
 
-/// A security descriptor as stored: version 1, crc32 of the rest, the bytes.
-pub(crate) fn wrap_descriptor(descriptor: &[u8]) -> Vec<u8> {
-    let mut out = vec![1];
-    out.extend_from_slice(&crc32fast::hash(descriptor).to_le_bytes());
-    out.extend_from_slice(descriptor);
-    out
-}
-
-/// Undoes `wrap_descriptor`; None when version or checksum are wrong.
-pub(crate) fn unwrap_descriptor(stored: &[u8]) -> Option<Vec<u8>> {
-    let (head, descriptor) = stored.split_at_checked(5)?;
-    let (version, crc) = head.split_first()?;
-    (*version == 1 && crc == crc32fast::hash(descriptor).to_le_bytes()).then(|| descriptor.to_vec())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -82,7 +66,7 @@ mod tests {
     fn eas_and_streams_have_their_own_names() {
         assert_eq!(of_ea("FOO", "").unwrap(), "user.FOO");
         assert_eq!(ea_of("user.FOO"), Some("FOO"));
-        for own in ["dosattrib", "DosStream.x", "Holdfast.sd", "SAMBA_PAI", ""] {
+        for own in ["dosattrib", "DosStream.x", "Holdfast.sd", "ntacl", "SAMBA_PAI", ""] {
             assert!(of_ea(own, "").is_err(), "{own}");
             assert_eq!(ea_of(&format!("user.{own}")), None, "{own}");
         }
@@ -92,18 +76,5 @@ mod tests {
         assert_eq!(stream_of(&stored), Some("Zone.Identifier"));
         assert!(of_stream("a:b", "").is_err());
         assert!(matches!(of_stream(&"n".repeat(250), ""), Err(BackendError::NameTooLong { .. })));
-    }
-
-    #[test]
-    fn damaged_descriptors_are_not_believed() {
-        let stored = wrap_descriptor(&[1, 2, 3]);
-        assert_eq!(stored, [1, 0x1d, 0x80, 0xbc, 0x55, 1, 2, 3]);
-        assert_eq!(unwrap_descriptor(&stored), Some(vec![1, 2, 3]));
-        for i in 0..stored.len() {
-            let mut bad = stored.clone();
-            bad[i] ^= 1;
-            assert_eq!(unwrap_descriptor(&bad), None, "byte {i}");
-        }
-        assert_eq!(unwrap_descriptor(&stored[..4]), None);
     }
 }

@@ -2,9 +2,12 @@
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
-use smb_backend::{Backend, BackendError, FileKind, OpenHow, PosixBackend, RelPath, Stability, Want};
+use smb_backend::{
+    Backend, BackendError, CreateArgs, DescriptorStore, FileKind, OpenHow, PosixBackend, PosixEntry, PosixWho, RelPath, Stability,
+    StoredDescriptor, UnixOwner, Want,
+};
 use smb_types::{CreateDisposition, FileAttributes, FileTime};
 
 fn p(path: &str) -> RelPath {
@@ -82,8 +85,87 @@ fn attributes_are_where_samba_looks() {
     xattr::set(&disk, "user.DosStream.old:$DATA", b"abc\0").unwrap();
     let s = b.open_stream(&p("f"), "OLD", &OpenHow::existing(Want::READ)).unwrap();
     assert_eq!(s.metadata.size, 3);
-    xattr::set(&disk, "user.holdfast.sd", b"\x01damaged").unwrap();
-    assert!(matches!(f.file.security_descriptor(), Err(BackendError::Io { .. })));
+}
+
+#[test]
+fn descriptors_are_where_samba_looks_and_where_only_the_server_writes() {
+    let (dir, b) = share();
+    let f = b.open(&p("f"), &OpenHow::create_new(FileKind::File)).unwrap();
+    let disk = dir.path().join("share/f");
+    let descriptor = [&[1, 0, 0, 0x80][..], &[0; 16]].concat();
+    f.file.set_security_descriptor(&descriptor).unwrap();
+    let (used, other) = match b.descriptor_store() {
+        DescriptorStore::Protected => ("security.NTACL", "user.NTACL"),
+        // Without the capability, as when tests are run by an ordinary user.
+        DescriptorStore::Unprotected => ("user.NTACL", "user.other"),
+        DescriptorStore::Unsupported => panic!("this file system keeps no attributes"),
+    };
+    let value = xattr::get(&disk, used).unwrap().unwrap();
+    assert_eq!(value, [&[1, 0, 1, 0, 0, 0, 2, 0][..], &descriptor].concat());
+    // What the owner of the file can write is not believed where the server has a better place.
+    xattr::remove(&disk, used).unwrap();
+    xattr::set(&disk, other, &value).unwrap();
+    assert_eq!(f.file.security().unwrap().stored, StoredDescriptor::None);
+    xattr::set(&disk, used, b"\x01damaged").unwrap();
+    assert_eq!(f.file.security().unwrap().stored, StoredDescriptor::Damaged);
+    let root = xattr::list(dir.path().join("share")).unwrap().count();
+    assert_eq!(root, 0, "the probe leaves nothing at the root");
+}
+
+#[test]
+fn owner_mode_and_access_list_are_told() {
+    let (dir, b) = share();
+    let disk = dir.path().join("share/f");
+    fs::write(&disk, "x").unwrap();
+    fs::set_permissions(&disk, fs::Permissions::from_mode(0o640)).unwrap();
+    let own = fs::metadata(&disk).unwrap();
+    let security = b.security(&p("f")).unwrap();
+    assert_eq!((security.uid, security.gid, security.mode), (own.uid(), own.gid(), 0o640));
+    assert!(security.acl.is_empty() && security.default_acl.is_empty());
+    // u::rw-,u:1001:rwx,g::r--,m::rwx,o::---
+    let mut list = vec![2, 0, 0, 0];
+    for (tag, permissions, id) in [(1_u8, 6_u8, u32::MAX), (2, 7, 1001), (4, 4, u32::MAX), (16, 7, u32::MAX), (32, 0, u32::MAX)] {
+        list.extend_from_slice(&[tag, 0, permissions, 0]);
+        list.extend_from_slice(&id.to_le_bytes());
+    }
+    if xattr::set(&disk, "system.posix_acl_access", &list).is_err() {
+        return; // A file system without such lists.
+    }
+    let acl = b.security(&p("f")).unwrap().acl;
+    assert_eq!(acl.len(), 5);
+    assert_eq!(acl[1], PosixEntry { who: PosixWho::User(1001), permissions: 7 });
+}
+
+#[test]
+fn files_belong_to_whom_they_are_made_for() {
+    let (dir, b) = share();
+    let own = fs::metadata(dir.path()).unwrap();
+    // Only root can give files away; to oneself anybody can.
+    let (uid, gid) = if own.uid() == 0 { (4711, 4712) } else { (own.uid(), own.gid()) };
+    let create = CreateArgs { owner: Some(UnixOwner { uid, gid: Some(gid) }), mode: Some(0o2770), ..CreateArgs::default() };
+    let how = OpenHow { create, ..OpenHow::create_new(FileKind::File) };
+    let file = b.open(&p("f"), &how).unwrap().file;
+    let disk = dir.path().join("share/f");
+    let made = fs::metadata(&disk).unwrap();
+    assert_eq!((made.uid(), made.gid(), made.mode() & 0o7777), (uid, gid, 0o2770), "bits as asked, whatever the umask says");
+    b.open(&p("f"), &OpenHow::existing(Want::PATH_ONLY)).unwrap().file.set_owner(Some(own.uid()), None, Some(0o600)).unwrap();
+    let made = fs::metadata(&disk).unwrap();
+    assert_eq!((made.uid(), made.gid(), made.mode() & 0o777), (own.uid(), gid, 0o600));
+    drop(file);
+}
+
+#[test]
+fn a_link_counts_with_the_directories_that_it_leads_through() {
+    let (dir, b) = share();
+    let share = dir.path().join("share");
+    fs::create_dir_all(share.join("private/deep")).unwrap();
+    fs::set_permissions(share.join("private"), fs::Permissions::from_mode(0o700)).unwrap();
+    fs::write(share.join("private/deep/f"), "x").unwrap();
+    symlink("private/deep/f", share.join("shortcut")).unwrap();
+    let modes = |path: &str| -> Vec<u32> { b.security_on_the_way(&p(path)).unwrap().into_iter().map(|s| s.mode & 0o777).collect() };
+    assert_eq!(modes("private\\deep\\f").len(), 3);
+    assert!(modes("shortcut").contains(&0o700), "the private directory is on the way");
+    assert_eq!(modes("new").len(), 1);
 }
 
 #[test]

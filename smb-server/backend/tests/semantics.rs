@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use smb_backend::{
     Backend, BackendError, BackendFile, CreateAction, CreateArgs, DirCursor, Ea, Fault, FaultyBackend, FileKind, MemoryBackend, MustBe, Op,
-    OpenHow, Opened, Overwrite, PosixBackend, Range, RelPath, SetBasic, Stability, Want,
+    OpenHow, Opened, Overwrite, PosixBackend, Range, RelPath, SetBasic, Stability, StoredDescriptor, Want,
 };
 use smb_types::{CreateDisposition, FileAttributes, FileTime};
 
@@ -45,6 +45,7 @@ scenarios! {
     overwriting_drops_what_belonged_to_the_old_data
     eas
     security_descriptors
+    the_directories_on_the_way
     streams
     stream_rename
     sparse_files
@@ -299,7 +300,7 @@ mod scenario {
         let f = put(b, "f", b"data");
         let creation = f.metadata.creation;
         f.file.set_eas(&[Ea { name: "OLD".into(), value: vec![1] }]).unwrap();
-        f.file.set_security_descriptor(b"sd").unwrap();
+        f.file.set_security_descriptor(&descriptor(7)).unwrap();
         b.open_stream(&p("f"), "s", &how(CreateDisposition::Create)).unwrap();
         let with = Overwrite { attributes: FileAttributes::HIDDEN, eas: vec![Ea { name: "NEW".into(), value: vec![2] }], allocation: 4096 };
         f.file.overwrite(&with, Stability::Stable).unwrap();
@@ -307,7 +308,7 @@ mod scenario {
         assert_eq!((m.size, m.attributes, m.creation), (0, FileAttributes::HIDDEN, creation));
         assert_eq!(f.file.eas().unwrap(), [Ea { name: "NEW".into(), value: vec![2] }]);
         assert!(f.file.streams().unwrap().is_empty());
-        assert_eq!(f.file.security_descriptor().unwrap().as_deref(), Some(&b"sd"[..]), "security stays");
+        assert_eq!(f.file.security().unwrap().stored, StoredDescriptor::Bytes(descriptor(7)), "security stays");
     }
 
     pub(super) fn eas(b: &dyn Backend) {
@@ -318,7 +319,7 @@ mod scenario {
         assert_eq!(f.eas().unwrap(), [ea("FIRST", b"one"), ea("second", b"2")]);
         f.set_eas(&[ea("SECOND", b""), ea("never", b"")]).unwrap();
         assert_eq!(f.eas().unwrap(), [ea("FIRST", b"one")]);
-        for own in ["DOSATTRIB", "holdfast.sd", "DosStream.x", "", "a*b"] {
+        for own in ["DOSATTRIB", "holdfast.sd", "ntacl", "DosStream.x", "", "a*b"] {
             fails!(f.set_eas(&[ea("FIRST", b"gone"), ea(own, b"x")]), NameInvalid);
         }
         assert_eq!(f.eas().unwrap(), [ea("FIRST", b"one")], "a refused list changes nothing");
@@ -329,16 +330,50 @@ mod scenario {
         fails!(b.lookup(&p("g")), NotFound);
     }
 
+    /// The header of a descriptor without parts, and some bytes behind it.
+    fn descriptor(rest: u8) -> Vec<u8> {
+        [&[1, 0, 0, 0x80][..], &[0; 16], &[rest; 1000]].concat()
+    }
+
     pub(super) fn security_descriptors(b: &dyn Backend) {
-        let create = CreateArgs { security_descriptor: Some(b"first".to_vec()), ..CreateArgs::default() };
+        let stored = |file: &dyn BackendFile| file.security().unwrap().stored;
+        let create = CreateArgs { security_descriptor: Some(descriptor(1)), ..CreateArgs::default() };
         let f = b.open(&p("f"), &OpenHow { create, ..OpenHow::create_new(FileKind::File) }).unwrap().file;
-        assert_eq!(f.security_descriptor().unwrap().as_deref(), Some(&b"first"[..]));
+        assert_eq!(stored(f.as_ref()), StoredDescriptor::Bytes(descriptor(1)));
         let other = b.open(&p("f"), &OpenHow::existing(Want::PATH_ONLY)).unwrap().file;
-        other.set_security_descriptor(&[7; 1000]).unwrap();
-        assert_eq!(f.security_descriptor().unwrap(), Some(vec![7; 1000]));
+        other.set_security_descriptor(&descriptor(2)).unwrap();
+        assert_eq!(stored(f.as_ref()), StoredDescriptor::Bytes(descriptor(2)));
+        assert_eq!(b.security(&p("F")).unwrap().stored, StoredDescriptor::Bytes(descriptor(2)));
+        let stream = b.open_stream(&p("f"), "s", &how(CreateDisposition::Create)).unwrap().file;
+        assert_eq!(stored(stream.as_ref()), StoredDescriptor::Bytes(descriptor(2)), "a stream has its file's");
         assert!(f.eas().unwrap().is_empty(), "descriptors are no EAs");
-        assert_eq!(mkdir(b, "d").file.security_descriptor().unwrap(), None);
+        let directory = mkdir(b, "d").file.security().unwrap();
+        assert_eq!((directory.stored, directory.kind), (StoredDescriptor::None, FileKind::Directory));
         fails!(f.set_security_descriptor(&[0; 70_000]), TooLarge);
+        fails!(b.security(&p("missing")), NotFound);
+    }
+
+    pub(super) fn the_directories_on_the_way(b: &dyn Backend) {
+        let set = |path: &str, n: u8| {
+            let directory = b.open(&p(path), &OpenHow::existing(Want::PATH_ONLY)).unwrap().file;
+            directory.set_security_descriptor(&descriptor(n)).unwrap();
+        };
+        mkdir(b, "a");
+        mkdir(b, "a\\b");
+        put(b, "a\\b\\f", b"");
+        set("a", 1);
+        set("a\\b", 2);
+        set("a\\b\\f", 3);
+        let way = |path: &str| -> Vec<StoredDescriptor> {
+            b.security_on_the_way(&p(path)).unwrap().into_iter().map(|security| security.stored).collect()
+        };
+        let (none, one, two) = (StoredDescriptor::None, StoredDescriptor::Bytes(descriptor(1)), StoredDescriptor::Bytes(descriptor(2)));
+        assert_eq!(way(""), []);
+        assert_eq!(way("a"), [none.clone()]);
+        assert_eq!(way("A\\B"), [none.clone(), one.clone()]);
+        assert_eq!(way("a\\b\\new"), [none, one, two], "the last name need not be there");
+        fails!(b.security_on_the_way(&p("a\\x\\f")), ParentNotFound);
+        fails!(b.security_on_the_way(&p("a\\b\\f\\g")), ParentNotFound);
     }
 
     pub(super) fn streams(b: &dyn Backend) {

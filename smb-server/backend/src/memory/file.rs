@@ -13,8 +13,8 @@ use crate::api::copy_through;
 use crate::meta::{STORED_ATTRIBUTES, visible_attributes};
 use crate::xname::{self, STREAM_BYTES_MAX};
 use crate::{
-    BackendError, BackendFile, DirEntry, Ea, FileKey, FileKind, Metadata, Overwrite, Range, Result, SetBasic, Stability, StreamInfo, Want,
-    name,
+    BackendError, BackendFile, DirEntry, Ea, FileKey, FileKind, Metadata, Overwrite, Range, Result, Security, SetBasic, Stability,
+    StreamInfo, Want, name,
 };
 
 const OFFSET_MAX: u64 = i64::MAX as u64;
@@ -206,12 +206,21 @@ impl BackendFile for MemoryFile {
         Ok(child.map(|c| DirEntry { name: name.to_owned(), metadata: c.metadata() }))
     }
 
-    fn security_descriptor(&self) -> Result<Option<Vec<u8>>> {
-        Ok(self.inode.contents.lock().descriptor.clone())
+    fn security(&self) -> Result<Security> {
+        Ok(self.inode.security())
+    }
+
+    fn set_owner(&self, uid: Option<u32>, gid: Option<u32>, mode: Option<u32>) -> Result<()> {
+        let mut contents = self.inode.contents.lock();
+        contents.owner = (uid.unwrap_or(contents.owner.0), gid.unwrap_or(contents.owner.1));
+        contents.mode = mode.map_or(contents.mode, |mode| mode & 0o7777);
+        drop(contents);
+        self.touch();
+        Ok(())
     }
 
     fn set_security_descriptor(&self, descriptor: &[u8]) -> Result<()> {
-        if descriptor.len() + 5 > xname::VALUE_BYTES_MAX {
+        if descriptor.len() + 8 > xname::VALUE_BYTES_MAX {
             return Err(BackendError::TooLarge { path: self.path.clone(), what: "extended attribute" });
         }
         self.inode.contents.lock().descriptor = Some(descriptor.to_vec());

@@ -20,8 +20,8 @@ use self::file::MemoryFile;
 use crate::disposition::{Decision, when_found, when_missing};
 use crate::meta::{STORED_ATTRIBUTES, visible_attributes};
 use crate::{
-    Backend, BackendError, BackendFile, CreateAction, Ea, Entry, FileKey, FileKind, Metadata, MustBe, OpenHow, Opened, Overwrite, RelPath,
-    Result, Stability, StreamInfo, VolumeInfo, Want, name, xname,
+    Backend, BackendError, BackendFile, CreateAction, DescriptorStore, Ea, Entry, FileKey, FileKind, Metadata, MustBe, OpenHow, Opened,
+    Overwrite, RelPath, Result, Security, Stability, StoredDescriptor, StreamInfo, VolumeInfo, Want, name, xname,
 };
 
 /// Size of the volume unless said otherwise.
@@ -74,6 +74,7 @@ struct Contents {
     last_write: FileTime,
     change: FileTime,
     links: u32,
+    owner: (u32, u32),
     mode: u32,
 }
 
@@ -165,7 +166,11 @@ impl MemoryBackend {
         let mode = how.create.mode.unwrap_or(default_mode) & 0o7777;
         let inode = new_inode(&self.volume.budget, number, kind, how.create.attributes & STORED_ATTRIBUTES, now, mode);
         set_eas(&inode, &how.create.eas, path.as_str())?;
-        inode.contents.lock().descriptor.clone_from(&how.create.security_descriptor);
+        {
+            let mut contents = inode.contents.lock();
+            contents.descriptor.clone_from(&how.create.security_descriptor);
+            contents.owner = how.create.owner.map_or((0, 0), |owner| (owner.uid, owner.gid.unwrap_or(0)));
+        }
         slot.directory.insert(name, inode.clone(), now);
         let file = self.file(inode, &path, None, Want::READ_WRITE);
         let metadata = file.metadata()?;
@@ -336,10 +341,18 @@ impl Inode {
             last_write: c.last_write,
             change: c.change,
             links: if is_file { c.links } else { 1 },
-            uid: 0,
-            gid: 0,
+            uid: c.owner.0,
+            gid: c.owner.1,
             mode: c.mode,
         }
+    }
+
+    /// What is kept about the rights to it. There are no POSIX access lists in memory.
+    fn security(&self) -> Security {
+        let c = self.contents.lock();
+        let stored = c.descriptor.clone().map_or(StoredDescriptor::None, StoredDescriptor::Bytes);
+        let (uid, gid) = c.owner;
+        Security { kind: self.kind, stored, uid, gid, mode: c.mode, acl: Vec::new(), default_acl: Vec::new() }
     }
 }
 
@@ -379,6 +392,32 @@ impl Backend for MemoryBackend {
             name_units_max: 255,
             read_only: false,
         })
+    }
+
+    fn descriptor_store(&self) -> DescriptorStore {
+        DescriptorStore::Protected
+    }
+
+    fn security(&self, path: &RelPath) -> Result<Security> {
+        let _names = self.locked();
+        Ok(self.found(path)?.0.security())
+    }
+
+    fn security_on_the_way(&self, path: &RelPath) -> Result<Vec<Security>> {
+        let _names = self.locked();
+        let mut on_the_way = Vec::new();
+        let mut next = path.parent();
+        while let Some(directory) = next {
+            let missing = || BackendError::ParentNotFound { path: path.as_str().to_owned() };
+            let (inode, _) = self.found(&directory).map_err(|_| missing())?;
+            if inode.kind != FileKind::Directory {
+                return Err(missing());
+            }
+            on_the_way.push(inode.security());
+            next = directory.parent();
+        }
+        on_the_way.reverse();
+        Ok(on_the_way)
     }
 
     fn lookup(&self, path: &RelPath) -> Result<Entry> {

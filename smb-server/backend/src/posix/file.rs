@@ -17,9 +17,9 @@ use super::{Shared, change_dosattrib, sync_node};
 use crate::api::copy_through;
 use crate::dosattrib::{self, DosAttrib};
 use crate::meta::STORED_ATTRIBUTES;
-use crate::xname::{self, unwrap_descriptor, wrap_descriptor};
 use crate::{
-    BackendError, BackendFile, DirEntry, Ea, FileKey, FileKind, Metadata, Overwrite, Range, Result, SetBasic, Stability, StreamInfo,
+    BackendError, BackendFile, DirEntry, Ea, FileKey, FileKind, Metadata, Overwrite, Range, Result, Security, SetBasic, Stability,
+    StreamInfo,
 };
 
 /// The kernel's largest offset.
@@ -342,13 +342,16 @@ impl BackendFile for PosixFile {
         Ok(Some(DirEntry { name: name.to_owned(), metadata: metadata_of(&stat, dos) }))
     }
 
-    fn security_descriptor(&self) -> Result<Option<Vec<u8>>> {
-        let Some(stored) = self.node.xattr(xname::SECURITY_DESCRIPTOR)? else { return Ok(None) };
-        unwrap_descriptor(&stored).map(Some).ok_or_else(|| self.node.error("reading the security descriptor", Errno::IO))
+    fn security(&self) -> Result<Security> {
+        self.node.security(self.shared.descriptors.xattr())
     }
 
     fn set_security_descriptor(&self, descriptor: &[u8]) -> Result<()> {
-        self.node.set_xattr(xname::SECURITY_DESCRIPTOR, &wrap_descriptor(descriptor))
+        self.node.set_security_descriptor(self.shared.descriptors.xattr(), descriptor)
+    }
+
+    fn set_owner(&self, uid: Option<u32>, gid: Option<u32>, mode: Option<u32>) -> Result<()> {
+        self.node.set_owner(uid, gid, mode)
     }
 
     fn eas(&self) -> Result<Vec<Ea>> {

@@ -11,12 +11,12 @@ mod node;
 mod resolve;
 mod stream;
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 
 use parking_lot::{Mutex, MutexGuard};
-use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, RenameFlags, Statx};
+use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, RenameFlags, Statx, XattrFlags};
 use rustix::io::Errno;
 use smb_types::{FileAttributes, FileTime};
 
@@ -30,14 +30,17 @@ use crate::disposition::{Decision, when_found, when_missing};
 use crate::dosattrib::DosAttrib;
 use crate::key::fnv1a;
 use crate::meta::STORED_ATTRIBUTES;
-use crate::xname::{self, wrap_descriptor};
+use crate::xname;
 use crate::{
-    Backend, BackendError, BackendFile, CreateAction, Entry, FileKey, FileKind, MustBe, OpenHow, Opened, Overwrite, RelPath, Result,
-    Stability, StreamInfo, VolumeInfo, Want,
+    Backend, BackendError, BackendFile, CreateAction, DescriptorStore, Entry, FileKey, FileKind, MustBe, OpenHow, Opened, Overwrite,
+    RelPath, Result, Security, Stability, StreamInfo, VolumeInfo, Want, ntacl,
 };
 
 /// How often an open starts over because the name came or went in between.
 const OPEN_TRIES: usize = 16;
+/// Permission bits of what is being made: until it has its descriptor nobody may open it, neither by its bits nor by what is derived from
+/// them.
+const UNFINISHED: Mode = Mode::empty();
 /// Locks that serialise changes of one file's attributes within this process.
 const STRIPES: usize = 64;
 
@@ -51,6 +54,56 @@ struct Shared {
     names: KnownNames,
     /// Where the open streams are stored now.
     streams: OpenStreams,
+    descriptors: Descriptors,
+    /// The process's file mode creation mask.
+    umask: u32,
+}
+
+/// The process's file mode creation mask, which can only be read there without changing it.
+fn umask() -> u32 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("Umask:"));
+    line.and_then(|octal| u32::from_str_radix(octal.trim(), 8).ok()).unwrap_or(0o022)
+}
+
+/// The extended attribute that holds security descriptors.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Descriptors {
+    Protected,
+    Unprotected,
+    Unsupported,
+}
+
+impl Descriptors {
+    const fn xattr(self) -> Option<&'static str> {
+        match self {
+            Self::Protected => Some(ntacl::XATTR_NAME),
+            Self::Unprotected => Some(ntacl::XATTR_NAME_UNPRIVILEGED),
+            Self::Unsupported => None,
+        }
+    }
+
+    /// Finds out by setting an attribute of its own at the root and removing it. What is in the namespace that is not used is never
+    /// believed: where the server may protect descriptors, a local user could have put one into the other.
+    fn probe(root: &OwnedFd) -> Self {
+        let may_set = |name: &str| match fs::fsetxattr(root, name, b"1", XattrFlags::empty()) {
+            Ok(()) => {
+                let _ = fs::fremovexattr(root, name);
+                true
+            }
+            // A read-only file system: what was stored there is read as far as possible.
+            Err(Errno::ROFS) => !matches!(fs::fgetxattr(root, name, &mut [0; 1]), Err(Errno::OPNOTSUPP)),
+            Err(_) => false,
+        };
+        let name = |namespace: &str| format!("{namespace}.holdfast.{}", rustix::process::getpid().as_raw_nonzero());
+        if may_set(&name("security")) {
+            Self::Protected
+        } else if may_set(&name("user")) {
+            Self::Unprotected
+        } else {
+            Self::Unsupported
+        }
+    }
 }
 
 impl Shared {
@@ -75,7 +128,9 @@ impl PosixBackend {
             .map_err(|e| error("open", &shown, e))?;
         open_beneath(root.as_fd(), "", OFlags::PATH | OFlags::DIRECTORY, Mode::empty()).map_err(|e| error("openat2", &shown, e))?;
         let stripes = std::array::from_fn(|_| Mutex::new(()));
-        Ok(Self { shared: Arc::new(Shared { root, stripes, names: KnownNames::new(), streams: OpenStreams::default() }) })
+        let descriptors = Descriptors::probe(&root);
+        let shared = Shared { root, stripes, names: KnownNames::new(), streams: OpenStreams::default(), descriptors, umask: umask() };
+        Ok(Self { shared: Arc::new(shared) })
     }
 
     fn open_path(&self, path: &RelPath, flags: OFlags) -> Result<OwnedFd, Errno> {
@@ -192,14 +247,12 @@ impl PosixBackend {
         let node = match kind {
             FileKind::File => {
                 let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL;
-                let mode = Mode::from_raw_mode(how.create.mode.unwrap_or(0o666) & 0o7777);
-                let fd = open_beneath(self.shared.root.as_fd(), path.as_str(), flags, mode)
+                let fd = open_beneath(self.shared.root.as_fd(), path.as_str(), flags, UNFINISHED)
                     .map_err(|e| walk_error("create", path.as_str(), e))?;
                 Node { fd, path: path.as_str().to_owned(), readable: true, writable: true }
             }
             FileKind::Directory => {
-                let mode = Mode::from_raw_mode(how.create.mode.unwrap_or(0o777) & 0o7777);
-                fs::mkdirat(&parent, name.as_str(), mode).map_err(|e| error("mkdir", path.as_str(), e))?;
+                fs::mkdirat(&parent, name.as_str(), UNFINISHED).map_err(|e| error("mkdir", path.as_str(), e))?;
                 let fd = self
                     .open_path(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW)
                     .map_err(|e| walk_error("openat2", path.as_str(), e))?;
@@ -211,7 +264,7 @@ impl PosixBackend {
         }
         let stat = node.statx()?;
         let file = PosixFile::new(self.shared.clone(), node, &stat);
-        if let Err(e) = Self::furnish(&file, &stat, how) {
+        if let Err(e) = self.furnish(&file, &stat, how) {
             // Nobody saw it yet: a file without its attributes must not stay.
             let flags = if kind == FileKind::Directory { AtFlags::REMOVEDIR } else { AtFlags::empty() };
             if let Err(again) = fs::unlinkat(&parent, name.as_str(), flags) {
@@ -227,8 +280,8 @@ impl PosixBackend {
         Ok(Opened { file: Arc::new(file), action: CreateAction::Created, metadata, path: path.clone() })
     }
 
-    /// Gives a new file its attributes, EAs, descriptor and space.
-    fn furnish(file: &PosixFile, stat: &Statx, how: &OpenHow) -> Result<()> {
+    /// Gives a new file its attributes, EAs, descriptor and space, and then the bits that let others in.
+    fn furnish(&self, file: &PosixFile, stat: &Statx, how: &OpenHow) -> Result<()> {
         let creation = metadata_of(stat, DosAttrib::default()).creation;
         let dos = DosAttrib { attributes: Some(how.create.attributes & STORED_ATTRIBUTES), creation: Some(creation) };
         match file.node.set_dosattrib(dos) {
@@ -240,8 +293,11 @@ impl PosixBackend {
             file.node.set_eas(&how.create.eas)?;
         }
         if let Some(descriptor) = &how.create.security_descriptor {
-            file.node.set_xattr(xname::SECURITY_DESCRIPTOR, &wrap_descriptor(descriptor))?;
+            file.set_security_descriptor(descriptor)?;
         }
+        let all = if file.kind() == FileKind::Directory { 0o777 } else { 0o666 };
+        let mode = how.create.mode.unwrap_or(all & !self.shared.umask);
+        file.node.set_owner(how.create.owner.map(|owner| owner.uid), how.create.owner.and_then(|owner| owner.gid), Some(mode))?;
         if how.create.allocation > 0 && file.kind() == FileKind::File {
             file.allocate(how.create.allocation)?;
         }
@@ -321,6 +377,38 @@ impl Backend for PosixBackend {
             name_units_max: u32::try_from(vfs.f_namemax).unwrap_or(255).min(255),
             read_only: vfs.f_flag.contains(fs::StatVfsMountFlags::RDONLY),
         })
+    }
+
+    fn descriptor_store(&self) -> DescriptorStore {
+        match self.shared.descriptors {
+            Descriptors::Protected => DescriptorStore::Protected,
+            Descriptors::Unprotected => DescriptorStore::Unprotected,
+            Descriptors::Unsupported => DescriptorStore::Unsupported,
+        }
+    }
+
+    fn security(&self, path: &RelPath) -> Result<Security> {
+        self.node(path)?.0.security(self.shared.descriptors.xattr())
+    }
+
+    fn security_on_the_way(&self, path: &RelPath) -> Result<Vec<Security>> {
+        let above = |path: &RelPath| std::iter::successors(path.parent(), RelPath::parent).collect::<Vec<_>>();
+        let mut directories = above(path);
+        directories.reverse();
+        // A link leads there by another way: the directories on that one count, too.
+        if let Some(real) = self.real_path(path).filter(|real| real != path) {
+            directories.extend(above(&real).into_iter().filter(|directory| !path.starts_with(directory)));
+        }
+        let missing = || BackendError::ParentNotFound { path: path.as_str().to_owned() };
+        let of_directory = |directory: &RelPath| match self.node(directory) {
+            Ok((node, _)) => match node.security(self.shared.descriptors.xattr())? {
+                security if security.kind == FileKind::Directory => Ok(security),
+                _ => Err(missing()),
+            },
+            Err(BackendError::NotFound { .. }) => Err(missing()),
+            Err(error) => Err(error),
+        };
+        directories.iter().map(of_directory).collect()
     }
 
     fn lookup(&self, path: &RelPath) -> Result<Entry> {
@@ -505,6 +593,16 @@ impl Backend for PosixBackend {
 }
 
 impl PosixBackend {
+    /// Where a path leads when every link on it is followed; None when it is not there, or has a name that clients cannot speak.
+    fn real_path(&self, path: &RelPath) -> Option<RelPath> {
+        let (node, _) = self.node(path).ok()?;
+        let shown = |fd: &OwnedFd| fs::readlinkat(fs::CWD, format!("/proc/self/fd/{}", fd.as_raw_fd()), Vec::new()).ok();
+        let (root, real) = (shown(&self.shared.root)?, shown(&node.fd)?);
+        let (root, real) = (root.to_str().ok()?.trim_end_matches('/'), real.to_str().ok()?);
+        let below = real.strip_prefix(root)?.strip_prefix('/')?;
+        RelPath::from_components(below.split('/')).ok()
+    }
+
     fn is_same_name(&self, old_parent: &OwnedFd, old: &str, new_parent: &OwnedFd, new: &str) -> Result<bool> {
         let stat = |fd: &OwnedFd| fs::statx(fd, "", AtFlags::EMPTY_PATH, STATX).map_err(|e| error("statx", "", e));
         Ok(old == new && key_of(&stat(old_parent)?) == key_of(&stat(new_parent)?))

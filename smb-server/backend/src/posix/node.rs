@@ -5,17 +5,22 @@
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, Statx, StatxFlags, Timestamps, XattrFlags};
+use rustix::fs::{Gid, Uid};
 use rustix::io::Errno;
 use smb_types::{FileAttributes, FileTime};
 
 use super::errno::error;
 use crate::dosattrib::{self, DosAttrib};
 use crate::meta::visible_attributes;
+use crate::security::decode_posix_acl;
 use crate::xname::{self, VALUE_BYTES_MAX};
-use crate::{BackendError, Ea, FileKey, FileKind, Metadata, Result, StreamInfo, name};
+use crate::{BackendError, Ea, FileKey, FileKind, Metadata, PosixEntry, Result, Security, StoredDescriptor, StreamInfo, name, ntacl};
 
 /// What statx is asked for.
 pub(super) const STATX: StatxFlags = StatxFlags::BASIC_STATS.union(StatxFlags::BTIME);
+/// The kernel's names of POSIX access lists.
+const POSIX_ACL: &str = "system.posix_acl_access";
+const POSIX_DEFAULT_ACL: &str = "system.posix_acl_default";
 /// Most of the attributes are small.
 const FIRST_BUFFER_BYTES: usize = 256;
 
@@ -75,6 +80,56 @@ impl Node {
             fs::futimens(&self.fd, times)
         };
         done.map_err(|e| self.error("utimensat", e))
+    }
+
+    /// What is on disk about the rights to it. `xattr`: where descriptors are kept, if anywhere.
+    pub(super) fn security(&self, xattr: Option<&str>) -> Result<Security> {
+        let stat = self.statx()?;
+        let stored = match xattr.map(|xattr| self.xattr(xattr)).transpose()?.flatten() {
+            None => StoredDescriptor::None,
+            Some(value) => ntacl::decode(&value).map_or(StoredDescriptor::Damaged, StoredDescriptor::Bytes),
+        };
+        let kind = kind_of(&stat);
+        let (mut acl, mut default_acl) = (Vec::new(), Vec::new());
+        if stored == StoredDescriptor::None {
+            acl = self.posix_acl(POSIX_ACL)?;
+            if kind == FileKind::Directory {
+                default_acl = self.posix_acl(POSIX_DEFAULT_ACL)?;
+            }
+        }
+        Ok(Security { kind, stored, uid: stat.stx_uid, gid: stat.stx_gid, mode: u32::from(stat.stx_mode) & 0o7777, acl, default_acl })
+    }
+
+    /// A POSIX access list; empty when there is none, or the file system has no such lists.
+    fn posix_acl(&self, xattr: &str) -> Result<Vec<PosixEntry>> {
+        let value = match self.xattr(xattr) {
+            Ok(value) => value,
+            Err(BackendError::NotSupported { .. }) => None,
+            Err(error) => return Err(error),
+        };
+        let Some(value) = value else { return Ok(Vec::new()) };
+        // A list that is not understood must not count as none: the bits of the mode alone could give more than it does.
+        decode_posix_acl(&value).ok_or_else(|| self.error("reading the POSIX access list", Errno::IO))
+    }
+
+    pub(super) fn set_security_descriptor(&self, xattr: Option<&str>, descriptor: &[u8]) -> Result<()> {
+        let unsupported = || BackendError::NotSupported { op: "a security descriptor", path: self.path.clone() };
+        let invalid = || BackendError::NotSupported { op: "a security descriptor without header", path: self.path.clone() };
+        self.set_xattr(xattr.ok_or_else(unsupported)?, &ntacl::encode(descriptor).ok_or_else(invalid)?)
+    }
+
+    /// Gives it to another owner or group, or sets its permission bits.
+    pub(super) fn set_owner(&self, uid: Option<u32>, gid: Option<u32>, mode: Option<u32>) -> Result<()> {
+        if uid.is_some() || gid.is_some() {
+            let (uid, gid) = (uid.map(Uid::from_raw), gid.map(Gid::from_raw));
+            let done = fs::chownat(&self.fd, "", uid, gid, AtFlags::EMPTY_PATH);
+            done.map_err(|e| self.error("chown", e))?;
+        }
+        if let Some(mode) = mode {
+            // After the owner: a change of owner takes bits away.
+            fs::chmod(self.proc_path(), Mode::from_raw_mode(mode & 0o7777)).map_err(|e| self.error("chmod", e))?;
+        }
+        Ok(())
     }
 
     /// One extended attribute; None when absent.

@@ -18,8 +18,8 @@ use crate::disposition::{Decision, when_found, when_missing};
 use crate::meta::visible_attributes;
 use crate::xname::{self, STREAM_BYTES_MAX};
 use crate::{
-    BackendError, BackendFile, CreateAction, DirEntry, Ea, FileKey, FileKind, Metadata, OpenHow, Overwrite, Range, Result, SetBasic,
-    Stability, StreamInfo, Want,
+    BackendError, BackendFile, CreateAction, DirEntry, Ea, FileKey, FileKind, Metadata, OpenHow, Overwrite, Range, Result, Security,
+    SetBasic, Stability, StreamInfo, Want,
 };
 
 /// The attribute that holds an open stream at the moment.
@@ -238,12 +238,16 @@ impl BackendFile for StreamFile {
         Err(BackendError::NotADirectory { path: self.path.clone() })
     }
 
-    fn security_descriptor(&self) -> Result<Option<Vec<u8>>> {
-        self.base.security_descriptor()
+    fn security(&self) -> Result<Security> {
+        self.base.security()
     }
 
     fn set_security_descriptor(&self, descriptor: &[u8]) -> Result<()> {
         self.base.set_security_descriptor(descriptor)
+    }
+
+    fn set_owner(&self, uid: Option<u32>, gid: Option<u32>, mode: Option<u32>) -> Result<()> {
+        self.base.set_owner(uid, gid, mode)
     }
 
     fn eas(&self) -> Result<Vec<Ea>> {
