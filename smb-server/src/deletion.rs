@@ -5,11 +5,12 @@
 use std::sync::Arc;
 
 use persistence_model::{Command, FileKey, LeaseId, PendingDelete};
-use smb_backend::{Backend, BackendError, RelPath, Stability};
+use smb_backend::{BackendError, RelPath, Stability};
 use smb_proto::{info::NotifyAction, message::change_notify::CompletionFilter};
 use smb_types::NtStatus;
 
 use crate::{
+    access::Names,
     blocking::blocking,
     notify::{self, Change},
     receive::parent_lease,
@@ -39,10 +40,10 @@ pub fn perform_for_close(server: &Arc<Server>, delete: &PendingDelete, by: Optio
 
 fn remove_and_tell(server: &Arc<Server>, delete: &PendingDelete, by: Option<LeaseId>) {
     if let Some(share) = server.share_by_id(delete.share)
-        && let Some(backend) = share.backend()
+        && let Some(names) = share.names()
     {
         let stability = if share.is_ca { Stability::Stable } else { Stability::Cached };
-        let removed = blocking(|| remove(backend.as_ref(), delete, stability));
+        let removed = blocking(|| remove(names, delete, stability));
         if removed.is_ok() {
             report(server, &share, delete, by);
         }
@@ -79,15 +80,11 @@ fn report(server: &Arc<Server>, share: &Share, delete: &PendingDelete, by: Optio
     }
 }
 
-fn remove(backend: &dyn Backend, delete: &PendingDelete, stability: Stability) -> Result<(), BackendError> {
+fn remove(names: &Names, delete: &PendingDelete, stability: Stability) -> Result<(), BackendError> {
     let (path, stream) = split_stream(&delete.path);
     let folded = path.replace('/', "\\");
     let path = RelPath::parse_smb(&folded).map_err(|error| BackendError::from_path(error, path))?;
-    match stream {
-        Some(stream) => backend.remove_stream(&path, stream, stability),
-        None if delete.is_directory => backend.remove_dir(&path, Some(backend_key(delete.file)), stability),
-        None => backend.unlink(&path, Some(backend_key(delete.file)), stability),
-    }
+    names.remove(delete, &path, stream, backend_key(delete.file), stability)
 }
 
 /// Splits `directory\file:stream` (a trailing `:$DATA` is dropped).

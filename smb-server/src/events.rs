@@ -100,7 +100,11 @@ fn handle(server: &Arc<Server>, event: &Event) {
             }
         }
         Event::FileChanged { file } => notify::file_changed(server, *file),
-        Event::ShareChanged { share } => server.forget_share(*share),
+        Event::ShareChanged { share } => {
+            let is_gone = server.store.with_state(|state| state.share(*share).is_none());
+            if is_gone { server.share_removed(*share) } else { server.share_changed(*share) }
+        }
+        Event::UserChanged { .. } | Event::GroupChanged { .. } => server.accounts_changed(),
         Event::OpensExpired { opens } => opens.iter().for_each(|open| forget(server, *open)),
         Event::NodeDown { node: dead, incarnation } => {
             if *dead == node && *incarnation == server.store.incarnation() {
@@ -113,8 +117,6 @@ fn handle(server: &Arc<Server>, event: &Event) {
         | Event::NodeDraining { .. }
         | Event::NodeAddresses { .. }
         | Event::ShareMoved { .. }
-        | Event::UserChanged { .. }
-        | Event::GroupChanged { .. }
         | Event::OpenReclaimed { .. } => {}
     }
 }
@@ -157,6 +159,8 @@ fn missed_some(server: &Arc<Server>, missed: u64) {
 /// After missed events: whatever the records no longer give to this node is taken away, and deletions that are due are done.
 fn resynchronise(server: &Arc<Server>) {
     metrics::counter!(names::EVENTS_MISSED).increment(1);
+    server.accounts_changed();
+    server.shares_changed();
     server.file_watches.all_changed();
     for open in server.opens().into_iter().filter(|open| open.pipe().is_none()) {
         forget(server, open.open_id);

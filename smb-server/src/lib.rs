@@ -6,6 +6,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "tests"))]
 
+pub mod access;
 pub mod blocking;
 pub mod clock;
 pub mod config;

@@ -4,13 +4,16 @@
 
 mod rig;
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use futures::FutureExt as _;
 use persistence_model::{
     Command as Record, Incarnation, NodeAddresses, NodeId, OpenId, OpenRequest, Outcome, RequestedDurability, RequestedOplock, SessionId,
+    Share,
 };
 use rig::{CLIENT, Client, Rig};
-use smb_backend::{FileKind, OpenHow, RelPath};
+use smb_backend::{Backend, BackendError, CreateArgs, FileKind, MemoryBackend, OpenHow, RelPath, StoredDescriptor};
 use smb_proto::{
     Command, Header, HeaderFlags,
     context::{DurableReconnectV2, DurableRequestV2, LeaseContext, LeaseV2, RequestContext, ResponseContext, dh2q},
@@ -20,6 +23,7 @@ use smb_proto::{
         lock::{LockElement, LockFlags, LockRequest},
         oplock_break::{LeaseBreakAck, OplockBreakRequest, OplockBreakResponse},
     },
+    security::{Acl, SecurityDescriptor},
 };
 use smb_server::{ServerConfig, StoreExt as _};
 use smb_types::{
@@ -205,9 +209,25 @@ async fn a_replayed_create_gets_its_first_answer() {
     assert_eq!(rig.store.with_state(|state| state.opens().count()), 1);
 }
 
-/// Another node of the cluster reserves the CREATE and dies; `touched`: after it had made the file.
-async fn replay_after_death(touched: bool) {
-    let rig = Rig::new();
+/// How far a node has come with a CREATE when it dies.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Died {
+    /// The place is reserved.
+    BeforeTheFile,
+    /// The file is there, and lets nobody in yet.
+    BeforeItsDescriptor,
+    /// The file is whole.
+    BeforeTheConfirmation,
+}
+
+/// Another node of the cluster reserves the CREATE and dies.
+async fn replay_after_death(died: Died) {
+    let files = rig::open_to_all(MemoryBackend::new());
+    let below = files.clone();
+    let rig = Rig::over(
+        ServerConfig::default(),
+        Arc::new(move |_: &Share| -> Result<Arc<dyn Backend>, BackendError> { Ok(Arc::new(below.clone())) }),
+    );
     let mut client = rig.ready("data").await;
     let node = NodeId(2);
     let any = std::net::SocketAddr::from(([127, 0, 0, 1], 1));
@@ -227,18 +247,30 @@ async fn replay_after_death(touched: bool) {
         previous_session: None,
     });
     let share = rig.store.with_state(|state| state.share_by_name("data").unwrap().id);
-    let request = reservation(node, incarnation, session, share, user);
+    let request = reservation(node, incarnation, session, share, user.clone());
     let Outcome::Reserved { open, resumed: false } = rig.store.apply(&Record::ReserveOpen(Box::new(request))) else {
         panic!("nobody is in the way")
     };
-    if touched {
-        let shared = rig.server.share("data").unwrap();
-        shared.backend().unwrap().open(&RelPath::parse_smb("vm").unwrap(), &OpenHow::create_new(FileKind::File)).unwrap();
+    let whole = SecurityDescriptor { owner: Some(user.clone()), dacl: Some(Acl::default()), ..SecurityDescriptor::default() };
+    if died != Died::BeforeTheFile {
+        let descriptor = (died == Died::BeforeTheConfirmation).then(|| whole.to_bytes());
+        let args = CreateArgs { mode: Some(0), security_descriptor: descriptor, ..CreateArgs::default() };
+        files.open(&path("vm"), &OpenHow { create: args, ..OpenHow::create_new(FileKind::File) }).unwrap();
     }
     rig.store.apply(&Record::NodeDown { node, incarnation });
     let replay = answered(&mut client, &persistent(create("vm", CreateDisposition::Create)), true).await.unwrap();
     assert_eq!(replay.create_action, CreateAction::Created, "our own first try is no collision");
     assert_eq!(replay.file_id.persistent, open.0);
+    // However far the first try came, the file has the descriptor that it would have given it.
+    let StoredDescriptor::Bytes(stored) = files.security(&path("vm")).unwrap().stored else { panic!("the file has no descriptor") };
+    let stored = SecurityDescriptor::decode(&stored).unwrap();
+    assert_eq!(stored.owner, Some(user));
+    let entries = stored.dacl.unwrap().entries.len();
+    assert_eq!(
+        entries == 0,
+        died == Died::BeforeTheConfirmation,
+        "what was whole is left as it is, else the directory hands down: {entries}"
+    );
     assert_eq!(answered(&mut client, &create("vm", CreateDisposition::Create), false).await, Err(NtStatus::OBJECT_NAME_COLLISION));
 }
 
@@ -276,12 +308,21 @@ fn reservation(
 
 #[tokio::test]
 async fn a_node_dies_between_reservation_and_file() {
-    replay_after_death(false).await;
+    replay_after_death(Died::BeforeTheFile).await;
 }
 
 #[tokio::test]
 async fn a_node_dies_between_file_and_confirmation() {
-    replay_after_death(true).await;
+    replay_after_death(Died::BeforeTheConfirmation).await;
+}
+
+#[tokio::test]
+async fn a_replay_finishes_a_file_that_its_first_try_had_begun_to_make() {
+    replay_after_death(Died::BeforeItsDescriptor).await;
+}
+
+fn path(text: &str) -> RelPath {
+    RelPath::parse_smb(text).unwrap()
 }
 
 // MS-SMB2 3.3.4.7, 3.3.5.22.2

@@ -17,7 +17,7 @@ use dcerpc_rs::{
     pdu::{Bind, BindAck, ContextElement, Frame, PacketType, ResultCode, encode, flags},
     syntax::NDR20,
 };
-use persistence_model::Share;
+use persistence_model::{Command as Record, Share};
 use rig::{Client, Rig};
 use smb_backend::{Backend, BackendError, Fault, FaultyBackend, MemoryBackend, Op};
 use smb_proto::{
@@ -48,7 +48,7 @@ use smb_proto::{
     },
     security::{SecurityDescriptor, SecurityInformation},
 };
-use smb_server::ServerConfig;
+use smb_server::{ServerConfig, StoreExt as _};
 use smb_types::{AccessMask, CreateDisposition, CreateOptions, Dialect, FileAttributes, FileId, FileTime, NtStatus, ShareAccess, Sid};
 
 async fn open_with(client: &mut Client, name: &str, access: AccessMask, options: CreateOptions, disposition: CreateDisposition) -> FileId {
@@ -274,6 +274,12 @@ async fn security_descriptors() {
         file_id: id,
         buffer: descriptor.to_bytes(),
     };
+    // MS-FSA 2.1.5.17
+    // Nobody gives files away to a group that he is not in; membership counts from the next request on.
+    assert_eq!(client.request(Command::SetInfo, |out| set.encode(out)).await.0.status(), NtStatus::INVALID_OWNER);
+    let alice = rig.store.with_state(|state| state.user_by_name("alice").unwrap().sid.clone());
+    rig.store.apply(&Record::GroupMember { group: "Administrators".to_owned(), member: alice, on: true });
+    rig.server.accounts_changed();
     assert_eq!(client.request(Command::SetInfo, |out| set.encode(out)).await.0.status(), NtStatus::SUCCESS);
     let (_, bytes) = query(&mut client, &request).await;
     assert_eq!(SecurityDescriptor::decode(&bytes).unwrap().owner, Some(Sid::administrators()));
@@ -403,7 +409,7 @@ async fn watchers_hear_of_changes_and_of_the_end() {
 /// What takes rights to a file waits for what was judged without it: that has to be announced for as long as the file system takes.
 #[tokio::test]
 async fn whatever_the_file_system_does_to_a_file_is_known_to_be_under_way() {
-    let disk = FaultyBackend::new(Arc::new(MemoryBackend::new()));
+    let disk = FaultyBackend::new(Arc::new(rig::open_to_all(MemoryBackend::new())));
     let faulty = disk.clone();
     let rig = Rig::over(
         ServerConfig::default(),

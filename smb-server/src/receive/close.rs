@@ -7,7 +7,7 @@ use std::{
 
 use persistence_model::{Command, OpenId, Outcome};
 use smb_proto::message::close::{CLOSE_FLAG_POSTQUERY_ATTRIB, CloseRequest, CloseResponse};
-use smb_types::NtStatus;
+use smb_types::{AccessMask, NtStatus};
 
 use super::{RequestContext, parent_lease, set_info::disposition::mark_deleted};
 use crate::{
@@ -15,7 +15,7 @@ use crate::{
     deletion,
     error::Refusal,
     send::Response,
-    state::{Open, OpenKind, Server},
+    state::{Open, Server},
 };
 
 /// Pause between two tries to tell the records of a close.
@@ -35,7 +35,7 @@ pub(crate) async fn handle(ctx: &mut RequestContext) -> Result<Response, Refusal
     // Requests that wait on it end, new ones do not find it.
     open.end();
     ctx.server.remove_open(&open);
-    if let OpenKind::File(_) = &open.kind {
+    if open.pipe().is_none() {
         if open.deletes_on_close() && open.deleted_under.lock().is_none() {
             mark_deleted(&ctx.server, &open, Some(open.parent_lease_key));
         }
@@ -94,9 +94,9 @@ async fn finish(server: &Arc<Server>, open: &Open, outcome: Outcome) {
     }
 }
 
-/// What POSTQUERY_ATTRIB asks for; zeros when the file cannot tell any more.
+/// What POSTQUERY_ATTRIB asks for; zeros when the open may not see it, or the file cannot tell any more.
 fn attributes(open: &Open) -> CloseResponse {
-    let OpenKind::File(file) = &open.kind else { return CloseResponse::default() };
+    let Ok(file) = open.file_with(AccessMask::READ_ATTRIBUTES) else { return CloseResponse::default() };
     let Ok(metadata) = blocking(|| file.metadata()) else { return CloseResponse::default() };
     CloseResponse {
         flags: CLOSE_FLAG_POSTQUERY_ATTRIB,

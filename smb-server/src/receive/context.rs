@@ -9,6 +9,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    access::Asker,
     error::{Disconnect, Refusal},
     send::{
         interim::interim,
@@ -94,6 +95,14 @@ impl RequestContext {
     #[must_use]
     pub fn dialect(&self) -> Dialect {
         self.negotiated().dialect
+    }
+
+    /// Who asks, through this request's tree.
+    ///
+    /// # Errors
+    /// As [`Server::asker`]; NETWORK_NAME_DELETED without a tree.
+    pub(crate) fn asker(&self) -> Result<Asker, Refusal> {
+        self.server.asker(self.session()?, &self.tree()?.share, self.connection.peer.ip())
     }
 
     /// Fires on CANCEL and when the connection ends. Whoever waits, waits for this too and answers CANCELLED.

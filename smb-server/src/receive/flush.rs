@@ -15,12 +15,11 @@ pub(crate) async fn handle(ctx: &mut RequestContext) -> Result<Response, Refusal
     if open.pipe().is_some() {
         return done();
     }
-    open.require_any(AccessMask::WRITE_DATA | AccessMask::APPEND_DATA)?;
+    let file = open.file_with(AccessMask::WRITE_DATA | AccessMask::APPEND_DATA)?;
     // It changes nothing that anybody could see: nobody has to wait until it is done.
     drop(io::clear(ctx, &open, IoKind::Read, None).await?);
     // Whatever went through a write-through open is on disk already.
     if !open.write_through {
-        let file = open.backend_file()?;
         blocking(|| file.flush())?;
     }
     io::still_ours(ctx, &open)?;

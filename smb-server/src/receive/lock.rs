@@ -29,7 +29,7 @@ enum Kind {
 pub(crate) async fn handle(ctx: &mut RequestContext) -> Result<Response, Refusal> {
     let request = LockRequest::decode(&ctx.message)?;
     let open = ctx.open(request.file_id)?;
-    open.backend_file()?;
+    open.file_for_any()?;
     if open.is_directory {
         return Err(Refusal::invalid("directories cannot be locked"));
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use smb_backend::{Backend, BackendFile, DirCursor, DirEntry, Metadata, RelPath};
+use smb_backend::{BackendFile, DirCursor, DirEntry, Entry, Metadata, RelPath};
 use smb_proto::{
     info::{DirectoryClass, DirectoryEntry, EntryWriter, Pushed},
     message::query_directory::{QueryDirectoryFlags, QueryDirectoryRequest, QueryDirectoryResponse},
@@ -12,6 +12,7 @@ use smb_types::{AccessMask, NtStatus};
 
 use super::{RequestContext, io};
 use crate::{
+    access::Asker,
     blocking::blocking,
     error::Refusal,
     send::Response,
@@ -35,13 +36,13 @@ pub(crate) async fn handle(ctx: &mut RequestContext) -> Result<Response, Refusal
     if !open.is_directory {
         return Err(Refusal::invalid("not a directory"));
     }
-    open.require_any(AccessMask::READ_DATA)?;
+    let directory = open.file_with(AccessMask::READ_DATA)?;
     if request.pattern.is_empty() || request.pattern.contains(['\\', '/']) {
         return Err(Refusal::new(NtStatus::OBJECT_NAME_INVALID, "no search pattern"));
     }
-    let backend = open.tree.share.backend().ok_or(Refusal::invalid("not a directory"))?;
+    let asker = ctx.asker()?;
     let path = io::current_path(&ctx.server, &open);
-    let listing = Listing { open: &open, directory: open.backend_file()?, backend, path: &path };
+    let listing = Listing { open: &open, directory, asker: &asker, path: &path };
     let (output, status) = blocking(|| listing.list(&request, class))?;
     let response = QueryDirectoryResponse::new(output);
     Ok(Response::encode(status, |out| response.encode(out)))
@@ -51,7 +52,7 @@ pub(crate) async fn handle(ctx: &mut RequestContext) -> Result<Response, Refusal
 struct Listing<'a> {
     open: &'a Open,
     directory: &'a Arc<dyn BackendFile>,
-    backend: &'a Arc<dyn Backend>,
+    asker: &'a Asker,
     path: &'a RelPath,
 }
 
@@ -102,7 +103,8 @@ impl Listing<'_> {
             Source::All(DirCursor::new(self.directory.as_ref())?)
         } else {
             // One look instead of a snapshot of what may be a large directory.
-            let entry = self.path.join(text).ok().and_then(|path| self.backend.lookup(&path).ok());
+            let entry = self.path.join(text).ok().and_then(|path| self.look_up(&path));
+            let entry = entry.filter(|entry| entry.path.file_name().is_some_and(|name| self.asker.may_see(self.path, name)));
             Source::One(entry.and_then(|entry| {
                 let name = entry.path.file_name()?.to_owned();
                 Some(Box::new(DirEntry { name, metadata: entry.metadata }))
@@ -122,14 +124,22 @@ impl Listing<'_> {
         let pattern = &enumeration.pattern;
         match &mut enumeration.source {
             Source::One(entry) => Ok(entry.take().map(|entry| *entry)),
-            Source::All(cursor) => Ok(cursor.next_matching(self.directory.as_ref(), |name| pattern.matches(name)).transpose()?),
+            Source::All(cursor) => {
+                let wanted = |name: &str| pattern.matches(name) && self.asker.may_see(self.path, name);
+                Ok(cursor.next_matching(self.directory.as_ref(), wanted).transpose()?)
+            }
         }
+    }
+
+    fn look_up(&self, path: &RelPath) -> Option<Entry> {
+        let at = self.asker.reach(path).ok()?;
+        self.asker.names().lookup(&at).ok()
     }
 
     /// Metadata of the directory, or of the one above; the root is its own parent.
     fn dot(&self, name: &str) -> Result<Metadata, Refusal> {
         let above = if name == ".." { self.path.parent() } else { None };
-        if let Some(entry) = above.and_then(|above| self.backend.lookup(&above).ok()) {
+        if let Some(entry) = above.and_then(|above| self.look_up(&above)) {
             return Ok(entry.metadata);
         }
         Ok(self.directory.metadata()?)

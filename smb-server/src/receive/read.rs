@@ -39,12 +39,11 @@ pub(crate) async fn handle(ctx: &mut RequestContext) -> Result<Response, Refusal
     if request.channel != 0 {
         return Err(Refusal::invalid("RDMA is not offered"));
     }
-    open.require_any(AccessMask::READ_DATA | AccessMask::EXECUTE)?;
+    let file = open.file_with(AccessMask::READ_DATA | AccessMask::EXECUTE)?;
     // MS-FSA 2.1.5.3
     let end = request.offset.checked_add(u64::from(request.length)).filter(|end| i64::try_from(*end).is_ok());
     let Some(end) = end else { return Err(Refusal::invalid("beyond the largest offset")) };
     let flight = io::clear(ctx, &open, IoKind::Read, Some(Touch { offset: request.offset, length: u64::from(request.length) })).await?;
-    let file = open.backend_file()?;
     let mut response = Response::with_room(FIXED + length);
     let body = response.body_end();
     body.extend_from_slice(&[0; FIXED]);

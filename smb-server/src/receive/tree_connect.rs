@@ -53,7 +53,14 @@ pub(crate) async fn handle(ctx: &mut RequestContext) -> Result<Response, Refusal
     if may_redirect && let Some(refusal) = redirect(&ctx.server, &share) {
         return Err(refusal);
     }
-    let maximal_access = if share.is_ipc() { PIPE_ACCESS } else { AccessMask::FILE_ALL };
+    let maximal_access = match share.rules() {
+        None => PIPE_ACCESS,
+        Some(rules) => rules.maximal(ctx.server.token(&session)?.as_ref(), ctx.connection.peer.ip()) & AccessMask::FILE_ALL,
+    };
+    if maximal_access.is_empty() {
+        tracing::info!(share = share.name, peer = %ctx.connection.peer, "a client is refused by the share's own rules");
+        return Err(Refusal::new(NtStatus::ACCESS_DENIED, "the share does not let this user, or this address, in"));
+    }
     let response = TreeConnectResponse {
         share_type: if share.is_ipc() { ShareType::Pipe } else { ShareType::Disk },
         share_flags: if share.encrypt_data { ShareFlags::ENCRYPT_DATA } else { ShareFlags::NONE },

@@ -47,7 +47,7 @@ pub(crate) async fn handle(ctx: &mut RequestContext) -> Result<Response, Refusal
     if request.channel != 0 {
         return Err(Refusal::invalid("RDMA is not offered"));
     }
-    let file = Arc::clone(open.backend_file()?);
+    let file = Arc::clone(open.file_with(AccessMask::WRITE_DATA | AccessMask::APPEND_DATA)?);
     let append = only_appends(&open)? && request.offset == APPEND;
     if !append {
         let limit = if length == 0 { i64::MAX.unsigned_abs() } else { FILE_BYTES_MAX };

@@ -25,5 +25,5 @@ pub use request::Request;
 pub use sequence_window::SequenceWindow;
 pub use server::Server;
 pub use session::{Channel, Security, Session, SessionState, User};
-pub use share::{Share, ShareKind};
+pub use share::Share;
 pub use tree_connect::TreeConnect;

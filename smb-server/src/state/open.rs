@@ -52,7 +52,7 @@ pub struct Open {
     /// The client machine.
     pub client_guid: ClientGuid,
     /// File or pipe.
-    pub kind: OpenKind,
+    kind: OpenKind,
     /// The file's identity in the records; all zero for pipes.
     pub file: FileKey,
     /// Path below the share root, without stream; changes when the file or a directory above it is renamed.
@@ -210,11 +210,22 @@ impl Open {
         }
     }
 
-    /// The file below; a pipe is refused with INVALID_DEVICE_REQUEST.
+    /// The file below, for what needs at least one right of `any_of`. The only ways to it are this and [`Self::file_for_any`]: a handler
+    /// says what its operation needs before it can do anything.
     ///
     /// # Errors
-    /// A refusal for pipes.
-    pub fn backend_file(&self) -> Result<&Arc<dyn BackendFile>, Refusal> {
+    /// ACCESS_DENIED without the right; INVALID_DEVICE_REQUEST for pipes.
+    pub fn file_with(&self, any_of: AccessMask) -> Result<&Arc<dyn BackendFile>, Refusal> {
+        self.require_any(any_of)?;
+        self.file_for_any()
+    }
+
+    /// The file below, for what every open may do whatever its rights.
+    ///
+    /// # Errors
+    /// INVALID_DEVICE_REQUEST for pipes.
+    // MS-SMB2 3.3.5.20.1
+    pub fn file_for_any(&self) -> Result<&Arc<dyn BackendFile>, Refusal> {
         match &self.kind {
             OpenKind::File(file) => Ok(file),
             OpenKind::Pipe(_) => Err(Refusal::new(NtStatus::INVALID_DEVICE_REQUEST, "a pipe has no file below")),

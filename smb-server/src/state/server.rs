@@ -11,8 +11,9 @@ use std::{
 
 use dcerpc_rs::{AssociationGroups, EndpointMap, SecurityProvider};
 use parking_lot::{Mutex, RwLock};
-use persistence_model::{Command, OpenId, Outcome, SessionId, ShareId};
+use persistence_model::{Command, OpenId, Outcome, SessionId, Share as ShareRecord, ShareId};
 use smb_auth::{AcceptorConfig, ServerNames};
+use smb_backend::DescriptorStore;
 use smb_types::{ClientGuid, CreateGuid, Guid, NtStatus};
 
 use super::{
@@ -23,6 +24,7 @@ use super::{
     share::{Share, ShareKind},
 };
 use crate::{
+    access::{Accounts, Asker, Names, ShareRules, Token},
     blocking::blocking,
     clock::Clock,
     config::{BackendFactory, ServerConfig},
@@ -35,6 +37,14 @@ use crate::{
 
 /// Pipe opens are numbered from here on, far above every record's id.
 const PIPE_ID_FIRST: u64 = 1 << 63;
+
+/// The file system under a share.
+#[derive(Clone)]
+struct Volume {
+    directory: String,
+    id: u64,
+    names: Arc<Names>,
+}
 
 /// Most file positions that are kept for clients that lost their connection.
 const POSITIONS_MAX: usize = 4096;
@@ -64,6 +74,10 @@ pub struct Server {
     /// CurrentByteOffset of durable opens whose client may come back to this node; the oldest are forgotten.
     positions: Mutex<BTreeMap<OpenId, u64>>,
     shares: Mutex<BTreeMap<ShareId, Arc<Share>>>,
+    /// The file systems of shares that are in use, by share: a share whose record changes keeps its own.
+    volumes: Mutex<BTreeMap<ShareId, Volume>>,
+    /// Counts changes of users and groups: a session's token is made anew when it is older.
+    accounts_changed: AtomicU64,
     ipc: Arc<Share>,
     /// What logons are told and allowed.
     pub(crate) acceptor: Arc<AcceptorConfig>,
@@ -117,6 +131,8 @@ impl Server {
             opens: RwLock::new(BTreeMap::new()),
             positions: Mutex::new(BTreeMap::new()),
             shares: Mutex::new(BTreeMap::new()),
+            volumes: Mutex::new(BTreeMap::new()),
+            accounts_changed: AtomicU64::new(0),
             ipc: Arc::new(ipc),
             creates_under_way: Mutex::new(BTreeSet::new()),
             pipe_security: OnceLock::new(),
@@ -282,20 +298,12 @@ impl Server {
         if let Some(share) = self.shares.lock().get(&record.id) {
             return Ok(Arc::clone(share));
         }
-        let opened = blocking(|| {
-            let backend = self.backends.backend(&record)?;
-            let volume = backend.volume()?.id;
-            Ok::<_, smb_backend::BackendError>((backend, volume))
-        });
-        let (backend, volume) = opened.map_err(|error| {
-            tracing::error!(share = record.name, %error, "the file system of a share cannot be opened");
-            Refusal::new(NtStatus::SHARE_UNAVAILABLE, "the share's file system cannot be opened")
-        })?;
+        let volume = self.volume(&record)?;
         let share = Arc::new(Share {
             share_id: record.id,
-            volume,
+            volume: volume.id,
             name: record.name.clone(),
-            kind: ShareKind::Disk(backend),
+            kind: ShareKind::Disk(volume.names, Arc::new(ShareRules::of(&record.settings))),
             is_ca: record.settings.ca,
             is_scaleout: record.settings.scaleout,
             is_asymmetric: record.owner.is_some(),
@@ -303,6 +311,41 @@ impl Server {
         });
         self.shares.lock().insert(record.id, Arc::clone(&share));
         Ok(share)
+    }
+
+    /// The file system of a share: the one that is in use, unless the share has another directory now.
+    fn volume(&self, record: &ShareRecord) -> Result<Volume, Refusal> {
+        let directory = &record.settings.path;
+        if let Some(volume) = self.volumes.lock().get(&record.id).filter(|volume| volume.directory == *directory) {
+            return Ok(volume.clone());
+        }
+        let opened = blocking(|| {
+            let backend = self.backends.backend(record)?;
+            let id = backend.volume()?.id;
+            Ok::<_, smb_backend::BackendError>(Volume { directory: directory.clone(), id, names: Arc::new(Names::new(backend)) })
+        });
+        let volume = opened.map_err(|error| {
+            tracing::error!(share = record.name, %error, "the file system of a share cannot be opened");
+            Refusal::new(NtStatus::SHARE_UNAVAILABLE, "the share's file system cannot be opened")
+        })?;
+        let share = &record.name;
+        match volume.names.descriptor_store() {
+            DescriptorStore::Protected => {}
+            DescriptorStore::Unprotected => {
+                tracing::warn!(
+                    share,
+                    "local users who may write a file can change its ACL: run the daemon with CAP_SYS_ADMIN to keep ACLs in security.NTACL"
+                );
+            }
+            DescriptorStore::Unsupported => {
+                tracing::warn!(
+                    share,
+                    "the file system keeps no extended attributes: ACLs cannot be set, rights follow owner and permission bits"
+                );
+            }
+        }
+        self.volumes.lock().insert(record.id, volume.clone());
+        Ok(volume)
     }
 
     /// A share by its id, as it is in use here.
@@ -315,9 +358,57 @@ impl Server {
         self.share(&name).ok()
     }
 
-    /// A share's record changed or went: the next tree connect reads it afresh.
-    pub fn forget_share(&self, share_id: ShareId) {
+    /// A share's record changed or went: what is asked next reads it afresh. Handles and tree connects stay.
+    pub fn share_changed(&self, share_id: ShareId) {
         self.shares.lock().remove(&share_id);
+    }
+
+    /// Any share's record may have changed.
+    pub(crate) fn shares_changed(&self) {
+        self.shares.lock().clear();
+    }
+
+    /// A share's record went: its file system is let go.
+    pub(crate) fn share_removed(&self, share_id: ShareId) {
+        self.share_changed(share_id);
+        self.volumes.lock().remove(&share_id);
+    }
+
+    /// Users or groups changed: the rights of every session are those of now from its next request on.
+    pub fn accounts_changed(&self) {
+        self.accounts_changed.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// The token of a session's user, as users and groups are now.
+    ///
+    /// # Errors
+    /// USER_SESSION_DELETED when the session is not set up, or its user is gone.
+    pub(crate) fn token(&self, session: &Session) -> Result<Arc<Token>, Refusal> {
+        let gone = Refusal::new(NtStatus::USER_SESSION_DELETED, "the session is not set up, or its user is gone");
+        let changes = self.accounts_changed.load(Ordering::Acquire);
+        if let Some(token) = session.token(changes) {
+            return Ok(token);
+        }
+        let user = session.user().ok_or(gone.clone())?;
+        let token =
+            if user.is_anonymous { Some(Token::anonymous()) } else { self.store.with_state(|state| Token::of_user(state, &user.sid)) };
+        let token = Arc::new(token.ok_or(gone)?);
+        session.set_token(changes, Arc::clone(&token));
+        Ok(token)
+    }
+
+    /// Whoever asks through a share, with the rights that session, share and address give now.
+    ///
+    /// # Errors
+    /// USER_SESSION_DELETED as [`Self::token`]; NETWORK_NAME_DELETED when the share is gone.
+    pub(crate) fn asker(&self, session: &Session, share: &Share, from: std::net::IpAddr) -> Result<Asker, Refusal> {
+        let gone = Refusal::new(NtStatus::NETWORK_NAME_DELETED, "the share is gone, or has no files");
+        let names = Arc::clone(share.names().ok_or(gone.clone())?);
+        let now = self.share_by_id(share.share_id).ok_or(gone.clone())?;
+        let rules = Arc::clone(now.rules().ok_or(gone)?);
+        let token = self.token(session)?;
+        let through_share = rules.maximal(&token, from);
+        Ok(Asker::new(names, token, rules, through_share, Accounts::new(Arc::clone(&self.store))))
     }
 }
 

@@ -14,6 +14,8 @@ use persistence_model::{OpenId, SessionId};
 use smb_auth::{Acceptor, NonceSequence, PreauthHash, SealingKey, SessionKeys, SigningKey};
 use smb_types::{ClientGuid, Dialect, FileId, Sid};
 
+use crate::access::Token;
+
 use super::{
     connection::{ConnectionId, Negotiated},
     open::Open,
@@ -101,6 +103,8 @@ pub struct Session {
     security: OnceLock<Security>,
     /// Session.SecurityContext; set with the keys, and again by each renewal.
     user: RwLock<Option<Arc<User>>>,
+    /// The user's token, and how many changes of accounts it knows.
+    token: Mutex<Option<(u64, Arc<Token>)>>,
     state: Mutex<SessionState>,
     /// PreauthSessionTable and the logon conversations, by connection.
     pub(crate) authentications: Mutex<BTreeMap<ConnectionId, Authentication>>,
@@ -122,6 +126,7 @@ impl Session {
             negotiated,
             security: OnceLock::new(),
             user: RwLock::new(None),
+            token: Mutex::new(None),
             state: Mutex::new(SessionState::InProgress),
             authentications: Mutex::new(BTreeMap::new()),
             channels: RwLock::new(BTreeMap::new()),
@@ -165,6 +170,17 @@ impl Session {
     /// A renewal has proved this user.
     pub fn set_user(&self, user: User) {
         *self.user.write() = Some(Arc::new(user));
+        *self.token.lock() = None;
+    }
+
+    /// The user's token, if it knows so many changes of accounts.
+    pub(crate) fn token(&self, changes: u64) -> Option<Arc<Token>> {
+        self.token.lock().as_ref().filter(|(known, _)| *known == changes).map(|(_, token)| Arc::clone(token))
+    }
+
+    /// Keeps a token that knows so many changes of accounts.
+    pub(crate) fn set_token(&self, changes: u64, token: Arc<Token>) {
+        *self.token.lock() = Some((changes, token));
     }
 
     /// Nobody in particular is logged on.

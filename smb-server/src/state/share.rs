@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use persistence_model::{FileKey, ShareId};
-use smb_backend::Backend;
+use smb_backend::DescriptorStore;
+
+use crate::access::{Names, ShareRules};
 
 /// What kind of thing a share gives.
 #[derive(Debug, Clone)]
-pub enum ShareKind {
-    /// Files.
-    Disk(Arc<dyn Backend>),
+pub(crate) enum ShareKind {
+    /// Files, and what the share itself allows.
+    Disk(Arc<Names>, Arc<ShareRules>),
     /// IPC$: named pipes.
     Pipe,
 }
@@ -24,7 +26,7 @@ pub struct Share {
     /// The name as configured.
     pub name: String,
     /// Files or pipes.
-    pub kind: ShareKind,
+    pub(crate) kind: ShareKind,
     /// Share.IsCA.
     pub is_ca: bool,
     /// Announced as SCALEOUT: no more than R leases.
@@ -36,11 +38,26 @@ pub struct Share {
 }
 
 impl Share {
-    /// The file system.
+    /// The file system below it, as far as its names go.
     #[must_use]
-    pub fn backend(&self) -> Option<&Arc<dyn Backend>> {
+    pub(crate) fn names(&self) -> Option<&Arc<Names>> {
         match &self.kind {
-            ShareKind::Disk(backend) => Some(backend),
+            ShareKind::Disk(names, _) => Some(names),
+            ShareKind::Pipe => None,
+        }
+    }
+
+    /// Where it keeps security descriptors; None for IPC$.
+    #[must_use]
+    pub fn descriptor_store(&self) -> Option<DescriptorStore> {
+        self.names().map(|names| names.descriptor_store())
+    }
+
+    /// What the share itself allows.
+    #[must_use]
+    pub(crate) fn rules(&self) -> Option<&Arc<ShareRules>> {
+        match &self.kind {
+            ShareKind::Disk(_, rules) => Some(rules),
             ShareKind::Pipe => None,
         }
     }

@@ -10,7 +10,7 @@ use smb_auth::{
     keys::channel_signing_key,
     spnego::{InitiatorConfig, InitiatorStep},
 };
-use smb_backend::{Backend, BackendError, MemoryBackend};
+use smb_backend::{Backend, BackendError, MemoryBackend, OpenHow, RelPath, Want};
 use smb_proto::{
     Command, Header, HeaderFlags,
     message::{
@@ -45,9 +45,9 @@ impl Rig {
         Self::over(config, Self::memory())
     }
 
-    /// File systems in memory, empty.
+    /// File systems in memory, empty, with roots that every user may write.
     pub fn memory() -> Arc<dyn BackendFactory> {
-        Arc::new(|_: &Share| -> Result<Arc<dyn Backend>, BackendError> { Ok(Arc::new(MemoryBackend::new())) })
+        Arc::new(|_: &Share| -> Result<Arc<dyn Backend>, BackendError> { Ok(Arc::new(open_to_all(MemoryBackend::new()))) })
     }
 
     /// Over other file systems than empty ones in memory.
@@ -128,6 +128,13 @@ impl Rig {
         assert_eq!(client.tree(share).await.0, NtStatus::SUCCESS);
         client
     }
+}
+
+/// A file system whose root every user may write.
+pub fn open_to_all<B: Backend>(backend: B) -> B {
+    let root = backend.open(&RelPath::root(), &OpenHow::existing(Want::PATH_ONLY)).unwrap();
+    root.file.set_owner(None, None, Some(0o777)).unwrap();
+    backend
 }
 
 /// What an authentication is for.

@@ -3,14 +3,12 @@
 use std::sync::Arc;
 
 use persistence_model::{Command, Durability, FileKey, Grant, OpenId};
-use smb_backend::{Backend, BackendError, BackendFile, RelPath};
-use smb_types::NtStatus;
+use smb_backend::{BackendError, BackendFile, RelPath};
+use smb_types::{AccessMask, NtStatus};
 
-use super::{
-    plan,
-    target::{self, Target},
-};
+use super::{plan, target::Target};
 use crate::{
+    access::{Allowed, Names},
     blocking::blocking,
     error::Refusal,
     receive::RequestContext,
@@ -23,6 +21,18 @@ pub(super) struct Below {
     pub(super) file: Arc<dyn BackendFile>,
     pub(super) path: RelPath,
     pub(super) stream: Option<String>,
+    /// The rights of the open.
+    pub(super) granted: AccessMask,
+    /// The most that the client could have had.
+    pub(super) maximal: AccessMask,
+}
+
+impl Below {
+    /// The file that may be opened, or its stream.
+    pub(super) fn new(allowed: Allowed, stream: Option<String>) -> Self {
+        let Allowed { file, path, granted, maximal } = allowed;
+        Self { file, path, stream, granted, maximal }
+    }
 }
 
 /// Enters a granted open in the tables of its session and of the node, so that requests find it.
@@ -113,13 +123,13 @@ pub(super) async fn close(server: &Arc<Server>, open: OpenId) {
 /// # Errors
 /// OBJECT_NAME_NOT_FOUND when the file has been removed behind the cluster's back; else FILE_NOT_AVAILABLE: the client shall try again.
 pub(super) fn open_recorded(share: &Share, record: &persistence_model::Open) -> Result<(Below, bool), Refusal> {
-    let backend = share.backend().ok_or(Refusal::invalid("no disk share"))?;
+    let names = share.names().ok_or(Refusal::invalid("no disk share"))?;
     let file = record.file.ok_or(Refusal::new(NtStatus::FILE_NOT_AVAILABLE, "the open is not confirmed yet"))?;
     let want = plan::want(record.granted_access, record.is_directory, false);
     let mut missing = true;
     for (path, renamed) in [(record.pending_path.as_ref(), true), (Some(&record.path), false)] {
         let Some(target) = path.and_then(|path| Target::of_record(path)) else { continue };
-        match blocking(|| open_if_same(backend.as_ref(), share, &target, file, want)) {
+        match blocking(|| open_if_same(names, share, record, &target, file, want)) {
             Ok(Some(below)) => return Ok((below, renamed)),
             Ok(None) => {}
             Err(error) => {
@@ -135,14 +145,15 @@ pub(super) fn open_recorded(share: &Share, record: &persistence_model::Open) -> 
 }
 
 fn open_if_same(
-    backend: &dyn Backend,
+    names: &Names,
     share: &Share,
+    record: &persistence_model::Open,
     target: &Target,
     file: FileKey,
     want: smb_backend::Want,
 ) -> Result<Option<Below>, BackendError> {
-    match target::open_existing(backend, &target.path, target.stream.as_deref(), want) {
-        Ok((opened, path)) if share.file_key(opened.key()) == file => Ok(Some(Below { file: opened, path, stream: target.stream.clone() })),
+    match names.reopen(record, &target.path, target.stream.as_deref(), want) {
+        Ok(allowed) if share.file_key(allowed.file.key()) == file => Ok(Some(Below::new(allowed, target.stream.clone()))),
         Ok(_) | Err(BackendError::NotFound { .. } | BackendError::ParentNotFound { .. } | BackendError::NotADirectory { .. }) => Ok(None),
         Err(error) => Err(error),
     }

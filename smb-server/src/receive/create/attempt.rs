@@ -6,14 +6,14 @@
 use std::{sync::Arc, time::Duration};
 
 use persistence_model::{
-    Command, CreateAction, FileKey, Grant, LeaseId, OpenId, OpenRequest, OpenState, Outcome, RequestedDurability, RequestedOplock, State,
+    Command, CreateAction, FileKey, Grant, LeaseId, Open as OpenRecord, OpenId, OpenRequest, OpenState, Outcome, RequestedDurability,
+    RequestedOplock, State,
 };
-use smb_backend::{Backend, BackendError, BackendFile, CreateArgs, FileKind, MustBe, OpenHow, Overwrite, Stability, Want};
-use smb_proto::{info::NotifyAction, message::change_notify::CompletionFilter, security::SecurityDescriptor};
-use smb_types::{AccessMask, CreateDisposition, FileAttributes, NtStatus, ShareAccess};
+use smb_backend::{BackendError, CreateArgs, FileKind, Overwrite, Stability, Want};
+use smb_proto::{info::NotifyAction, message::change_notify::CompletionFilter};
+use smb_types::{AccessMask, CreateDisposition, CreateOptions, FileAttributes, NtStatus, ShareAccess};
 
 use super::{
-    access,
     attach::{self, Below},
     plan::{self, Plan},
     reconnect::settle_rename,
@@ -22,6 +22,7 @@ use super::{
     wishes::Wishes,
 };
 use crate::{
+    access::{Allowed, Asker, Intent, MayCreate, New, Reached, Unproven},
     blocking::blocking,
     error::Refusal,
     notify::{self, Change},
@@ -86,12 +87,13 @@ fn known_replay(ctx: &RequestContext, wishes: &Wishes) -> bool {
 
 async fn attempt(ctx: &mut RequestContext, wishes: &Wishes, replay_known: bool) -> Result<Step, Refusal> {
     let tree = Arc::clone(ctx.tree()?);
-    let backend = Arc::clone(tree.share.backend().ok_or(Refusal::invalid("no disk share"))?);
-    let found = blocking(|| target::find(backend.as_ref(), &wishes.target));
-    let found = match found {
-        Ok(found) => found,
-        Err(_) if replay_known => None,
-        Err(error) => return Err(error.into()),
+    let asker = ctx.asker()?;
+    let reached = asker.reach(&wishes.target.path);
+    let found = reached.and_then(|at| Ok((blocking(|| target::find(asker.names(), &at, wishes.target.stream.as_deref()))?, at)));
+    let (found, at) = match found {
+        Ok((found, at)) => (found, Some(at)),
+        Err(_) if replay_known => (None, None),
+        Err(refusal) => return Err(refusal),
     };
     let plan = match plan::decide(wishes, found.as_ref(), replay_known) {
         Ok(plan) => plan,
@@ -101,26 +103,63 @@ async fn attempt(ctx: &mut RequestContext, wishes: &Wishes, replay_known: bool) 
         }
         Err(refusal) => return Err(refusal),
     };
+    let Some(at) = at else {
+        return ask_for_replay(ctx, wishes, Refusal::new(NtStatus::OBJECT_PATH_NOT_FOUND, "a directory on the way is missing")).await;
+    };
+    let attempt = Attempt { tree, asker, at };
     match (plan, found) {
-        (Plan::Create(kind), _) => create(ctx, wishes, &tree, backend.as_ref(), kind).await,
-        (Plan::Open, Some(found)) => open_found(ctx, wishes, &tree, backend.as_ref(), &found, false, replay_known).await,
-        (Plan::Overwrite, Some(found)) => open_found(ctx, wishes, &tree, backend.as_ref(), &found, true, replay_known).await,
+        (Plan::Create(kind), _) => create(ctx, wishes, &attempt, kind).await,
+        (Plan::Open, Some(found)) => open_found(ctx, wishes, &attempt, &found, false, replay_known).await,
+        (Plan::Overwrite, Some(found)) => open_found(ctx, wishes, &attempt, &found, true, replay_known).await,
         (Plan::Open | Plan::Overwrite, None) => Err(Refusal::new(NtStatus::INTERNAL_ERROR, "a plan for a file that is not there")),
     }
 }
 
+/// One try: where the CREATE goes, and who asks.
+struct Attempt {
+    tree: Arc<TreeConnect>,
+    asker: Asker,
+    at: Reached,
+}
+
+impl Attempt {
+    /// A try that begins now.
+    fn of(ctx: &RequestContext, wishes: &Wishes) -> Result<Self, Refusal> {
+        let asker = ctx.asker()?;
+        let at = asker.reach(&wishes.target.path)?;
+        Ok(Self { tree: Arc::clone(ctx.tree()?), asker, at })
+    }
+
+    fn find(&self, wishes: &Wishes) -> Result<Option<Found>, BackendError> {
+        blocking(|| target::find(self.asker.names(), &self.at, wishes.target.stream.as_deref()))
+    }
+}
+
+/// What a CREATE of a file that exists asks for.
+fn intent(wishes: &Wishes, overwrites: bool) -> Intent {
+    let mut needed = AccessMask::NONE;
+    if overwrites {
+        // MS-FSA 2.1.5.1.2
+        // Throwing data away is writing; replacing the file is deleting it, too.
+        needed |= if wishes.disposition == CreateDisposition::Supersede { AccessMask::DELETE } else { AccessMask::WRITE_DATA };
+    }
+    if wishes.options.contains(CreateOptions::DELETE_ON_CLOSE) {
+        needed |= AccessMask::DELETE;
+    }
+    Intent { asked: wishes.access, needed, for_backup: wishes.options.contains(CreateOptions::OPEN_FOR_BACKUP_INTENT) }
+}
+
 /// What looks like a refusal may be the second try of what has succeeded, on a node that has not heard of it: a reservation asks everybody.
 async fn ask_for_replay(ctx: &mut RequestContext, wishes: &Wishes, otherwise: Refusal) -> Result<Step, Refusal> {
-    let is_directory = wishes.options.contains(smb_types::CreateOptions::DIRECTORY_FILE);
+    let is_directory = wishes.options.contains(CreateOptions::DIRECTORY_FILE);
     let path = record_path(&wishes.target.path, wishes.target.stream.as_deref());
     let request = open_request(ctx, wishes, None, path, is_directory, wishes.access.without(AccessMask::MAXIMUM_ALLOWED), false)?;
     match propose_and_wait(ctx, || Command::ReserveOpen(Box::new(request.clone())), None).await? {
         Outcome::Replayed(grant) => replayed(ctx, wishes, grant).await,
         Outcome::Reserved { open, resumed } => {
             if resumed {
-                let tree = Arc::clone(ctx.tree()?);
-                let backend = Arc::clone(tree.share.backend().ok_or(Refusal::invalid("no disk share"))?);
-                return resume(ctx, wishes, &tree, backend.as_ref(), open).await;
+                let attempt = Attempt::of(ctx, wishes)?;
+                return resume(ctx, wishes, &attempt, open).await;
             }
             abort(ctx, open).await;
             Err(otherwise)
@@ -133,22 +172,21 @@ async fn ask_for_replay(ctx: &mut RequestContext, wishes: &Wishes, otherwise: Re
 async fn open_found(
     ctx: &mut RequestContext,
     wishes: &Wishes,
-    tree: &Arc<TreeConnect>,
-    backend: &dyn Backend,
+    attempt: &Attempt,
     found: &Found,
     overwrites: bool,
     replay_known: bool,
 ) -> Result<Step, Refusal> {
     let is_directory = found.metadata.is_directory();
-    let Some(below) = open_below(wishes, backend, found, is_directory, overwrites)? else { return Ok(Step::Again) };
-    let maximal = maximal_access(ctx, wishes, tree, backend, &below, found)?;
-    let granted = access::grant(wishes.access, maximal)?;
-    if overwrites {
-        // MS-FSA 2.1.5.1.2
-        // Throwing data away is writing; replacing the file is deleting it, too.
-        let needed = if wishes.disposition == CreateDisposition::Supersede { AccessMask::DELETE } else { AccessMask::WRITE_DATA };
-        access::grant(needed, maximal)?;
-    }
+    let tree = &attempt.tree;
+    let Some(unproven) = open_below(wishes, attempt, found, is_directory, overwrites)? else { return Ok(Step::Again) };
+    let below = match attempt.asker.prove(&attempt.at, unproven, &found.metadata, intent(wishes, overwrites)) {
+        Ok(allowed) => Below::new(allowed, found.stream.clone()),
+        // What the first try had made, and given a descriptor that lets its creator do less than the CREATE itself.
+        Err(refusal) if replay_known => return ask_for_replay(ctx, wishes, refusal).await,
+        Err(refusal) => return Err(refusal),
+    };
+    let (granted, maximal) = (below.granted, below.maximal);
     let key = tree.share.file_key(found.metadata.key);
     if below.stream.is_none() && granted.contains(AccessMask::DELETE) {
         check_streams_share_delete(ctx, key)?;
@@ -163,7 +201,7 @@ async fn open_found(
             Ok(Step::NoReplay)
         }
         Outcome::Opened(grant) => {
-            let Some(metadata) = still_there(backend, found, &below)? else {
+            let Some(metadata) = still_there(attempt, found, &below)? else {
                 attach::close(&ctx.server, grant.open).await;
                 return Ok(Step::Again);
             };
@@ -172,8 +210,8 @@ async fn open_found(
             Ok(Step::Done(reply::created(wishes, &reply)))
         }
         Outcome::Replayed(grant) => replayed(ctx, wishes, grant).await,
-        Outcome::Reserved { open, resumed: true } => resume(ctx, wishes, tree, backend, open).await,
-        Outcome::Reserved { open, resumed: false } if overwrites => overwrite(ctx, wishes, tree, backend, found, below, open).await,
+        Outcome::Reserved { open, resumed: true } => resume(ctx, wishes, attempt, open).await,
+        Outcome::Reserved { open, resumed: false } if overwrites => overwrite(ctx, wishes, attempt, found, below, open).await,
         other => unexpected(ctx, Some(key), other).await,
     }
 }
@@ -192,13 +230,12 @@ fn check_streams_share_delete(ctx: &RequestContext, file: FileKey) -> Result<(),
 async fn overwrite(
     ctx: &mut RequestContext,
     wishes: &Wishes,
-    tree: &Arc<TreeConnect>,
-    backend: &dyn Backend,
+    attempt: &Attempt,
     found: &Found,
     below: Below,
     reservation: OpenId,
 ) -> Result<Step, Refusal> {
-    match still_there(backend, found, &below) {
+    match still_there(attempt, found, &below) {
         Ok(Some(_)) => {}
         Ok(None) => {
             abort(ctx, reservation).await;
@@ -209,6 +246,7 @@ async fn overwrite(
             return Err(refusal);
         }
     }
+    let tree = &attempt.tree;
     let with =
         Overwrite { attributes: wishes.attributes | FileAttributes::ARCHIVE, eas: wishes.eas.clone(), allocation: wishes.allocation };
     if let Err(error) = blocking(|| below.file.overwrite(&with, stability(tree))) {
@@ -219,54 +257,45 @@ async fn overwrite(
     notify::report(&ctx.server, tree.share.share_id, &below.path, NotifyAction::Modified, filter);
     parent_lease::entry_changed(&ctx.server, &tree.share, &below.path, parent_lease_of(ctx, wishes));
     let action = if wishes.disposition == CreateDisposition::Supersede { CreateAction::Superseded } else { CreateAction::Overwritten };
-    confirm(ctx, wishes, tree, reservation, below, action, false).await
+    confirm(ctx, wishes, attempt, reservation, below, action, false).await
 }
 
 /// Creates a file, directory or stream.
-async fn create(
-    ctx: &mut RequestContext,
-    wishes: &Wishes,
-    tree: &Arc<TreeConnect>,
-    backend: &dyn Backend,
-    kind: FileKind,
-) -> Result<Step, Refusal> {
+async fn create(ctx: &mut RequestContext, wishes: &Wishes, attempt: &Attempt, kind: FileKind) -> Result<Step, Refusal> {
     let is_directory = kind == FileKind::Directory;
-    let user = ctx.session()?.user().map(|user| user.sid.clone()).unwrap_or_else(smb_types::Sid::anonymous);
-    let parent = parent_descriptor(wishes, backend)?;
-    // MS-FSA 2.1.5.1.1
-    let needed = if is_directory { AccessMask::APPEND_DATA } else { AccessMask::WRITE_DATA };
-    access::grant(needed, access::maximal(parent.as_ref(), &user) & tree.maximal_access)?;
-    if parent_is_going(ctx, wishes, tree) {
+    let may = may_create(wishes, attempt, kind)?;
+    if parent_is_going(ctx, wishes, &attempt.tree) {
         return Err(Refusal::new(NtStatus::DELETE_PENDING, "the directory is being deleted"));
     }
-    let granted = access::grant(wishes.access, tree.maximal_access)?;
     let path = record_path(&wishes.target.path, wishes.target.stream.as_deref());
-    let request = open_request(ctx, wishes, None, path, is_directory, granted, false)?;
+    let request = open_request(ctx, wishes, None, path, is_directory, may.granted(), false)?;
     match propose_and_wait(ctx, || Command::ReserveOpen(Box::new(request.clone())), None).await? {
-        Outcome::Reserved { open, resumed } => {
-            let inherited = access::inherit(parent.as_ref(), &user, is_directory);
-            let descriptor = access::of_new(wishes.security_descriptor.as_deref(), inherited);
-            match blocking(|| make(wishes, tree, backend, kind, descriptor)) {
-                Ok(below) => {
-                    parent_lease::entry_changed(&ctx.server, &tree.share, &below.path, parent_lease_of(ctx, wishes));
-                    report_created(ctx, tree, &below, is_directory);
-                    confirm(ctx, wishes, tree, open, below, CreateAction::Created, is_directory).await
-                }
-                // The first try of this CREATE has come as far as the file system.
-                Err(BackendError::Exists { .. }) if resumed => resume(ctx, wishes, tree, backend, open).await,
-                Err(BackendError::Exists { .. }) => {
-                    abort(ctx, open).await;
-                    Ok(Step::Again)
-                }
-                Err(error) => {
-                    abort(ctx, open).await;
-                    Err(error.into())
-                }
+        Outcome::Reserved { open, resumed } => match make(wishes, attempt, &may) {
+            Ok(below) => {
+                parent_lease::entry_changed(&ctx.server, &attempt.tree.share, &below.path, parent_lease_of(ctx, wishes));
+                report_created(ctx, &attempt.tree, &below, is_directory);
+                confirm(ctx, wishes, attempt, open, below, CreateAction::Created, is_directory).await
             }
-        }
+            // The first try of this CREATE has come as far as the file system.
+            Err(BackendError::Exists { .. }) if resumed => resume(ctx, wishes, attempt, open).await,
+            Err(BackendError::Exists { .. }) => {
+                abort(ctx, open).await;
+                Ok(Step::Again)
+            }
+            Err(error) => {
+                abort(ctx, open).await;
+                Err(error.into())
+            }
+        },
         Outcome::Replayed(grant) => replayed(ctx, wishes, grant).await,
         other => unexpected(ctx, None, other).await,
     }
+}
+
+/// Asks whether the file, directory or stream may be made.
+fn may_create(wishes: &Wishes, attempt: &Attempt, kind: FileKind) -> Result<MayCreate, Refusal> {
+    let new = New { kind, stream: wishes.target.stream.as_deref(), descriptor: wishes.security_descriptor.as_deref() };
+    attempt.asker.may_create(&attempt.at, &new, intent(wishes, false))
 }
 
 /// The directory lease under which the client says that it creates or overwrites.
@@ -288,35 +317,24 @@ fn report_created(ctx: &RequestContext, tree: &TreeConnect, below: &Below, is_di
 
 /// Takes up a reservation whose first owner died before it confirmed. What was to be created is made, or is there already and is its own;
 /// what was to be overwritten is overwritten again.
-async fn resume(
-    ctx: &mut RequestContext,
-    wishes: &Wishes,
-    tree: &Arc<TreeConnect>,
-    backend: &dyn Backend,
-    reservation: OpenId,
-) -> Result<Step, Refusal> {
-    let reserved = ctx.server.store.with_state(|state| state.open(reservation).map(|record| record.file));
-    let Some(reserved) = reserved else { return Ok(Step::Again) };
-    let found = match blocking(|| target::find(backend, &wishes.target)) {
-        Ok(found) => found,
-        Err(error) => {
-            // The reservation stays for the next replay: a file system that fails now may work then.
-            return Err(error.into());
-        }
-    };
+async fn resume(ctx: &mut RequestContext, wishes: &Wishes, attempt: &Attempt, reservation: OpenId) -> Result<Step, Refusal> {
+    let record = ctx.server.store.with_state(|state| state.open(reservation).cloned());
+    let Some(record) = record else { return Ok(Step::Again) };
+    // The reservation stays for the next replay if this fails: a file system that fails now may work then.
+    let found = attempt.find(wishes)?;
+    let directory = wishes.options.contains(CreateOptions::DIRECTORY_FILE);
+    let kind = if directory { FileKind::Directory } else { FileKind::File };
     let Some(found) = found else {
-        let kind = if wishes.options.contains(smb_types::CreateOptions::DIRECTORY_FILE) { FileKind::Directory } else { FileKind::File };
-        return match blocking(|| make(wishes, tree, backend, kind, wishes.security_descriptor.clone())) {
-            Ok(below) => confirm(ctx, wishes, tree, reservation, below, CreateAction::Created, kind == FileKind::Directory).await,
-            Err(error) => {
+        let made = may_create(wishes, attempt, kind).and_then(|may| make(wishes, attempt, &may).map_err(Refusal::from));
+        return match made {
+            Ok(below) => confirm(ctx, wishes, attempt, reservation, below, CreateAction::Created, directory).await,
+            Err(refusal) => {
                 abort(ctx, reservation).await;
-                Err(error.into())
+                Err(refusal)
             }
         };
     };
-    let is_directory = found.metadata.is_directory();
-    let overwrites = reserved.is_some();
-    let below = match open_below(wishes, backend, &found, is_directory, overwrites) {
+    let below = match take_up(wishes, attempt, &found, &record) {
         Ok(Some(below)) => below,
         Ok(None) => return Err(Refusal::new(NtStatus::FILE_NOT_AVAILABLE, "the name changes while a CREATE is taken up")),
         Err(refusal) => {
@@ -324,28 +342,49 @@ async fn resume(
             return Err(refusal);
         }
     };
-    match reserved {
-        Some(key) if key == tree.share.file_key(found.metadata.key) => {
-            overwrite(ctx, wishes, tree, backend, &found, below, reservation).await
+    match record.file {
+        Some(key) if key == attempt.tree.share.file_key(found.metadata.key) => {
+            overwrite(ctx, wishes, attempt, &found, below, reservation).await
         }
         Some(_) => {
             abort(ctx, reservation).await;
             Ok(Step::Again)
         }
-        None => confirm(ctx, wishes, tree, reservation, below, CreateAction::Created, is_directory).await,
+        None => confirm(ctx, wishes, attempt, reservation, below, CreateAction::Created, found.metadata.is_directory()).await,
     }
+}
+
+/// Opens what a CREATE that is taken up has left. A file that it had begun to make, and that lets nobody in yet, gets first what it would
+/// have been given: its directory's descriptor among it.
+fn take_up(wishes: &Wishes, attempt: &Attempt, found: &Found, record: &OpenRecord) -> Result<Option<Below>, Refusal> {
+    let is_directory = found.metadata.is_directory();
+    let overwrites = record.file.is_some();
+    let Some(unproven) = open_below(wishes, attempt, found, is_directory, overwrites)? else { return Ok(None) };
+    let intent = intent(wishes, overwrites);
+    if overwrites {
+        let allowed = attempt.asker.prove(&attempt.at, unproven, &found.metadata, intent)?;
+        return Ok(Some(Below::new(allowed, found.stream.clone())));
+    }
+    if found.stream.is_none() && blocking(|| unproven.is_unfinished())? {
+        let kind = if is_directory { FileKind::Directory } else { FileKind::File };
+        let may = may_create(wishes, attempt, kind)?;
+        blocking(|| attempt.asker.names().finish_creation(&may, &unproven))?;
+    }
+    let allowed = attempt.asker.prove_made(&attempt.at, unproven, &found.metadata, record, intent)?;
+    Ok(Some(Below::new(allowed, found.stream.clone())))
 }
 
 /// Tells the records that the file system has done it; the client has its open then.
 async fn confirm(
     ctx: &mut RequestContext,
     wishes: &Wishes,
-    tree: &Arc<TreeConnect>,
+    attempt: &Attempt,
     reservation: OpenId,
     below: Below,
     create_action: CreateAction,
     is_directory: bool,
 ) -> Result<Step, Refusal> {
+    let tree = &attempt.tree;
     let file = tree.share.file_key(below.file.key());
     let by = ctx.server.store.incarnation();
     let outcome = propose_and_wait(ctx, || Command::ConfirmOpen { open: reservation, file, create_action, is_directory, by }, None).await;
@@ -362,9 +401,10 @@ async fn confirm(
         }
     };
     let metadata = blocking(|| below.file.metadata())?;
-    let metadata = with_file_attributes(tree, &below, metadata);
+    let metadata = with_file_attributes(attempt, &below, metadata);
+    let maximal_access = below.maximal;
     let open = attach::attach(ctx, &grant, below).await?;
-    let reply = Reply { grant: &grant, file_id: open.file_id, metadata: &metadata, tree, maximal_access: tree.maximal_access };
+    let reply = Reply { grant: &grant, file_id: open.file_id, metadata: &metadata, tree, maximal_access };
     Ok(Step::Done(reply::created(wishes, &reply)))
 }
 
@@ -385,9 +425,9 @@ async fn replayed(ctx: &mut RequestContext, wishes: &Wishes, grant: Grant) -> Re
             attach::attach(ctx, &grant, below).await?
         }
     };
-    let file = open.backend_file()?;
+    let file = open.file_for_any()?;
     let metadata = blocking(|| file.metadata())?;
-    let reply = Reply { grant: &grant, file_id: open.file_id, metadata: &metadata, tree: &tree, maximal_access: tree.maximal_access };
+    let reply = Reply { grant: &grant, file_id: open.file_id, metadata: &metadata, tree: &tree, maximal_access: open.granted_access };
     Ok(Step::Done(reply::created(wishes, &reply)))
 }
 
@@ -444,39 +484,40 @@ async fn abort(ctx: &RequestContext, open: OpenId) {
     }
 }
 
-/// Opens what was found; None when the name has become another file's.
+/// Opens what was found, to be asked about; None when the name has become another file's.
 fn open_below(
     wishes: &Wishes,
-    backend: &dyn Backend,
+    attempt: &Attempt,
     found: &Found,
     is_directory: bool,
     overwrites: bool,
-) -> Result<Option<Below>, Refusal> {
+) -> Result<Option<Unproven>, Refusal> {
     let want = plan::want(wishes.access, is_directory, overwrites);
     let stream = wishes.target.stream.as_deref();
     let best = wishes.access.contains(AccessMask::MAXIMUM_ALLOWED) && !is_directory;
+    let names = attempt.asker.names();
     let opened = blocking(|| {
         // MAXIMUM_ALLOWED: as much as the file system gives.
         if best {
             for more in [Want::READ_WRITE, Want { read: true, ..want }, want] {
-                match target::open_existing(backend, &found.path, stream, more) {
+                match names.open(&attempt.at, stream, more) {
                     Err(BackendError::AccessDenied { .. } | BackendError::ReadOnly { .. }) => {}
                     other => return other,
                 }
             }
         }
-        target::open_existing(backend, &found.path, stream, want)
+        names.open(&attempt.at, stream, want)
     });
     match opened {
-        Ok((file, path)) if file.key() == found.metadata.key => Ok(Some(Below { file, path, stream: found.stream.clone() })),
+        Ok(unproven) if unproven.key() == found.metadata.key => Ok(Some(unproven)),
         Ok(_) | Err(BackendError::NotFound { .. } | BackendError::ParentNotFound { .. }) => Ok(None),
         Err(error) => Err(error.into()),
     }
 }
 
 /// After the records' consent: is the name still this file's? Gives its metadata then.
-fn still_there(backend: &dyn Backend, found: &Found, below: &Below) -> Result<Option<smb_backend::Metadata>, Refusal> {
-    let entry = match blocking(|| backend.lookup(&found.path)) {
+fn still_there(attempt: &Attempt, found: &Found, below: &Below) -> Result<Option<smb_backend::Metadata>, Refusal> {
+    let entry = match blocking(|| attempt.asker.names().lookup(&attempt.at)) {
         Ok(entry) => entry,
         Err(BackendError::NotFound { .. } | BackendError::ParentNotFound { .. } | BackendError::NotADirectory { .. }) => return Ok(None),
         Err(error) => return Err(error.into()),
@@ -492,70 +533,13 @@ fn still_there(backend: &dyn Backend, found: &Found, below: &Below) -> Result<Op
 }
 
 /// A stream has the attributes of its file; the file system tells them of files only.
-fn with_file_attributes(tree: &TreeConnect, below: &Below, metadata: smb_backend::Metadata) -> smb_backend::Metadata {
+fn with_file_attributes(attempt: &Attempt, below: &Below, metadata: smb_backend::Metadata) -> smb_backend::Metadata {
     if below.stream.is_none() {
         return metadata;
     }
-    let base = tree.share.backend().and_then(|backend| blocking(|| backend.lookup(&below.path)).ok());
-    match base {
-        Some(entry) if !entry.metadata.is_directory() => smb_backend::Metadata { attributes: entry.metadata.attributes, ..metadata },
-        _ => metadata,
-    }
-}
-
-/// What the user may do at most with a file that exists.
-// MS-FSA 2.1.5.1.2
-// The file's own descriptor decides; who may delete children of the directory may delete this one, whatever the file says.
-fn maximal_access(
-    ctx: &RequestContext,
-    wishes: &Wishes,
-    tree: &TreeConnect,
-    backend: &dyn Backend,
-    below: &Below,
-    found: &Found,
-) -> Result<AccessMask, Refusal> {
-    let user = ctx.session()?.user().map(|user| user.sid.clone()).unwrap_or_else(smb_types::Sid::anonymous);
-    let descriptor = blocking(|| descriptor_of(&below.file))?;
-    let mut maximal = access::maximal(descriptor.as_ref(), &user);
-    let wants_delete = wishes.access.intersects(AccessMask::DELETE | AccessMask::MAXIMUM_ALLOWED);
-    if !maximal.contains(AccessMask::DELETE) && wants_delete {
-        let parent = parent_descriptor(wishes, backend)?;
-        if access::maximal(parent.as_ref(), &user).contains(AccessMask::DELETE_CHILD) {
-            maximal |= AccessMask::DELETE;
-        }
-    }
-    // Whoever may list a directory sees the attributes of what is in it.
-    maximal |= AccessMask::READ_ATTRIBUTES;
-    if found.metadata.attributes.contains(FileAttributes::READONLY) && !found.metadata.is_directory() {
-        maximal = maximal.without(AccessMask::WRITE_DATA | AccessMask::APPEND_DATA);
-    }
-    Ok(maximal & tree.maximal_access)
-}
-
-fn descriptor_of(file: &Arc<dyn BackendFile>) -> Result<Option<SecurityDescriptor>, BackendError> {
-    let Some(bytes) = file.security_descriptor()? else { return Ok(None) };
-    match SecurityDescriptor::decode(&bytes) {
-        Ok(descriptor) => Ok(Some(descriptor)),
-        Err(error) => {
-            tracing::warn!(%error, "a stored security descriptor makes no sense; nobody but its owner could repair it, so it is passed over");
-            Ok(None)
-        }
-    }
-}
-
-/// The descriptor of the directory that holds the target.
-fn parent_descriptor(wishes: &Wishes, backend: &dyn Backend) -> Result<Option<SecurityDescriptor>, Refusal> {
-    let Some(parent) = wishes.target.path.parent() else { return Ok(None) };
-    let descriptor = blocking(|| {
-        let (file, _) = target::open_existing(backend, &parent, None, Want::PATH_ONLY)?;
-        if file.kind() == FileKind::File {
-            return Err(BackendError::ParentNotFound { path: parent.as_str().to_owned() });
-        }
-        descriptor_of(&file)
-    });
-    match descriptor {
-        Err(BackendError::NotFound { path }) => Err(BackendError::ParentNotFound { path }.into()),
-        other => Ok(other?),
+    match blocking(|| attempt.asker.names().lookup(&attempt.at)) {
+        Ok(entry) if !entry.metadata.is_directory() => smb_backend::Metadata { attributes: entry.metadata.attributes, ..metadata },
+        Ok(_) | Err(_) => metadata,
     }
 }
 
@@ -571,39 +555,14 @@ fn parent_is_going(ctx: &RequestContext, wishes: &Wishes, tree: &TreeConnect) ->
 }
 
 /// Makes the file, directory or stream.
-fn make(
-    wishes: &Wishes,
-    tree: &TreeConnect,
-    backend: &dyn Backend,
-    kind: FileKind,
-    descriptor: Option<Vec<u8>>,
-) -> Result<Below, BackendError> {
-    let attributes = match kind {
+fn make(wishes: &Wishes, attempt: &Attempt, may: &MayCreate) -> Result<Below, BackendError> {
+    let attributes = match may.kind() {
         FileKind::File => wishes.attributes.without(FileAttributes::DIRECTORY | FileAttributes::NORMAL) | FileAttributes::ARCHIVE,
         FileKind::Directory => wishes.attributes.without(FileAttributes::NORMAL),
     };
-    let how = OpenHow {
-        disposition: CreateDisposition::Create,
-        must_be: if kind == FileKind::Directory { MustBe::Directory } else { MustBe::File },
-        want: if kind == FileKind::Directory { Want::READ } else { Want::READ_WRITE },
-        create: CreateArgs {
-            kind,
-            attributes,
-            security_descriptor: descriptor,
-            eas: wishes.eas.clone(),
-            allocation: wishes.allocation,
-            mode: None,
-        },
-        stability: stability(tree),
-    };
-    let Some(stream) = &wishes.target.stream else {
-        let opened = backend.open(&wishes.target.path, &how)?;
-        return Ok(Below { file: opened.file, path: opened.path, stream: None });
-    };
-    let base = OpenHow { disposition: CreateDisposition::OpenIf, must_be: MustBe::Either, want: Want::PATH_ONLY, ..how.clone() };
-    let base = backend.open(&wishes.target.path, &base)?;
-    let opened = backend.open_stream(&base.path, stream, &how)?;
-    Ok(Below { file: opened.file, path: base.path, stream: Some(stream.clone()) })
+    let args = CreateArgs { attributes, eas: wishes.eas.clone(), allocation: wishes.allocation, ..CreateArgs::default() };
+    let allowed: Allowed = blocking(|| attempt.asker.names().create(may, &args, stability(&attempt.tree)))?;
+    Ok(Below::new(allowed, wishes.target.stream.clone()))
 }
 
 fn stability(tree: &TreeConnect) -> Stability {

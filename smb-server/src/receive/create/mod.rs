@@ -3,7 +3,6 @@
 //! Reads a request (`wishes`, `target`), decides what is to be done with the name (`plan`), gets the record's consent and changes the
 //! file system (`attempt`, `reconnect`), and answers (`reply`). Who may have which file together with whom is the records' business.
 
-pub(crate) mod access;
 mod attach;
 mod attempt;
 mod pipe;

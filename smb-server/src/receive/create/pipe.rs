@@ -5,8 +5,8 @@ use std::sync::Arc;
 use smb_proto::message::create::{CreateAction, CreateRequest, CreateResponse};
 use smb_types::{AccessMask, CreateDisposition, FileAttributes, NtStatus, OplockLevel, ShareAccess};
 
-use super::access;
 use crate::{
+    access::resolve,
     error::Refusal,
     receive::RequestContext,
     send::Response,
@@ -30,7 +30,7 @@ pub(super) fn open(ctx: &mut RequestContext, request: &CreateRequest) -> Result<
     }
     let session = Arc::clone(ctx.session()?);
     let tree = Arc::clone(ctx.tree()?);
-    let granted_access = access::grant(access::resolve(request.desired_access)?, tree.maximal_access | AccessMask::SYNCHRONIZE)?;
+    let granted_access = grant(request.desired_access, tree.maximal_access | AccessMask::SYNCHRONIZE)?;
     let open = Arc::new(Open::new(OpenParts {
         open_id: ctx.server.next_pipe_id(),
         volatile_id: session.next_volatile_id(),
@@ -66,4 +66,14 @@ pub(super) fn open(ctx: &mut RequestContext, request: &CreateRequest) -> Result<
         ..CreateResponse::default()
     };
     Ok(Response::success(|out| response.encode(out)))
+}
+
+/// A pipe has no descriptor: what the tree allows is what there is.
+fn grant(desired: AccessMask, maximal: AccessMask) -> Result<AccessMask, Refusal> {
+    let asked = resolve(desired)?;
+    let named = asked.without(AccessMask::MAXIMUM_ALLOWED);
+    if !maximal.contains(named) {
+        return Err(Refusal::new(NtStatus::ACCESS_DENIED, "pipes are read and written"));
+    }
+    Ok(if asked.contains(AccessMask::MAXIMUM_ALLOWED) { maximal } else { named })
 }

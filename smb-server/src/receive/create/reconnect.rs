@@ -8,7 +8,7 @@ use persistence_model::{
     Command, CreateAction, DurableGrant, Grant, LeaseGrant, Open as Record, OpenId, Outcome, ReclaimKind, ReclaimLease, ReclaimRequest,
     State,
 };
-use smb_types::{AccessMask, NtStatus};
+use smb_types::NtStatus;
 
 use super::{
     attach::{self, Below},
@@ -128,7 +128,7 @@ async fn finish(ctx: &mut RequestContext, wishes: &Wishes, grant: Grant, below: 
     let metadata = blocking(|| below.file.metadata())?;
     let open = attach::attach(ctx, &grant, below).await?;
     let tree = Arc::clone(ctx.tree()?);
-    let reply = Reply { grant: &grant, file_id: open.file_id, metadata: &metadata, tree: &tree, maximal_access: AccessMask::FILE_ALL };
+    let reply = Reply { grant: &grant, file_id: open.file_id, metadata: &metadata, tree: &tree, maximal_access: open.granted_access };
     Ok(reply::created(wishes, &reply))
 }
 

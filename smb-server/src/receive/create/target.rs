@@ -1,12 +1,13 @@
 //! The name in a CREATE: path, stream, and what is there now.
 
-use std::sync::Arc;
-
-use smb_backend::{Backend, BackendError, FileKey, FileKind, Metadata, MustBe, OpenHow, RelPath, Want};
+use smb_backend::{BackendError, FileKey, FileKind, Metadata, RelPath};
 use smb_proto::name::{ParsedName, SEPARATORS};
 use smb_types::{FileAttributes, NtStatus};
 
-use crate::error::Refusal;
+use crate::{
+    access::{Names, Reached},
+    error::Refusal,
+};
 
 /// A checked name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,41 +92,26 @@ pub(crate) struct Found {
 }
 
 /// Looks a name up; None when the last component (or the stream) is missing.
-pub(crate) fn find(backend: &dyn Backend, target: &Target) -> Result<Option<Found>, BackendError> {
-    let entry = match backend.lookup(&target.path) {
+pub(crate) fn find(names: &Names, at: &Reached, stream: Option<&str>) -> Result<Option<Found>, BackendError> {
+    let entry = match names.lookup(at) {
         Ok(entry) => entry,
         Err(BackendError::NotFound { .. }) => return Ok(None),
         Err(error) => return Err(error),
     };
     let base = entry.metadata.key;
-    let Some(stream) = &target.stream else { return Ok(Some(Found { metadata: entry.metadata, path: entry.path, base, stream: None })) };
-    match backend.open_stream(&entry.path, stream, &OpenHow { must_be: MustBe::File, ..OpenHow::existing(Want::PATH_ONLY) }) {
-        Ok(opened) => {
+    let Some(stream) = stream else { return Ok(Some(Found { metadata: entry.metadata, path: entry.path, base, stream: None })) };
+    match names.stream_metadata(at, stream) {
+        Ok(of_stream) => {
             let attributes = entry.metadata.attributes.without(FileAttributes::DIRECTORY);
             let attributes = if attributes.is_empty() { FileAttributes::NORMAL } else { attributes };
-            let metadata = Metadata { attributes, kind: FileKind::File, ..opened.metadata };
+            let metadata = Metadata { attributes, kind: FileKind::File, ..of_stream };
             let same = |name: &str| smb_backend::name::eq_ignore_case(name, stream);
-            let spelled = backend.streams(&entry.path)?.into_iter().map(|stream| stream.name).find(|name| same(name));
-            Ok(Some(Found { metadata, path: entry.path, base, stream: Some(spelled.unwrap_or_else(|| stream.clone())) }))
+            let spelled = names.streams(at)?.into_iter().map(|stream| stream.name).find(|name| same(name));
+            Ok(Some(Found { metadata, path: entry.path, base, stream: Some(spelled.unwrap_or_else(|| stream.to_owned())) }))
         }
         Err(BackendError::NotFound { .. }) => Ok(None),
         Err(error) => Err(error),
     }
-}
-
-/// Opens what exists: the file or its stream.
-pub(crate) fn open_existing(
-    backend: &dyn Backend,
-    path: &RelPath,
-    stream: Option<&str>,
-    want: Want,
-) -> Result<(Arc<dyn smb_backend::BackendFile>, RelPath), BackendError> {
-    let how = OpenHow::existing(want);
-    let opened = match stream {
-        Some(stream) => backend.open_stream(path, stream, &how)?,
-        None => backend.open(path, &how)?,
-    };
-    Ok((opened.file, opened.path))
 }
 
 #[cfg(test)]

@@ -10,8 +10,9 @@ use smb_proto::{
 };
 use smb_types::{AccessMask, CreateDisposition, CreateGuid, CreateOptions, FileAttributes, NtStatus, OplockLevel, ShareAccess};
 
-use super::{access, target::Target};
+use super::target::Target;
 use crate::{
+    access::resolve,
     error::Refusal,
     state::{Negotiated, TreeConnect},
 };
@@ -77,7 +78,7 @@ impl Wishes {
             check_fields(request)?;
         }
         // A reconnect carries any remains of the old request; they are not looked at.
-        let access = if reconnect.is_some() { AccessMask::NONE } else { access::resolve(request.desired_access)? };
+        let access = if reconnect.is_some() { AccessMask::NONE } else { resolve(request.desired_access)? };
         if reconnect.is_none() {
             check_options(request.create_options, access, request.create_disposition, &target, request.file_attributes)?;
         }

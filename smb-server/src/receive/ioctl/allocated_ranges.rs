@@ -16,7 +16,7 @@ pub(super) fn query(open: &Open, request: &IoctlRequest) -> Result<Output, Refus
     if open.is_directory {
         return Err(Refusal::invalid("a directory has no data"));
     }
-    open.require_any(AccessMask::READ_DATA)?;
+    let file = open.file_with(AccessMask::READ_DATA)?;
     let end = wish.file_offset.checked_add(wish.length).filter(|end| i64::try_from(*end).is_ok());
     if end.is_none() {
         return Err(Refusal::invalid("not a range"));
@@ -25,7 +25,6 @@ pub(super) fn query(open: &Open, request: &IoctlRequest) -> Result<Output, Refus
         return Ok((Vec::new(), NtStatus::SUCCESS));
     }
     let room = usize::try_from(request.max_output_response).unwrap_or(usize::MAX) / 16;
-    let file = open.backend_file()?;
     let metadata = blocking(|| file.metadata())?;
     if !metadata.attributes.contains(FileAttributes::SPARSE_FILE) {
         // windows: a file that is not sparse is allocated throughout.

@@ -55,7 +55,7 @@ pub(super) async fn copy(ctx: &mut RequestContext, open: &Arc<Open>, request: &I
         count += 1;
     }
     if total > 0 {
-        let file = open.backend_file()?;
+        let file = open.file_with(AccessMask::WRITE_DATA)?;
         blocking(|| io::settle(open, file))?;
         open.modified.store(true, std::sync::atomic::Ordering::Release);
         notify::changed(&ctx.server, open, CompletionFilter::SIZE | CompletionFilter::LAST_WRITE);
@@ -118,7 +118,8 @@ async fn one(ctx: &mut RequestContext, open: &Arc<Open>, source: &Arc<Open>, chu
     // Both ends answer for their locks, and the target for the caches of others. The target first: that may take proposals.
     let _to = io::clear(ctx, open, IoKind::Write, Some(Touch { offset: chunk.target_offset, length })).await?;
     let _from = io::clear_source(ctx, source, Touch { offset: chunk.source_offset, length })?;
-    let (from, to) = (source.backend_file()?, open.backend_file()?);
+    let from = source.file_with(AccessMask::READ_DATA | AccessMask::EXECUTE)?;
+    let to = open.file_with(AccessMask::WRITE_DATA)?;
     blocking(|| {
         io::keeping_times(open, to, || {
             if from.metadata()?.size < chunk.source_offset + length {

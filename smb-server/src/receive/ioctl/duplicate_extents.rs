@@ -34,13 +34,11 @@ pub(super) async fn duplicate(ctx: &mut RequestContext, open: &Arc<Open>, reques
     if open.is_directory || source.is_directory {
         return Err(Refusal::new(NtStatus::NOT_SUPPORTED, "only files have extents"));
     }
-    source.require_any(AccessMask::READ_DATA)?;
-    open.require_any(AccessMask::WRITE_DATA)?;
+    let (from, to) = (source.file_with(AccessMask::READ_DATA)?, open.file_with(AccessMask::WRITE_DATA)?);
     check_range(&wish)?;
     if wish.byte_count == 0 {
         return Ok(());
     }
-    let (from, to) = (source.backend_file()?, open.backend_file()?);
     if blocking(|| from.metadata())?.size < wish.source_file_offset + wish.byte_count {
         return Err(Refusal::new(NtStatus::NOT_SUPPORTED, "the source is shorter"));
     }

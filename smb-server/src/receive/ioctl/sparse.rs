@@ -21,9 +21,8 @@ pub(super) fn set(ctx: &RequestContext, open: &Arc<Open>, request: &IoctlRequest
     if open.is_directory {
         return Err(Refusal::invalid("a directory is not sparse"));
     }
-    open.require_any(AccessMask::WRITE_DATA | AccessMask::APPEND_DATA | AccessMask::WRITE_ATTRIBUTES)?;
+    let file = open.file_with(AccessMask::WRITE_DATA | AccessMask::APPEND_DATA | AccessMask::WRITE_ATTRIBUTES)?;
     let wish = SetSparse::decode(&request.input);
-    let file = open.backend_file()?;
     blocking(|| -> Result<(), Refusal> {
         file.set_sparse(wish.set)?;
         io::settle(open, file)

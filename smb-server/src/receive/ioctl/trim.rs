@@ -30,12 +30,11 @@ pub(super) async fn trim(ctx: &mut RequestContext, open: &Arc<Open>, request: &I
     if open.is_directory {
         return Err(Refusal::invalid("a directory has no data"));
     }
-    open.require_any(AccessMask::WRITE_DATA)?;
+    let file = open.file_with(AccessMask::WRITE_DATA)?;
     let mut done = 0;
     for range in &wish.ranges {
         let Some(end) = range.offset.checked_add(range.length) else { return Err(Refusal::invalid("not a range")) };
         let _flight = io::clear(ctx, open, IoKind::ZeroData, Some(Touch { offset: range.offset, length: range.length })).await?;
-        let file = open.backend_file()?;
         blocking(|| -> Result<(), Refusal> {
             let end = end.min(file.metadata()?.size);
             if end > range.offset {

@@ -36,13 +36,12 @@ pub(super) async fn zero(ctx: &mut RequestContext, open: &Arc<Open>, request: &I
     if negative(wish.file_offset) || negative(wish.beyond_final_zero) || wish.file_offset > wish.beyond_final_zero {
         return Err(Refusal::invalid("not a range"));
     }
-    open.require_any(AccessMask::WRITE_DATA)?;
+    let file = open.file_with(AccessMask::WRITE_DATA)?;
     let length = wish.beyond_final_zero - wish.file_offset;
     if length == 0 {
         return Ok(());
     }
     let flight = io::clear(ctx, open, IoKind::ZeroData, Some(Touch { offset: wish.file_offset, length })).await?;
-    let file = open.backend_file()?;
     blocking(|| {
         io::keeping_times(open, file, || {
             let end = file.metadata()?.size.min(wish.beyond_final_zero);

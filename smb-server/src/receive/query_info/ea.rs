@@ -1,6 +1,8 @@
 //! Extended attributes (MS-FSCC 2.4.16, MS-FSA 2.1.5.12.10).
 
-use smb_backend::Ea;
+use std::sync::Arc;
+
+use smb_backend::{BackendFile, Ea};
 use smb_proto::{
     info::{EntryWriter, FullEa, Pushed, full_ea},
     message::query_info::{QueryInfoFlags, QueryInfoRequest},
@@ -8,7 +10,7 @@ use smb_proto::{
 use smb_types::NtStatus;
 
 use super::Reply;
-use crate::{blocking::blocking, error::Refusal, state::Open};
+use crate::{blocking::blocking, error::Refusal};
 
 /// Bytes that extended attributes take in a list, as FileEaInformation tells it; 0 for none.
 pub(super) fn size_of(eas: &[Ea]) -> u32 {
@@ -21,8 +23,7 @@ pub(super) fn size_of(eas: &[Ea]) -> u32 {
 }
 
 /// Lists the extended attributes, all or those that the input names.
-pub(super) fn query(open: &Open, request: &QueryInfoRequest) -> Result<Reply, Refusal> {
-    let file = open.backend_file()?;
+pub(super) fn query(file: &Arc<dyn BackendFile>, request: &QueryInfoRequest) -> Result<Reply, Refusal> {
     let stored = blocking(|| file.eas())?;
     let wanted = wanted(stored, &request.input)?;
     if wanted.is_empty() {

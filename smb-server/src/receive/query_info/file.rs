@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, atomic::Ordering};
 
-use smb_backend::Metadata;
+use smb_backend::{BackendFile, Metadata};
 use smb_proto::{
     info::{
         FileAccessInformation, FileAlignmentInformation, FileAllInformation, FileAttributeTagInformation, FileBasicInformation, FileClass,
@@ -27,19 +27,18 @@ const ALL_BYTES_MIN: usize = 104;
 
 /// Answers one class.
 pub(super) fn query(ctx: &RequestContext, open: &Arc<Open>, class: FileClass, request: &QueryInfoRequest) -> Result<Reply, Refusal> {
-    check_access(open, class)?;
-    let file = open.backend_file()?;
+    let file = file_for(open, class)?;
     let metadata = || io::metadata(open, file);
     match class {
         FileClass::Basic => whole(basic(&metadata()?).to_bytes(), request),
         FileClass::Standard => whole(standard(ctx, open, &metadata()?).to_bytes(), request),
         FileClass::Internal => whole(FileInternalInformation { index_number: metadata()?.key.inode }.to_bytes(), request),
-        FileClass::Ea => whole(FileEaInformation { ea_size: ea_size(open)? }.to_bytes(), request),
+        FileClass::Ea => whole(FileEaInformation { ea_size: ea_size(file)? }.to_bytes(), request),
         FileClass::Access => whole(access(open).to_bytes(), request),
         FileClass::Position => whole(position(open).to_bytes(), request),
         FileClass::Mode => whole(mode(open).to_bytes(), request),
         FileClass::Alignment => whole(FileAlignmentInformation::default().to_bytes(), request),
-        FileClass::All => all(ctx, open, &metadata()?, request),
+        FileClass::All => all(ctx, open, file, &metadata()?, request),
         FileClass::NetworkOpen => whole(network_open(&metadata()?).to_bytes(), request),
         FileClass::AttributeTag => {
             let reply = FileAttributeTagInformation { file_attributes: metadata()?.attributes, reparse_tag: 0 };
@@ -50,8 +49,8 @@ pub(super) fn query(ctx: &RequestContext, open: &Arc<Open>, class: FileClass, re
             whole(reply.to_bytes(), request)
         }
         FileClass::Id => whole(id(open, &metadata()?)?.to_bytes(), request),
-        FileClass::Stream => stream::query(open, &metadata()?, request),
-        FileClass::FullEa => ea::query(open, request),
+        FileClass::Stream => stream::query(ctx, open, file, &metadata()?, request),
+        FileClass::FullEa => ea::query(file, request),
         FileClass::Name => name::full(ctx, open, request),
         FileClass::NormalizedName => {
             if ctx.dialect() < Dialect::Smb311 {
@@ -76,13 +75,11 @@ pub(super) fn query(ctx: &RequestContext, open: &Arc<Open>, class: FileClass, re
 }
 
 // MS-SMB2 3.3.5.20.1
-fn check_access(open: &Open, class: FileClass) -> Result<(), Refusal> {
+fn file_for(open: &Open, class: FileClass) -> Result<&Arc<dyn BackendFile>, Refusal> {
     match class {
-        FileClass::Basic | FileClass::All | FileClass::NetworkOpen | FileClass::AttributeTag => {
-            open.require_any(AccessMask::READ_ATTRIBUTES)
-        }
-        FileClass::FullEa => open.require_any(AccessMask::READ_EA),
-        _ => Ok(()),
+        FileClass::Basic | FileClass::All | FileClass::NetworkOpen | FileClass::AttributeTag => open.file_with(AccessMask::READ_ATTRIBUTES),
+        FileClass::FullEa => open.file_with(AccessMask::READ_EA),
+        _ => open.file_for_any(),
     }
 }
 
@@ -121,8 +118,7 @@ fn mode(open: &Open) -> FileModeInformation {
     FileModeInformation { mode: CreateOptions(open.mode.load(Ordering::Relaxed)) }
 }
 
-fn ea_size(open: &Open) -> Result<u32, Refusal> {
-    let file = open.backend_file()?;
+fn ea_size(file: &Arc<dyn BackendFile>) -> Result<u32, Refusal> {
     Ok(ea::size_of(&blocking(|| file.eas())?))
 }
 
@@ -139,8 +135,8 @@ fn network_open(metadata: &Metadata) -> FileNetworkOpenInformation {
 }
 
 fn id(open: &Open, metadata: &Metadata) -> Result<FileIdInformation, Refusal> {
-    let backend = open.tree.share.backend().ok_or(Refusal::new(NtStatus::INVALID_DEVICE_REQUEST, "no file system"))?;
-    let volume = blocking(|| backend.volume())?;
+    let names = open.tree.share.names().ok_or(Refusal::new(NtStatus::INVALID_DEVICE_REQUEST, "no file system"))?;
+    let volume = blocking(|| names.volume())?;
     Ok(FileIdInformation { volume_serial_number: volume.id, file_id: file_id_128(metadata) })
 }
 
@@ -151,12 +147,18 @@ pub(crate) fn file_id_128(metadata: &Metadata) -> [u8; 16] {
     id
 }
 
-fn all(ctx: &RequestContext, open: &Open, metadata: &Metadata, request: &QueryInfoRequest) -> Result<Reply, Refusal> {
+fn all(
+    ctx: &RequestContext,
+    open: &Open,
+    file: &Arc<dyn BackendFile>,
+    metadata: &Metadata,
+    request: &QueryInfoRequest,
+) -> Result<Reply, Refusal> {
     let reply = FileAllInformation {
         basic: basic(metadata),
         standard: standard(ctx, open, metadata),
         internal: FileInternalInformation { index_number: metadata.key.inode },
-        ea: FileEaInformation { ea_size: ea_size(open)? },
+        ea: FileEaInformation { ea_size: ea_size(file)? },
         access: access(open),
         position: position(open),
         mode: mode(open),

@@ -30,7 +30,7 @@ const SECTOR_FLAGS: u32 = 3;
 
 /// Answers one class.
 pub(super) fn query(open: &Open, request: &QueryInfoRequest) -> Result<Reply, Refusal> {
-    let Some(backend) = open.tree.share.backend() else {
+    let Some(names) = open.tree.share.names() else {
         if request.information_class == fs::FS_DEVICE {
             return whole(FileFsDeviceInformation { device_type: DEVICE_PIPE, characteristics: MOUNTED }.to_bytes(), request);
         }
@@ -45,7 +45,7 @@ pub(super) fn query(open: &Open, request: &QueryInfoRequest) -> Result<Reply, Re
     if usize::try_from(request.output_buffer_length).is_ok_and(|room| room < least) {
         return Err(Refusal::new(NtStatus::INFO_LENGTH_MISMATCH, "the buffer is too small"));
     }
-    let volume = blocking(|| backend.volume())?;
+    let volume = blocking(|| names.volume())?;
     match request.information_class {
         fs::FS_VOLUME => {
             let mut bytes = Vec::new();

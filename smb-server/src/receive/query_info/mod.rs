@@ -8,8 +8,6 @@ mod pipe;
 mod security;
 mod stream;
 
-pub(crate) use security::default_descriptor;
-
 use smb_proto::{
     info::FileClass,
     message::query_info::{InfoType, QueryInfoRequest, QueryInfoResponse},

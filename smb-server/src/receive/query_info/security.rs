@@ -1,10 +1,7 @@
 //! Security descriptors (MS-SMB2 3.3.5.20.3).
 
-use smb_proto::{
-    message::query_info::QueryInfoRequest,
-    security::{Ace, AceFlags, Acl, SecurityControl, SecurityDescriptor, SecurityInformation},
-};
-use smb_types::{AccessMask, NtStatus, Sid};
+use smb_proto::{message::query_info::QueryInfoRequest, security::SecurityInformation};
+use smb_types::{AccessMask, NtStatus};
 
 use super::Reply;
 use crate::{blocking::blocking, error::Refusal, receive::RequestContext, state::Open};
@@ -14,43 +11,20 @@ use crate::{blocking::blocking, error::Refusal, receive::RequestContext, state::
 // A buffer that is too small is told how large it must be.
 pub(super) fn query(ctx: &RequestContext, open: &Open, request: &QueryInfoRequest) -> Result<Reply, Refusal> {
     let which = SecurityInformation(request.additional_information);
-    if which.intersects(SecurityInformation::OWNER | SecurityInformation::GROUP | SecurityInformation::DACL | SecurityInformation::LABEL) {
+    let control = SecurityInformation::OWNER | SecurityInformation::GROUP | SecurityInformation::DACL | SecurityInformation::LABEL;
+    if which.intersects(control) {
         open.require_any(AccessMask::READ_CONTROL)?;
     }
-    if which.intersects(SecurityInformation::SACL | SecurityInformation::BACKUP) {
+    let audit = SecurityInformation::SACL | SecurityInformation::BACKUP | SecurityInformation::ATTRIBUTE | SecurityInformation::SCOPE;
+    if which.intersects(audit) {
         open.require_any(AccessMask::ACCESS_SYSTEM_SECURITY)?;
     }
-    let descriptor = current(ctx, open)?.select(which);
-    let bytes = descriptor.to_bytes();
+    let file = open.file_for_any()?;
+    let security = blocking(|| file.security())?;
+    let bytes = ctx.asker()?.descriptor(&security).select(which).to_bytes();
     if bytes.len() > usize::try_from(request.output_buffer_length).unwrap_or(usize::MAX) {
         let needed = u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_le_bytes().to_vec();
         return Err(Refusal::with_data(NtStatus::BUFFER_TOO_SMALL, "the descriptor is longer than the buffer", needed));
     }
     Ok((bytes, NtStatus::SUCCESS))
-}
-
-/// The file's descriptor: the stored one, or the default.
-fn current(ctx: &RequestContext, open: &Open) -> Result<SecurityDescriptor, Refusal> {
-    let file = open.backend_file()?;
-    let stored = blocking(|| file.security_descriptor())?;
-    match stored.map(|bytes| SecurityDescriptor::decode(&bytes)) {
-        Some(Ok(descriptor)) => Ok(descriptor),
-        Some(Err(error)) => {
-            tracing::warn!(%error, "a stored security descriptor makes no sense");
-            Ok(default_descriptor(ctx))
-        }
-        None => Ok(default_descriptor(ctx)),
-    }
-}
-
-/// The descriptor of a file that never got one: everybody may do everything.
-pub(crate) fn default_descriptor(ctx: &RequestContext) -> SecurityDescriptor {
-    let owner = ctx.session.as_ref().and_then(|session| session.user()).map_or_else(Sid::anonymous, |user| user.sid.clone());
-    SecurityDescriptor {
-        control: SecurityControl::DACL_PRESENT,
-        group: Some(owner.clone()),
-        owner: Some(owner),
-        sacl: None,
-        dacl: Some(Acl::new(vec![Ace::allow(Sid::everyone(), AccessMask::FILE_ALL, AceFlags::NONE)])),
-    }
 }

@@ -1,6 +1,8 @@
 //! FileStreamInformation (MS-FSCC 2.4.49).
 
-use smb_backend::Metadata;
+use std::sync::Arc;
+
+use smb_backend::{BackendFile, Metadata};
 use smb_proto::{
     info::{EntryWriter, FileStreamInformation, Pushed},
     message::query_info::QueryInfoRequest,
@@ -8,22 +10,33 @@ use smb_proto::{
 use smb_types::NtStatus;
 
 use super::Reply;
-use crate::{blocking::blocking, error::Refusal, state::Open};
+use crate::{
+    blocking::blocking,
+    error::Refusal,
+    receive::{RequestContext, io},
+    state::Open,
+};
 
 /// Least buffer: one entry with one character and its padding.
 const BYTES_MIN: u32 = 32;
 
 /// Lists the streams of the file; the unnamed one first. A directory has no unnamed one.
-pub(super) fn query(open: &Open, metadata: &Metadata, request: &QueryInfoRequest) -> Result<Reply, Refusal> {
-    let backend = open.tree.share.backend().ok_or(Refusal::new(NtStatus::INVALID_DEVICE_REQUEST, "no file system"))?;
+pub(super) fn query(
+    ctx: &RequestContext,
+    open: &Open,
+    file: &Arc<dyn BackendFile>,
+    metadata: &Metadata,
+    request: &QueryInfoRequest,
+) -> Result<Reply, Refusal> {
     if request.output_buffer_length < BYTES_MIN {
         return Err(Refusal::new(NtStatus::INFO_LENGTH_MISMATCH, "the buffer is too small"));
     }
     let mut all = Vec::new();
     let mut owner = metadata.clone();
     if open.stream.is_some() {
-        let path = open.path.read().clone();
-        owner = blocking(|| backend.lookup(&path))?.metadata;
+        let asker = ctx.asker()?;
+        let at = asker.reach(&io::current_path(&ctx.server, open))?;
+        owner = blocking(|| asker.names().lookup(&at))?.metadata;
     }
     if !owner.is_directory() {
         all.push(FileStreamInformation {
@@ -32,9 +45,7 @@ pub(super) fn query(open: &Open, metadata: &Metadata, request: &QueryInfoRequest
             stream_name: "::$DATA".to_owned(),
         });
     }
-    let file = open.backend_file()?;
-    let path = open.path.read().clone();
-    let named = blocking(|| if open.stream.is_some() { backend.streams(&path) } else { file.streams() })?;
+    let named = blocking(|| file.streams())?;
     all.extend(named.into_iter().map(|stream| FileStreamInformation {
         stream_size: stream.size,
         stream_allocation_size: stream.allocation,

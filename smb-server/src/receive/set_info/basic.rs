@@ -25,7 +25,7 @@ const KNOWN: FileAttributes = FileAttributes(0x0000_7FB7);
 
 /// Sets what the buffer names.
 pub(super) async fn set(ctx: &mut RequestContext, open: &Arc<Open>, buffer: &[u8]) -> Result<(), Refusal> {
-    open.require_any(AccessMask::WRITE_ATTRIBUTES)?;
+    let file = open.file_with(AccessMask::WRITE_ATTRIBUTES)?;
     let wish = FileBasicInformation::decode(buffer)?;
     let attributes = attributes(open, wish.file_attributes)?;
     let mut freeze = 0;
@@ -58,7 +58,6 @@ pub(super) async fn set(ctx: &mut RequestContext, open: &Arc<Open>, buffer: &[u8
     io::still_ours(ctx, open)?;
     let set = SetBasic { creation, last_access, last_write, attributes };
     if set != SetBasic::default() {
-        let file = open.backend_file()?;
         blocking(|| -> Result<(), Refusal> {
             file.set_basic(&set)?;
             io::settle(open, file)

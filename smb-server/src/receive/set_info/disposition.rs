@@ -50,7 +50,7 @@ pub(crate) fn mark_deleted(server: &Server, open: &Open, under: Option<Option<Le
 // The root stays, read-only files stay, directories that hold something stay.
 fn check_deletable(ctx: &RequestContext, open: &Open, ignore_readonly: bool) -> Result<(), Refusal> {
     let path = io::current_path(&ctx.server, open);
-    let file = open.backend_file()?;
+    let file = open.file_with(AccessMask::DELETE)?;
     let metadata = blocking(|| file.metadata())?;
     if path.is_root() && open.stream.is_none() {
         return Err(Refusal::new(NtStatus::CANNOT_DELETE, "the root of a share"));
@@ -59,8 +59,9 @@ fn check_deletable(ctx: &RequestContext, open: &Open, ignore_readonly: bool) -> 
         return Err(Refusal::new(NtStatus::CANNOT_DELETE, "a read-only file"));
     }
     if open.is_directory {
-        let backend = open.tree.share.backend().ok_or(Refusal::invalid("not a file"))?;
-        if !blocking(|| backend.is_dir_empty(&path))? {
+        let asker = ctx.asker()?;
+        let at = asker.reach(&path)?;
+        if !blocking(|| asker.names().is_dir_empty(&at))? {
             return Err(Refusal::new(NtStatus::DIRECTORY_NOT_EMPTY, "the directory is not empty"));
         }
     }

@@ -19,10 +19,9 @@ const INVALID_EA_NAME: NtStatus = NtStatus(0x8000_0013);
 
 /// Sets each attribute of the list; an empty value removes it.
 pub(super) fn set(ctx: &RequestContext, open: &Arc<Open>, buffer: &[u8]) -> Result<(), Refusal> {
-    open.require_any(AccessMask::WRITE_EA)?;
+    let file = open.file_with(AccessMask::WRITE_EA)?;
     let eas = full_ea::decode_list(buffer)?.into_iter().map(backend_ea).collect::<Result<Vec<_>, _>>()?;
     io::still_ours(ctx, open)?;
-    let file = open.backend_file()?;
     blocking(|| -> Result<(), Refusal> {
         file.set_eas(&eas)?;
         io::settle(open, file)

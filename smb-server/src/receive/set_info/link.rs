@@ -33,9 +33,12 @@ pub(super) async fn set(ctx: &mut RequestContext, open: &Arc<Open>, buffer: &[u8
     if target.stream.is_some() {
         return Err(Refusal::new(NtStatus::OBJECT_NAME_INVALID, "a link is not a stream"));
     }
-    let backend = Arc::clone(open.tree.share.backend().ok_or(Refusal::invalid("not a file"))?);
-    let place = place::look(backend.as_ref(), target.path)?;
-    if let Some(occupant) = &place.occupant {
+    let asker = ctx.asker()?;
+    let from = io::current_path(&ctx.server, open);
+    let new_name = place::look(&asker, &target.path)?;
+    let occupant = new_name.replaced(backend_key(open.file), wish.replace_if_exists);
+    let may = asker.may_link(&from, &new_name.at, occupant)?;
+    if let Some(occupant) = &new_name.occupant {
         if occupant.key == backend_key(open.file) && wish.replace_if_exists {
             return Ok(());
         }
@@ -49,11 +52,10 @@ pub(super) async fn set(ctx: &mut RequestContext, open: &Arc<Open>, buffer: &[u8
         }
     }
     let flight = io::clear(ctx, open, IoKind::Link, None).await?;
-    let from = io::current_path(&ctx.server, open);
-    blocking(|| backend.link(&from, &place.path, wish.replace_if_exists, open.stability()))?;
+    blocking(|| asker.names().link(&may, open.stability()))?;
     drop(flight);
     io::still_ours(ctx, open)?;
-    notify::report(&ctx.server, open.tree.share.share_id, &place.path, NotifyAction::Added, CompletionFilter::FILE_NAME);
-    io::entry_changed(&ctx.server, open, &place.path);
+    notify::report(&ctx.server, open.tree.share.share_id, new_name.at.path(), NotifyAction::Added, CompletionFilter::FILE_NAME);
+    io::entry_changed(&ctx.server, open, new_name.at.path());
     Ok(())
 }

@@ -1,10 +1,11 @@
 //! The new name in a rename or link: what it means, and what is there already.
 
 use persistence_model::{Command, FileKey, IoKind};
-use smb_backend::{Backend, BackendError, Metadata, RelPath};
+use smb_backend::{BackendError, Metadata, RelPath};
 use smb_types::NtStatus;
 
 use crate::{
+    access::{Asker, Occupant, Reached},
     blocking::blocking,
     error::Refusal,
     receive::{RequestContext, create::target::Target, io, wait::propose_and_wait},
@@ -12,12 +13,23 @@ use crate::{
     store::StoreExt as _,
 };
 
-/// A place for a name.
-pub(super) struct Place {
+/// The place of a new name.
+pub(super) struct NewName {
     /// Where.
-    pub(super) path: RelPath,
+    pub(super) at: Reached,
     /// What is there; None when the name is free.
     pub(super) occupant: Option<Metadata>,
+}
+
+impl NewName {
+    /// What has the name and would be replaced, as far as the request wants that.
+    pub(super) fn replaced(&self, itself: smb_backend::FileKey, replace: bool) -> Occupant {
+        match &self.occupant {
+            Some(occupant) if occupant.key == itself && replace => Occupant::Itself,
+            Some(occupant) if occupant.key != itself && replace => Occupant::Other,
+            Some(_) | None => Occupant::None,
+        }
+    }
 }
 
 /// Reads a name that a client wants to give. A leading separator means the same as none.
@@ -31,26 +43,15 @@ pub(super) fn parse(name: &str) -> Result<Target, Refusal> {
 /// Looks at the place of a name.
 ///
 /// # Errors
-/// OBJECT_PATH_NOT_FOUND when its directory is missing; INVALID_PARAMETER for the root.
-pub(super) fn look(backend: &dyn Backend, path: RelPath) -> Result<Place, Refusal> {
+/// OBJECT_PATH_NOT_FOUND when its directory is missing; ACCESS_DENIED when the way to it is closed; INVALID_PARAMETER for the root.
+pub(super) fn look(asker: &Asker, path: &RelPath) -> Result<NewName, Refusal> {
     if path.is_root() {
         return Err(Refusal::invalid("the root cannot be the new name"));
     }
-    match blocking(|| backend.lookup(&path)) {
-        Ok(entry) => Ok(Place { path, occupant: Some(entry.metadata) }),
-        Err(BackendError::NotFound { .. }) => {
-            // The last component may be the only one missing, or its directory too.
-            if let Some(parent) = path.parent() {
-                let above = blocking(|| backend.lookup(&parent)).map_err(|error| match error {
-                    BackendError::NotFound { .. } => Refusal::new(NtStatus::OBJECT_PATH_NOT_FOUND, "no such directory"),
-                    other => other.into(),
-                })?;
-                if !above.metadata.is_directory() {
-                    return Err(Refusal::new(NtStatus::OBJECT_PATH_NOT_FOUND, "not a directory"));
-                }
-            }
-            Ok(Place { path, occupant: None })
-        }
+    let at = asker.reach(path)?;
+    match blocking(|| asker.names().lookup(&at)) {
+        Ok(entry) => Ok(NewName { at, occupant: Some(entry.metadata) }),
+        Err(BackendError::NotFound { .. }) => Ok(NewName { at, occupant: None }),
         Err(error) => Err(error.into()),
     }
 }

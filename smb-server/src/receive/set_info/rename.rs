@@ -5,15 +5,19 @@
 use std::sync::Arc;
 
 use persistence_model::Command;
-use smb_backend::{Backend, FileKey, RelPath};
+use smb_backend::{FileKey, RelPath};
 use smb_proto::{
     info::{FileClass, FileRenameInformation, NotifyAction, RenameFlags},
     message::change_notify::CompletionFilter,
 };
 use smb_types::{AccessMask, FileAttributes, NtStatus};
 
-use super::{place, stream_rename};
+use super::{
+    place::{self, NewName},
+    stream_rename,
+};
 use crate::{
+    access::Asker,
     blocking::blocking,
     deletion::backend_key,
     error::Refusal,
@@ -40,8 +44,8 @@ pub(super) async fn set(ctx: &mut RequestContext, open: &Arc<Open>, class: FileC
     if target.stream.is_some() {
         return Err(Refusal::new(NtStatus::OBJECT_NAME_INVALID, "a file does not become a stream"));
     }
-    let backend = Arc::clone(open.tree.share.backend().ok_or(Refusal::invalid("not a file"))?);
-    if finish_earlier(ctx, open, backend.as_ref(), &target.path).await? {
+    let asker = ctx.asker()?;
+    if finish_earlier(ctx, open, &asker, &target.path).await? {
         return Ok(());
     }
     let from = io::current_path(&ctx.server, open);
@@ -54,11 +58,14 @@ pub(super) async fn set(ctx: &mut RequestContext, open: &Arc<Open>, class: FileC
     if open.is_directory && target.path.starts_with(&from) && !target.path.eq_ignore_case(&from) {
         return Err(Refusal::invalid("a directory cannot move into itself"));
     }
-    let replaced = check_place(open, backend.as_ref(), &target, wish.flags)?;
+    let new_name = place::look(&asker, &target.path)?;
+    let occupant = new_name.replaced(backend_key(open.file), wish.replaces());
+    let may = asker.may_rename(open.granted_access, &from, &new_name.at, open.is_directory, occupant)?;
+    let replaced = check_occupant(open, &new_name, wish.flags)?;
     place::check_directory_sharing(ctx, open, &target.path).await?;
     announce(ctx, open, &target.path, wish.replaces(), replaced).await?;
     let result = match io::still_ours(ctx, open) {
-        Ok(()) => blocking(|| backend.rename(&from, &target.path, wish.replaces(), open.stability())).map_err(Refusal::from),
+        Ok(()) => blocking(|| asker.names().rename(&may, open.stability())).map_err(Refusal::from),
         Err(refusal) => Err(refusal),
     };
     conclude(ctx, open, result.is_ok()).await?;
@@ -69,14 +76,8 @@ pub(super) async fn set(ctx: &mut RequestContext, open: &Arc<Open>, class: FileC
 
 /// What is at the new name must be replaceable; tells its key.
 // MS-FSA 2.1.5.15.12
-fn check_place(
-    open: &Open,
-    backend: &dyn Backend,
-    target: &Target,
-    flags: RenameFlags,
-) -> Result<Option<persistence_model::FileKey>, Refusal> {
-    let place = place::look(backend, target.path.clone())?;
-    let Some(occupant) = place.occupant else { return Ok(None) };
+fn check_occupant(open: &Open, new_name: &NewName, flags: RenameFlags) -> Result<Option<persistence_model::FileKey>, Refusal> {
+    let Some(occupant) = &new_name.occupant else { return Ok(None) };
     // The same file in another spelling, or another name of it.
     if occupant.key == backend_key(open.file) {
         return Ok(None);
@@ -117,10 +118,13 @@ async fn conclude(ctx: &RequestContext, open: &Open, done: bool) -> Result<(), R
 
 /// A rename that was announced and never concluded (its store or its node failed in between) is concluded first. True if it was this one, and it
 /// had been done: the request is a replay.
-async fn finish_earlier(ctx: &RequestContext, open: &Open, backend: &dyn Backend, wanted: &RelPath) -> Result<bool, Refusal> {
+async fn finish_earlier(ctx: &RequestContext, open: &Open, asker: &Asker, wanted: &RelPath) -> Result<bool, Refusal> {
     let pending = ctx.server.store.with_state(|state| state.open(open.open_id).and_then(|record| record.pending_path.clone()));
     let Some(pending) = pending.and_then(|path| Target::of_record(&path)) else { return Ok(false) };
-    let is_there = |key: FileKey| blocking(|| backend.lookup(&pending.path)).is_ok_and(|entry| entry.metadata.key == key);
+    let is_there = |key: FileKey| {
+        let entry = asker.reach(&pending.path).ok().and_then(|at| blocking(|| asker.names().lookup(&at)).ok());
+        entry.is_some_and(|entry| entry.metadata.key == key)
+    };
     let done = is_there(backend_key(open.file));
     conclude(ctx, open, done).await?;
     if done {

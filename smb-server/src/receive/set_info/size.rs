@@ -21,13 +21,13 @@ use crate::{
 
 /// Sets the end of the file.
 pub(super) async fn set_end_of_file(ctx: &mut RequestContext, open: &Arc<Open>, buffer: &[u8]) -> Result<(), Refusal> {
-    check(open)?;
+    let file = check(open)?;
     let end = FileEndOfFileInformation::decode(buffer)?.end_of_file;
-    let (flight, file) = changeable(ctx, open, end).await?;
+    let flight = changeable(ctx, open, end).await?;
     blocking(|| {
-        io::keeping_times(open, &file, || {
+        io::keeping_times(open, file, || {
             file.set_len(end)?;
-            io::settle(open, &file)
+            io::settle(open, file)
         })
     })?;
     drop(flight);
@@ -36,13 +36,13 @@ pub(super) async fn set_end_of_file(ctx: &mut RequestContext, open: &Arc<Open>, 
 
 /// Reserves room; less than the file's size cuts it.
 pub(super) async fn set_allocation(ctx: &mut RequestContext, open: &Arc<Open>, buffer: &[u8]) -> Result<(), Refusal> {
-    check(open)?;
+    let file = check(open)?;
     let bytes = FileAllocationInformation::decode(buffer)?.allocation_size;
-    let (flight, file) = changeable(ctx, open, bytes).await?;
+    let flight = changeable(ctx, open, bytes).await?;
     blocking(|| {
-        io::keeping_times(open, &file, || {
+        io::keeping_times(open, file, || {
             file.allocate(bytes)?;
-            io::settle(open, &file)
+            io::settle(open, file)
         })
     })?;
     drop(flight);
@@ -51,28 +51,26 @@ pub(super) async fn set_allocation(ctx: &mut RequestContext, open: &Arc<Open>, b
 
 /// All bytes before the end of file read as they were written or as zero already, so there is nothing to do.
 pub(super) fn set_valid_data_length(open: &Arc<Open>, buffer: &[u8]) -> Result<(), Refusal> {
-    check(open)?;
+    let file = check(open)?;
     let length = FileValidDataLengthInformation::decode(buffer)?.valid_data_length;
-    let file = open.backend_file()?;
     if length > blocking(|| file.metadata())?.size {
         return Err(Refusal::invalid("beyond the end of the file"));
     }
     Ok(())
 }
 
-fn check(open: &Open) -> Result<(), Refusal> {
+fn check(open: &Open) -> Result<&Arc<dyn BackendFile>, Refusal> {
     if open.is_directory {
         return Err(Refusal::invalid("a directory has no size"));
     }
-    open.require_any(AccessMask::WRITE_DATA)
+    open.file_with(AccessMask::WRITE_DATA)
 }
 
-async fn changeable(ctx: &mut RequestContext, open: &Arc<Open>, size: u64) -> Result<(Flight, Arc<dyn BackendFile>), Refusal> {
+async fn changeable(ctx: &mut RequestContext, open: &Open, size: u64) -> Result<Flight, Refusal> {
     if i64::try_from(size).is_err() {
         return Err(Refusal::invalid("a negative size"));
     }
-    let flight = io::clear(ctx, open, IoKind::SetSize, None).await?;
-    Ok((flight, Arc::clone(open.backend_file()?)))
+    io::clear(ctx, open, IoKind::SetSize, None).await
 }
 
 fn finish(ctx: &RequestContext, open: &Arc<Open>) -> Result<(), Refusal> {

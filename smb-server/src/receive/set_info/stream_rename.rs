@@ -7,7 +7,7 @@ use smb_proto::{
     info::{FileRenameInformation, NotifyAction},
     message::change_notify::CompletionFilter,
 };
-use smb_types::NtStatus;
+use smb_types::{AccessMask, NtStatus};
 
 use super::place;
 use crate::{
@@ -30,9 +30,11 @@ pub(super) async fn rename(ctx: &mut RequestContext, open: &Arc<Open>, wish: &Fi
     let Some(to) = target.stream.filter(|_| target.path.is_root()) else {
         return Err(Refusal::new(NtStatus::OBJECT_NAME_INVALID, "no name of a stream"));
     };
-    let backend = Arc::clone(open.tree.share.backend().ok_or(Refusal::invalid("not a file"))?);
+    let asker = ctx.asker()?;
     let path = io::current_path(&ctx.server, open);
-    let occupied = blocking(|| backend.streams(&path))?.into_iter().any(|stream| smb_backend::name::eq_ignore_case(&stream.name, &to));
+    let at = asker.reach(&path)?;
+    let may = asker.may_rename_stream(open.granted_access, &at, &from, &to, wish.replaces())?;
+    let occupied = blocking(|| asker.names().streams(&at))?.into_iter().any(|stream| smb_backend::name::eq_ignore_case(&stream.name, &to));
     let same = smb_backend::name::eq_ignore_case(&from, &to);
     if occupied && !same && !wish.replaces() {
         return Err(Refusal::new(NtStatus::OBJECT_NAME_COLLISION, "the file has such a stream"));
@@ -46,8 +48,8 @@ pub(super) async fn rename(ctx: &mut RequestContext, open: &Arc<Open>, wish: &Fi
     let intent = || Command::RenameIntent { open: id, new_path: new_path.clone(), replace: wish.replaces(), target: replaced, by };
     io::done(&propose_and_wait(ctx, intent, ended).await?)?;
     let result = blocking(|| -> Result<(), Refusal> {
-        backend.rename_stream(&path, &from, &to, wish.replaces())?;
-        io::settle(open, open.backend_file()?)
+        asker.names().rename_stream(&may)?;
+        io::settle(open, open.file_with(AccessMask::DELETE)?)
     });
     io::done(&ctx.server.propose(Command::RenameDone { open: id, done: result.is_ok(), by }).await?)?;
     result?;
