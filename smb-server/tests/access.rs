@@ -185,14 +185,8 @@ async fn query_file(client: &mut Client, id: FileId, class: FileClass) -> NtStat
 }
 
 async fn ioctl(client: &mut Client, ctl_code: u32, file_id: FileId, input: Vec<u8>) -> (NtStatus, Vec<u8>) {
-    let request = IoctlRequest {
-        ctl_code,
-        file_id,
-        input: input.into(),
-        max_output_response: 4096,
-        flags: IOCTL_FLAG_IS_FSCTL,
-        ..IoctlRequest::default()
-    };
+    let request =
+        IoctlRequest { ctl_code, file_id, input, max_output_response: 4096, flags: IOCTL_FLAG_IS_FSCTL, ..IoctlRequest::default() };
     let (header, message) = client.request(Command::Ioctl, |out| request.encode(out)).await;
     let output = if header.status() == OK { IoctlResponse::decode(&message).unwrap().output.to_vec() } else { Vec::new() };
     (header.status(), output)

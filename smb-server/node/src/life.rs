@@ -28,6 +28,17 @@ pub async fn run(config: Arc<Config>, store: Store, current: Current, doors: Arc
                 open.revoke();
             }
         }
+        // Applied on every node before the operator hears of it: no request is judged by what was allowed before.
+        Event::ShareChanged { share } => {
+            if let Some(server) = watched.read().as_ref() {
+                server.share_changed(*share);
+            }
+        }
+        Event::UserChanged { .. } | Event::GroupChanged { .. } => {
+            if let Some(server) = watched.read().as_ref() {
+                server.accounts_changed();
+            }
+        }
         // As many as there are commands: nobody is woken unless a directory is watched here.
         Event::FileChanged { file } => {
             if let Some(server) = watched.read().as_ref() {

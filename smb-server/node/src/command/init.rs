@@ -83,6 +83,8 @@ async fn fill(store: &Store, beginning: &Beginning<'_>, shares: Vec<(String, Sha
         unix: None,
     });
     let shares = shares.into_iter().map(|(name, settings)| Command::ShareAdd { name, settings });
+    // Who creates a cluster names those who administer it.
+    let mut members = Vec::new();
     for command in users.chain(shares).collect::<Vec<_>>() {
         let what = match &command {
             Command::UserAdd { name, .. } => format!("user {name:?}"),
@@ -93,8 +95,13 @@ async fn fill(store: &Store, beginning: &Beginning<'_>, shares: Vec<(String, Sha
         match answered.map_err(|_| Failure::new(UNAVAILABLE, "the new cluster does not answer"))?.map_err(unavailable)? {
             Outcome::Rejected(Rejection::Exists) => return Err(Failure::new(DATA, format!("{what} is given twice"))),
             Outcome::Rejected(rejection) => return Err(Failure::new(DATA, format!("{what}: {rejection}"))),
+            Outcome::UserAdded { sid } => members.push(sid),
             _ => {}
         }
+    }
+    for member in members {
+        let command = Command::GroupMember { group: "Administrators".to_owned(), member, on: true };
+        store.propose(command).await.map_err(unavailable)?;
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ mod children;
 mod layout;
 mod show;
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::{
     path::{Path, PathBuf},
     time::{Duration, Instant},
@@ -157,6 +158,9 @@ async fn create(args: &DemoArgs, dir: &Path, first: &NodePlan, users: &[UserWord
         if share.dir.is_none() {
             let own = dir.join("shares").join(&share.name);
             std::fs::create_dir_all(&own).map_err(|e| Failure::new(CANNOT_CREATE, format!("cannot make {}: {e}", own.display())))?;
+            // Every user of the demo may write, as on a share for everybody.
+            std::fs::set_permissions(&own, std::fs::Permissions::from_mode(0o777))
+                .map_err(|e| Failure::file("open to every user", &own, &e))?;
             share.dir = Some(own);
         }
     }
