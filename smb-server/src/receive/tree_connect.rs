@@ -63,7 +63,7 @@ pub(crate) async fn handle(ctx: &mut RequestContext) -> Result<Response, Refusal
     }
     let response = TreeConnectResponse {
         share_type: if share.is_ipc() { ShareType::Pipe } else { ShareType::Disk },
-        share_flags: if share.encrypt_data { ShareFlags::ENCRYPT_DATA } else { ShareFlags::NONE },
+        share_flags: flags(&share),
         capabilities: capabilities(ctx.negotiated(), &share, ctx.server.config.announce_cluster, may_redirect),
         maximal_access,
     };
@@ -75,6 +75,19 @@ pub(crate) async fn handle(ctx: &mut RequestContext) -> Result<Response, Refusal
     // Related requests go on with the tree; this response itself need not be encrypted for it.
     ctx.chain.tree = Some(tree);
     Ok(reply)
+}
+
+/// What the share demands, and how it lists.
+// MS-SMB2 3.3.5.7
+fn flags(share: &Share) -> ShareFlags {
+    let mut flags = ShareFlags::NONE;
+    if share.encrypt_data {
+        flags |= ShareFlags::ENCRYPT_DATA;
+    }
+    if share.rules().is_some_and(|rules| rules.access_based_enumeration) {
+        flags |= ShareFlags::ACCESS_BASED_DIRECTORY_ENUM;
+    }
+    flags
 }
 
 /// Sends a client to the node that owns the share, if that is another one and it serves: whoever is sent away must find a server there.
