@@ -213,11 +213,11 @@ async fn a_replayed_create_gets_its_first_answer() {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Died {
     /// The place is reserved.
-    BeforeTheFile,
+    NoFile,
     /// The file is there, and lets nobody in yet.
-    BeforeItsDescriptor,
+    Unfinished,
     /// The file is whole.
-    BeforeTheConfirmation,
+    Unconfirmed,
 }
 
 /// Another node of the cluster reserves the CREATE and dies.
@@ -252,8 +252,8 @@ async fn replay_after_death(died: Died) {
         panic!("nobody is in the way")
     };
     let whole = SecurityDescriptor { owner: Some(user.clone()), dacl: Some(Acl::default()), ..SecurityDescriptor::default() };
-    if died != Died::BeforeTheFile {
-        let descriptor = (died == Died::BeforeTheConfirmation).then(|| whole.to_bytes());
+    if died != Died::NoFile {
+        let descriptor = (died == Died::Unconfirmed).then(|| whole.to_bytes());
         let args = CreateArgs { mode: Some(0), security_descriptor: descriptor, ..CreateArgs::default() };
         files.open(&path("vm"), &OpenHow { create: args, ..OpenHow::create_new(FileKind::File) }).unwrap();
     }
@@ -268,7 +268,7 @@ async fn replay_after_death(died: Died) {
     let entries = stored.dacl.unwrap().entries.len();
     assert_eq!(
         entries == 0,
-        died == Died::BeforeTheConfirmation,
+        died == Died::Unconfirmed,
         "what was whole is left as it is, else the directory hands down: {entries}"
     );
     assert_eq!(answered(&mut client, &create("vm", CreateDisposition::Create), false).await, Err(NtStatus::OBJECT_NAME_COLLISION));
@@ -308,17 +308,17 @@ fn reservation(
 
 #[tokio::test]
 async fn a_node_dies_between_reservation_and_file() {
-    replay_after_death(Died::BeforeTheFile).await;
+    replay_after_death(Died::NoFile).await;
 }
 
 #[tokio::test]
 async fn a_node_dies_between_file_and_confirmation() {
-    replay_after_death(Died::BeforeTheConfirmation).await;
+    replay_after_death(Died::Unconfirmed).await;
 }
 
 #[tokio::test]
 async fn a_replay_finishes_a_file_that_its_first_try_had_begun_to_make() {
-    replay_after_death(Died::BeforeItsDescriptor).await;
+    replay_after_death(Died::Unfinished).await;
 }
 
 fn path(text: &str) -> RelPath {

@@ -265,3 +265,22 @@ fn reserving_room_changes_a_file_but_does_not_write_it() {
         assert_eq!((metadata.last_write, metadata.size), (old, 0), "{bytes}");
     }
 }
+
+/// ext4 and others keep large attributes in a block and count it among the file's.
+#[test]
+fn the_space_of_a_file_is_that_of_its_data() {
+    let (_dir, b) = share();
+    let make = |name: &str, security_descriptor: Option<Vec<u8>>| {
+        let create = CreateArgs { security_descriptor, ..CreateArgs::default() };
+        let how = OpenHow { disposition: CreateDisposition::Create, create, ..OpenHow::existing(Want::READ_WRITE) };
+        b.open(&p(name), &how).unwrap().file
+    };
+    let bare = make("bare", None);
+    let described = make("described", Some(vec![7; 900]));
+    for bytes in [0, 1, 5000] {
+        for file in [&bare, &described] {
+            file.write_at(0, &vec![1; bytes], Stability::Stable).unwrap();
+        }
+        assert_eq!(bare.metadata().unwrap().allocation, described.metadata().unwrap().allocation, "{bytes} bytes");
+    }
+}

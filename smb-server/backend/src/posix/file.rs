@@ -11,7 +11,7 @@ use rustix::io::{self, Errno, ReadWriteFlags};
 use smb_types::{FileAttributes, FileTime};
 
 use super::errno::error;
-use super::node::{Node, STATX, key_of, kind_of, metadata_of, read_growing};
+use super::node::{Node, STATX, key_of, kind_of, read_growing};
 use super::resolve::{DIRECTORY_NAMES_MAX, for_each_name, open_beneath};
 use super::{Shared, change_dosattrib, sync_node};
 use crate::api::copy_through;
@@ -183,7 +183,7 @@ impl PosixFile {
         let path = format!("{}/{name}", below.trim_start_matches('/'));
         let path = path.trim_start_matches('/');
         match open_beneath(self.shared.root.as_fd(), path, OFlags::PATH, Mode::empty()) {
-            Ok(fd) => Ok(Some(Node { fd, path: path.to_owned(), readable: false, writable: false })),
+            Ok(fd) => Ok(Some(self.shared.node(fd, path, false, false))),
             // Links to nowhere, out of the share or in circles do not exist for clients.
             Err(Errno::NOENT | Errno::XDEV | Errno::LOOP | Errno::NOTDIR | Errno::ACCESS) => Ok(None),
             Err(e) => Err(self.node.error("openat2", e)),
@@ -339,7 +339,7 @@ impl BackendFile for PosixFile {
         }
         let path = format!("/proc/self/fd/{}/{name}", self.node.fd.as_raw_fd());
         let dos = read_growing(|b| fs::lgetxattr(&path, dosattrib::XATTR_NAME, b)).map(|v| DosAttrib::decode(&v)).unwrap_or_default();
-        Ok(Some(DirEntry { name: name.to_owned(), metadata: metadata_of(&stat, dos) }))
+        Ok(Some(DirEntry { name: name.to_owned(), metadata: self.node.metadata_of(&stat, dos) }))
     }
 
     fn security(&self) -> Result<Security> {

@@ -23,7 +23,7 @@ use smb_types::{FileAttributes, FileTime};
 use self::errno::{error, pair_error, walk_error};
 use self::file::PosixFile;
 use self::names::KnownNames;
-use self::node::{Node, STATX, key_of, kind_of, metadata_of};
+use self::node::{Node, STATX, creation_of, key_of, kind_of};
 use self::resolve::{Place, for_each_raw, open_beneath, spell};
 use self::stream::{OpenStreams, StreamFile};
 use crate::disposition::{Decision, when_found, when_missing};
@@ -55,6 +55,8 @@ struct Shared {
     /// Where the open streams are stored now.
     streams: OpenStreams,
     descriptors: Descriptors,
+    /// What the file system counts among a file's blocks for its attributes, in bytes.
+    attribute_bytes: u64,
     /// The process's file mode creation mask.
     umask: u32,
 }
@@ -106,7 +108,30 @@ impl Descriptors {
     }
 }
 
+/// Larger than what ext4 and XFS keep in the inode of a file that has other attributes too.
+const ATTRIBUTE_PROBE: [u8; 1024] = [1; 1024];
+
+/// How many bytes a file's blocks grow by when it gets a descriptor: where attributes lie in a block of their own, the block is counted
+/// among the file's, and a client would see space that its data do not take. 0 where that cannot be found out.
+fn attribute_bytes(root: &OwnedFd, descriptors: Descriptors) -> u64 {
+    let grown = || -> Result<u64, Errno> {
+        let xattr = descriptors.xattr().ok_or(Errno::NOTSUP)?;
+        let namespace = xattr.split_once('.').map_or(xattr, |(namespace, _)| namespace);
+        let unnamed = fs::openat(root, ".", OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
+        let blocks = || fs::statx(&unnamed, "", AtFlags::EMPTY_PATH, STATX).map(|stat| stat.stx_blocks);
+        let before = blocks()?;
+        fs::fsetxattr(&unnamed, format!("{namespace}.holdfast.probe"), &ATTRIBUTE_PROBE, XattrFlags::empty())?;
+        Ok(blocks()?.saturating_sub(before).saturating_mul(512))
+    };
+    grown().unwrap_or(0)
+}
+
 impl Shared {
+    /// A descriptor of a file below the root. `path`: for messages.
+    fn node(&self, fd: OwnedFd, path: &str, readable: bool, writable: bool) -> Node {
+        Node { fd, path: path.to_owned(), readable, writable, attribute_bytes: self.attribute_bytes }
+    }
+
     /// Serialises read-modify-write of one file's attributes. Never take two.
     fn lock(&self, inode: u64) -> MutexGuard<'_, ()> {
         let stripe = usize::try_from(fnv1a(inode.to_le_bytes()) % STRIPES as u64).expect("less than STRIPES");
@@ -129,7 +154,10 @@ impl PosixBackend {
         open_beneath(root.as_fd(), "", OFlags::PATH | OFlags::DIRECTORY, Mode::empty()).map_err(|e| error("openat2", &shown, e))?;
         let stripes = std::array::from_fn(|_| Mutex::new(()));
         let descriptors = Descriptors::probe(&root);
-        let shared = Shared { root, stripes, names: KnownNames::new(), streams: OpenStreams::default(), descriptors, umask: umask() };
+        let attribute_bytes = attribute_bytes(&root, descriptors);
+        let names = KnownNames::new();
+        let streams = OpenStreams::default();
+        let shared = Shared { root, stripes, names, streams, descriptors, attribute_bytes, umask: umask() };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -155,7 +183,8 @@ impl PosixBackend {
             }
             Err(e) => return Err(walk_error("openat2", path.as_str(), e)),
         };
-        Ok((Node { fd, path: path.as_str().to_owned(), readable: false, writable: false }, path))
+        let node = self.shared.node(fd, path.as_str(), false, false);
+        Ok((node, path))
     }
 
     /// The parent's descriptor and the last component as spelled on disk.
@@ -189,7 +218,7 @@ impl PosixBackend {
 
     fn open_found(&self, path: &RelPath, how: &OpenHow) -> Result<Opened, OpenFailure> {
         let (fd, readable, writable) = self.open_for(path, how)?;
-        let node = Node { fd, path: path.as_str().to_owned(), readable, writable };
+        let node = self.shared.node(fd, path.as_str(), readable, writable);
         let stat = node.statx()?;
         let decision = when_found(kind_of(&stat), path.is_root(), how, path.as_str())?;
         let special = !matches!(FileType::from_raw_mode(stat.stx_mode.into()), FileType::RegularFile | FileType::Directory);
@@ -199,7 +228,7 @@ impl PosixBackend {
         let file = PosixFile::new(self.shared.clone(), node, &stat);
         let action = match decision {
             Decision::Open => {
-                let metadata = metadata_of(&stat, file.node.dosattrib());
+                let metadata = file.node.metadata_of(&stat, file.node.dosattrib());
                 return Ok(Opened { file: Arc::new(file), action: CreateAction::Opened, metadata, path: path.clone() });
             }
             Decision::Overwrite(action) => {
@@ -249,14 +278,14 @@ impl PosixBackend {
                 let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL;
                 let fd = open_beneath(self.shared.root.as_fd(), path.as_str(), flags, UNFINISHED)
                     .map_err(|e| walk_error("create", path.as_str(), e))?;
-                Node { fd, path: path.as_str().to_owned(), readable: true, writable: true }
+                self.shared.node(fd, path.as_str(), true, true)
             }
             FileKind::Directory => {
                 fs::mkdirat(&parent, name.as_str(), UNFINISHED).map_err(|e| error("mkdir", path.as_str(), e))?;
                 let fd = self
                     .open_path(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW)
                     .map_err(|e| walk_error("openat2", path.as_str(), e))?;
-                Node { fd, path: path.as_str().to_owned(), readable: true, writable: false }
+                self.shared.node(fd, path.as_str(), true, false)
             }
         };
         if let Some(change) = change {
@@ -282,7 +311,7 @@ impl PosixBackend {
 
     /// Gives a new file its attributes, EAs, descriptor and space, and then the bits that let others in.
     fn furnish(&self, file: &PosixFile, stat: &Statx, how: &OpenHow) -> Result<()> {
-        let creation = metadata_of(stat, DosAttrib::default()).creation;
+        let creation = creation_of(stat);
         let dos = DosAttrib { attributes: Some(how.create.attributes & STORED_ATTRIBUTES), creation: Some(creation) };
         match file.node.set_dosattrib(dos) {
             // A file system without user attributes can still serve files with default attributes.
@@ -371,7 +400,7 @@ impl Backend for PosixBackend {
             available_bytes: vfs.f_bavail.saturating_mul(vfs.f_frsize),
             serial: u32::try_from((id >> 32) ^ (id & 0xffff_ffff)).expect("32 bits"),
             id,
-            creation: metadata_of(&stat, DosAttrib::default()).creation,
+            creation: creation_of(&stat),
             cluster_bytes: u32::try_from(vfs.f_frsize).unwrap_or(4096).max(512),
             sector_bytes: 512,
             name_units_max: u32::try_from(vfs.f_namemax).unwrap_or(255).min(255),
@@ -640,7 +669,7 @@ fn change_dosattrib(shared: &Shared, node: &Node, change: impl FnOnce(&mut FileA
     let _guard = shared.lock(stat.stx_ino);
     let stored = node.dosattrib();
     let mut attributes = stored.attributes.unwrap_or_default();
-    let mut creation = stored.creation.unwrap_or_else(|| metadata_of(&stat, DosAttrib::default()).creation);
+    let mut creation = stored.creation.unwrap_or_else(|| creation_of(&stat));
     change(&mut attributes, &mut creation);
     node.set_dosattrib(DosAttrib { attributes: Some(attributes), creation: Some(creation) })
 }

@@ -32,6 +32,8 @@ pub(super) struct Node {
     pub(super) path: String,
     pub(super) readable: bool,
     pub(super) writable: bool,
+    /// What the file system counts among a file's blocks for its attributes, in bytes.
+    pub(super) attribute_bytes: u64,
 }
 
 impl Node {
@@ -58,7 +60,31 @@ impl Node {
 
     pub(super) fn metadata(&self) -> Result<Metadata> {
         let stat = self.statx()?;
-        Ok(metadata_of(&stat, self.dosattrib()))
+        Ok(self.metadata_of(&stat, self.dosattrib()))
+    }
+
+    /// What statx and `user.DOSATTRIB` saw, as a client wants it.
+    pub(super) fn metadata_of(&self, stat: &Statx, dos: DosAttrib) -> Metadata {
+        let kind = kind_of(stat);
+        let time = |t: fs::StatxTimestamp| FileTime::from_unix(t.tv_sec, t.tv_nsec);
+        let is_file = kind == FileKind::File;
+        // windows: a dot file is nothing special; files that were never touched through SMB have no attribute at all.
+        let stored = dos.attributes.unwrap_or(FileAttributes::NONE);
+        Metadata {
+            key: key_of(stat),
+            kind,
+            size: if is_file { stat.stx_size } else { 0 },
+            allocation: if is_file { allocation_of(stat, self.attribute_bytes) } else { 0 },
+            attributes: visible_attributes(stored, kind),
+            creation: dos.creation.unwrap_or_else(|| creation_of(stat)),
+            last_access: time(stat.stx_atime),
+            last_write: time(stat.stx_mtime),
+            change: time(stat.stx_ctime),
+            links: if is_file { stat.stx_nlink } else { 1 },
+            uid: stat.stx_uid,
+            gid: stat.stx_gid,
+            mode: u32::from(stat.stx_mode) & 0o7777,
+        }
     }
 
     pub(super) fn dosattrib(&self) -> DosAttrib {
@@ -292,28 +318,17 @@ pub(super) fn kind_of(stat: &Statx) -> FileKind {
     }
 }
 
-/// What statx and `user.DOSATTRIB` saw, as a client wants it.
-pub(super) fn metadata_of(stat: &Statx, dos: DosAttrib) -> Metadata {
-    let kind = kind_of(stat);
-    let time = |t: fs::StatxTimestamp| FileTime::from_unix(t.tv_sec, t.tv_nsec);
-    let last_write = time(stat.stx_mtime);
-    let born = if stat.stx_mask & StatxFlags::BTIME.bits() == 0 { last_write } else { time(stat.stx_btime) };
-    let is_file = kind == FileKind::File;
-    // windows: a dot file is nothing special; files that were never touched through SMB have no attribute at all.
-    let stored = dos.attributes.unwrap_or(FileAttributes::NONE);
-    Metadata {
-        key: key_of(stat),
-        kind,
-        size: if is_file { stat.stx_size } else { 0 },
-        allocation: if is_file { stat.stx_blocks.saturating_mul(512) } else { 0 },
-        attributes: visible_attributes(stored, kind),
-        creation: dos.creation.unwrap_or(born),
-        last_access: time(stat.stx_atime),
-        last_write,
-        change: time(stat.stx_ctime),
-        links: if is_file { stat.stx_nlink } else { 1 },
-        uid: stat.stx_uid,
-        gid: stat.stx_gid,
-        mode: u32::from(stat.stx_mode) & 0o7777,
-    }
+/// When a file was made, as far as the file system knows.
+pub(super) fn creation_of(stat: &Statx) -> FileTime {
+    let time = if stat.stx_mask & StatxFlags::BTIME.bits() == 0 { stat.stx_mtime } else { stat.stx_btime };
+    FileTime::from_unix(time.tv_sec, time.tv_nsec)
+}
+
+/// The space that a file's data take: its blocks without the one of its attributes, which is among them where the blocks are more than the
+/// size needs, and where holes hide it.
+fn allocation_of(stat: &Statx, attribute_bytes: u64) -> u64 {
+    let blocks = stat.stx_blocks.saturating_mul(512);
+    let needed = stat.stx_size.next_multiple_of(u64::from(stat.stx_blksize.max(1)));
+    let without = blocks.saturating_sub(attribute_bytes);
+    if without >= needed || blocks < stat.stx_size { without } else { blocks }
 }
