@@ -312,6 +312,8 @@ async fn overwriting(table: &mut Table) {
         (CreateDisposition::Overwrite, AccessMask::WRITE_DATA),
         (CreateDisposition::OverwriteIf, AccessMask::WRITE_DATA),
         (CreateDisposition::Supersede, AccessMask::DELETE),
+        // smbtorture: smb2.acls.OVERWRITE_READ_ONLY_FILE
+        (CreateDisposition::Supersede, AccessMask::WRITE_DATA),
     ];
     for (disposition, needed) in needs {
         for (rights, expected) in [(ALL, OK), (ALL.without(needed), DENIED)] {

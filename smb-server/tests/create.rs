@@ -266,11 +266,7 @@ async fn replay_after_death(died: Died) {
     let stored = SecurityDescriptor::decode(&stored).unwrap();
     assert_eq!(stored.owner, Some(user));
     let entries = stored.dacl.unwrap().entries.len();
-    assert_eq!(
-        entries == 0,
-        died == Died::Unconfirmed,
-        "what was whole is left as it is, else the directory hands down: {entries}"
-    );
+    assert_eq!(entries == 0, died == Died::Unconfirmed, "what was whole is left as it is, else the directory hands down: {entries}");
     assert_eq!(answered(&mut client, &create("vm", CreateDisposition::Create), false).await, Err(NtStatus::OBJECT_NAME_COLLISION));
 }
 

@@ -111,12 +111,13 @@ impl Asker {
     // MS-FSA 2.1.5.1.2.1
     pub(crate) fn prove(&self, at: &Reached, file: Unproven, metadata: &Metadata, intent: Intent) -> Result<Allowed, Refusal> {
         let security = blocking(|| file.file.security())?;
-        let mut maximal = self.maximal(at, &security, intent.for_backup);
+        let maximal = self.maximal(at, &security, intent.for_backup);
+        let mut usable = maximal;
         if metadata.attributes.contains(FileAttributes::READONLY) && !metadata.is_directory() {
-            maximal = maximal.without(AccessMask::WRITE_DATA | AccessMask::APPEND_DATA);
+            usable = usable.without(AccessMask::WRITE_DATA | AccessMask::APPEND_DATA | AccessMask::DELETE_CHILD);
         }
-        let granted = grant(intent.asked, maximal)?;
-        if !maximal.contains(intent.needed) {
+        let granted = grant(intent.asked, usable)?;
+        if !usable.contains(intent.needed) {
             return Err(Refusal::new(NtStatus::ACCESS_DENIED, "what the disposition does to the file is not allowed"));
         }
         let Unproven { file, path } = file;

@@ -37,11 +37,13 @@ pub(super) fn of_new(
         made.dacl = sent.dacl.map(|list| with_creator(list, &owner, &group));
     } else {
         made.control = SecurityControl::DACL_PRESENT;
-        let inherited = parent.dacl.as_ref().map(|list| handed_down(list, &owner, &group, is_directory)).unwrap_or_default();
+        let automatic = parent.control & SecurityControl::DACL_AUTO_INHERITED;
+        let mark = if automatic.is_empty() { AceFlags::NONE } else { AceFlags::INHERITED };
+        let inherited = parent.dacl.as_ref().map(|list| handed_down(list, mark, &owner, &group, is_directory)).unwrap_or_default();
         if inherited.is_empty() {
             made.dacl = Some(of_owner_alone(&owner));
         } else {
-            made.control |= SecurityControl::DACL_AUTO_INHERITED;
+            made.control |= automatic;
             made.dacl = Some(Acl::new(inherited));
         }
     }
@@ -52,9 +54,11 @@ pub(super) fn of_new(
         made.control |= sent.control & (SecurityControl::SACL_PRESENT | SecurityControl::SACL_PROTECTED);
         made.sacl = sent.sacl;
     } else {
-        let inherited = parent.sacl.as_ref().map(|list| handed_down(list, &owner, &group, is_directory)).unwrap_or_default();
+        let automatic = parent.control & SecurityControl::SACL_AUTO_INHERITED;
+        let mark = if automatic.is_empty() { AceFlags::NONE } else { AceFlags::INHERITED };
+        let inherited = parent.sacl.as_ref().map(|list| handed_down(list, mark, &owner, &group, is_directory)).unwrap_or_default();
         if !inherited.is_empty() {
-            made.control |= SecurityControl::SACL_PRESENT | SecurityControl::SACL_AUTO_INHERITED;
+            made.control |= SecurityControl::SACL_PRESENT | automatic;
             made.sacl = Some(Acl::new(inherited));
         }
     }
@@ -80,24 +84,25 @@ fn with_creator(list: Acl, owner: &Sid, group: &Sid) -> Acl {
     Acl { entries: entries.collect(), revision: list.revision }
 }
 
-/// The entries that a directory's list hands down.
+/// The entries that a directory's list hands down. `mark`: says that they are inherited.
 // MS-DTYP 2.5.3.4.1
 // Entries for objects go to files, entries for containers to directories, which hand them on.
-fn handed_down(list: &Acl, owner: &Sid, group: &Sid, is_directory: bool) -> Vec<Ace> {
+// windows: they are marked as inherited where the directory's own list takes part in that, and only there.
+fn handed_down(list: &Acl, mark: AceFlags, owner: &Sid, group: &Sid, is_directory: bool) -> Vec<Ace> {
     let mut aces = Vec::new();
     for ace in &list.entries {
         let (to_files, to_directories) = (ace.flags.contains(AceFlags::OBJECT_INHERIT), ace.flags.contains(AceFlags::CONTAINER_INHERIT));
         let hands_on = is_directory && (to_directories || to_files) && !ace.flags.contains(AceFlags::NO_PROPAGATE_INHERIT);
         let effective = if is_directory { to_directories } else { to_files };
         let audits = ace.flags & (AceFlags::SUCCESSFUL_ACCESS | AceFlags::FAILED_ACCESS);
-        let handed = (ace.flags & (AceFlags::OBJECT_INHERIT | AceFlags::CONTAINER_INHERIT)) | AceFlags::INHERITED | audits;
+        let handed = (ace.flags & (AceFlags::OBJECT_INHERIT | AceFlags::CONTAINER_INHERIT)) | mark | audits;
         if effective {
             let kind = concrete(&ace.kind, owner, group);
             if hands_on && kind == ace.kind {
                 aces.push(Ace { flags: handed, kind });
                 continue;
             }
-            aces.push(Ace { flags: AceFlags::INHERITED | audits, kind });
+            aces.push(Ace { flags: mark | audits, kind });
         }
         if hands_on {
             aces.push(Ace { flags: handed | AceFlags::INHERIT_ONLY, kind: ace.kind.clone() });
@@ -161,7 +166,8 @@ mod tests {
     }
 
     fn parent(aces: Vec<Ace>) -> SecurityDescriptor {
-        SecurityDescriptor { owner: Some(sid(8)), dacl: Some(Acl::new(aces)), ..SecurityDescriptor::default() }
+        let control = SecurityControl::DACL_PRESENT | SecurityControl::DACL_AUTO_INHERITED;
+        SecurityDescriptor { owner: Some(sid(8)), control, dacl: Some(Acl::new(aces)), ..SecurityDescriptor::default() }
     }
 
     const BOTH: AceFlags = AceFlags(AceFlags::OBJECT_INHERIT.0 | AceFlags::CONTAINER_INHERIT.0);
@@ -175,6 +181,7 @@ mod tests {
             Ace::allow(Sid::everyone(), AccessMask::FILE_ALL, AceFlags::NONE),
         ]);
         let file = of_new(None, &parent, &token, false, false).unwrap();
+        assert!(file.control.contains(SecurityControl::DACL_AUTO_INHERITED));
         assert_eq!((file.owner.as_ref(), file.group.as_ref()), (Some(&sid(7)), Some(&sid(513))));
         let entries = file.dacl.unwrap().entries;
         assert_eq!(entries.len(), 2);
@@ -184,6 +191,11 @@ mod tests {
         assert_eq!(directory[0].flags, BOTH | AceFlags::INHERITED);
         assert!(directory[1].flags.contains(AceFlags::INHERIT_ONLY), "an entry for files only passes through");
         assert_eq!(directory[1].kind, AceKind::Allowed { mask: AccessMask::GENERIC_ALL, sid: Sid::creator_owner() });
+        // One that does not take part in inheriting hands the same down, unmarked.
+        let apart = SecurityDescriptor { control: SecurityControl::DACL_PRESENT, ..parent };
+        let file = of_new(None, &apart, &token, false, false).unwrap();
+        assert!(!file.control.contains(SecurityControl::DACL_AUTO_INHERITED));
+        assert!(file.dacl.unwrap().entries.iter().all(|ace| ace.flags == AceFlags::NONE));
     }
 
     #[test]

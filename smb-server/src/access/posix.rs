@@ -52,7 +52,7 @@ pub(super) fn derive(security: &Security, identities: &dyn Identities) -> Securi
         entries.extend(aces(&of_new, true, security.mode & STICKY != 0, HANDED_DOWN));
     }
     SecurityDescriptor {
-        control: SecurityControl::DACL_PRESENT,
+        control: SecurityControl::DACL_PRESENT | SecurityControl::DACL_AUTO_INHERITED,
         owner: Some(owner),
         group: Some(group),
         sacl: None,

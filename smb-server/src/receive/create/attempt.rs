@@ -141,7 +141,10 @@ fn intent(wishes: &Wishes, overwrites: bool) -> Intent {
     if overwrites {
         // MS-FSA 2.1.5.1.2
         // Throwing data away is writing; replacing the file is deleting it, too.
-        needed |= if wishes.disposition == CreateDisposition::Supersede { AccessMask::DELETE } else { AccessMask::WRITE_DATA };
+        needed |= AccessMask::WRITE_DATA;
+        if wishes.disposition == CreateDisposition::Supersede {
+            needed |= AccessMask::DELETE;
+        }
     }
     if wishes.options.contains(CreateOptions::DELETE_ON_CLOSE) {
         needed |= AccessMask::DELETE;

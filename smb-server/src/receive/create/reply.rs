@@ -76,7 +76,8 @@ fn maximal_access(request: &MaximalAccessRequest, reply: &Reply<'_>) -> MaximalA
     if request.timestamp.is_some_and(|seen| seen.0 != 0 && seen == reply.metadata.change) {
         return MaximalAccessResponse { query_status: NtStatus::NONE_MAPPED, maximal_access: AccessMask::NONE };
     }
-    MaximalAccessResponse { query_status: NtStatus::SUCCESS, maximal_access: reply.maximal_access }
+    // windows: the right to audit is not among them, whoever asks.
+    MaximalAccessResponse { query_status: NtStatus::SUCCESS, maximal_access: reply.maximal_access & AccessMask::FILE_ALL }
 }
 
 // MS-SMB2 3.3.5.9.6, 3.3.5.9.10
