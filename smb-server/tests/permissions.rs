@@ -81,8 +81,9 @@ impl World {
     fn set_share(&self, change: impl FnOnce(&mut ShareSettings)) {
         let (share, mut settings) =
             self.rig.store.with_state(|state| state.share_by_name("plain").map(|share| (share.id, share.settings.clone())).unwrap());
+        let instead_of = Box::new(settings.clone());
         change(&mut settings);
-        self.operator(Record::ShareChange { share, settings });
+        self.operator(Record::ShareChange { share, settings, instead_of });
     }
 
     fn member(&self, group: &str, member: &str, on: bool) {
@@ -341,7 +342,7 @@ async fn auditing_and_taking_ownership() {
     };
     let sacl = SecurityDescriptor { sacl: Some(Acl::new(vec![entry.clone()])), ..SecurityDescriptor::default() };
     assert_eq!(set_security(&mut bob, held, SecurityInformation::SACL, &sacl).await, OK);
-    assert_eq!(get_security(&mut bob, held, SecurityInformation::SACL).await.unwrap().sacl.unwrap().entries, [entry.clone()]);
+    assert_eq!(get_security(&mut bob, held, SecurityInformation::SACL).await.unwrap().sacl.unwrap().entries, std::slice::from_ref(&entry));
     assert_eq!(get_security(&mut bob, held, SecurityInformation::DACL).await, Err(DENIED), "the right to audit is not the right to read");
     let own = SecurityDescriptor { owner: Some(world.sid("bob")), ..SecurityDescriptor::default() };
     assert_eq!(set_security(&mut bob, held, SecurityInformation::OWNER, &own).await, OK);

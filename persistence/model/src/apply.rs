@@ -59,7 +59,7 @@ impl State {
             Command::SetOpenClass { open, class, by } => command::durability::set_class(self, &mut fx, *open, *class, *by),
             Command::EndReplay { open, by } => command::durability::end_replay(self, &mut fx, *open, *by),
             Command::ShareAdd { name, settings } => command::share::add(self, &mut fx, name, settings, None),
-            Command::ShareChange { share, settings } => command::share::change(self, &mut fx, *share, settings),
+            Command::ShareChange { share, settings, instead_of } => command::share::change(self, &mut fx, *share, settings, instead_of),
             Command::ShareRemove { share } => command::share::remove(self, &mut fx, *share),
             Command::UserAdd { name, nt_hash, sid, unix } => command::user::add(self, &mut fx, name, *nt_hash, sid.as_ref(), *unix),
             Command::UserMap { name, unix } => command::user::map(self, &mut fx, name, *unix),

@@ -117,6 +117,9 @@ pub enum Rejection {
     /// Somebody else was faster.
     #[error("the share has another owner by now")]
     OwnerChanged,
+    /// Somebody else changed it in between.
+    #[error("it was changed by somebody else at the same time")]
+    Changed,
     /// Clients could not reach the node any more.
     #[error("a node must keep one address for its clients")]
     LastAddress,

@@ -49,8 +49,19 @@ fn an_owner_is_named_or_chosen_and_changes_by_command() {
     let nowhere = Command::ShareMove { share: ShareId(99), to: None, instead_of: None };
     assert_eq!(w.run(nowhere), rejected(Rejection::NoSuchShare));
     // Other settings leave it where it is, and what is loaded again is the same.
-    assert_eq!(w.run(Command::ShareChange { share: ShareId(4), settings: settings(true, false) }), Outcome::Done);
+    let before = w.state.share(ShareId(4)).unwrap().settings.clone();
+    let other = ShareSettings { comment: "other".into(), ..before.clone() };
+    let change = |settings: &ShareSettings, instead_of: &ShareSettings| Command::ShareChange {
+        share: ShareId(4),
+        settings: settings.clone(),
+        instead_of: Box::new(instead_of.clone()),
+    };
+    assert_eq!(w.run(change(&other, &before)), Outcome::Done);
     assert_eq!(owner(&w, "vm"), Some(N1));
+    assert_eq!((w.run(change(&other, &other)), w.last.events.len()), (Outcome::Done, 0), "it is so already");
+    assert_eq!(w.run(change(&before, &before)), rejected(Rejection::Changed), "made from settings that are others by now");
+    let elsewhere = ShareSettings { path: "/elsewhere".into(), ..other.clone() };
+    assert_eq!(w.run(change(&elsewhere, &other)), rejected(Rejection::Changed), "handles are of one directory");
     assert_eq!(State::load(w.state.all_records()).unwrap(), w.state);
 }
 

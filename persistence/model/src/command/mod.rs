@@ -318,6 +318,8 @@ pub enum Command {
         share: ShareId,
         /// New settings.
         settings: ShareSettings,
+        /// What they are made from: settings that are others by now stay as they are. The directory is never another.
+        instead_of: Box<ShareSettings>,
     },
     /// Removes a share and closes its opens. → Done | Rejected
     ShareRemove {

@@ -68,8 +68,15 @@ fn able(state: &State, wished: Option<NodeId>, instead_of: Option<NodeId>) -> St
     }
 }
 
-pub(crate) fn change(state: &mut State, fx: &mut Effects, id: ShareId, settings: &ShareSettings) -> Step {
+/// Other settings. Handles stay as they are: the directory under them is the same.
+pub(crate) fn change(state: &mut State, fx: &mut Effects, id: ShareId, settings: &ShareSettings, instead_of: &ShareSettings) -> Step {
     let Some(share) = state.shares.get_mut(&id) else { return reject(Rejection::NoSuchShare) };
+    if share.settings != *instead_of || share.settings.path != settings.path {
+        return reject(Rejection::Changed);
+    }
+    if share.settings == *settings {
+        return Ok(Outcome::Done);
+    }
     share.settings = settings.clone();
     state.touch(RecordKey::Share(id));
     fx.event(Event::ShareChanged { share: id });
