@@ -67,7 +67,7 @@ impl State {
             Command::UserEnable { name, enabled } => command::user::edit(self, &mut fx, name, |u| u.disabled = !*enabled),
             Command::UserRemove { name } => command::user::remove(self, &mut fx, name),
             Command::GroupAdd { name, comment, gid } => command::group::add(self, &mut fx, name, comment, *gid),
-            Command::GroupChange { name, comment, gid } => command::group::change(self, &mut fx, name, comment, *gid),
+            Command::GroupChange { name, comment, gid } => command::group::change(self, &mut fx, name, comment.as_deref(), *gid),
             Command::GroupRemove { name } => command::group::remove(self, &mut fx, name),
             Command::GroupMember { group, member, on } => command::group::member(self, &mut fx, group, member, *on),
             Command::TokenAdd { hash, ttl_ms } => command::token::add(self, &fx, *hash, *ttl_ms),

@@ -89,6 +89,13 @@ fn names_sids_and_numbers_on_disk_are_never_shared() {
     assert_eq!(w.run(group("other", 50)), Outcome::Rejected(Rejection::UnixIdTaken));
     assert_eq!(w.run(group("a/b", 51)), Outcome::Rejected(Rejection::InvalidName));
     assert_eq!((w.state.user_by_uid(1001).unwrap().sid.clone(), w.state.group_by_gid(50).unwrap().sid.clone()), (ann.clone(), staff));
+    // What is not said of a group stays.
+    let change = |comment: Option<&str>, gid| Command::GroupChange { name: "STAFF".into(), comment: comment.map(str::to_owned), gid };
+    let is = |w: &World| w.state.group_by_name("staff").map(|group| (group.comment.clone(), group.gid)).unwrap();
+    let before = is(&w);
+    assert_eq!((w.run(change(Some("all of us"), None)), is(&w)), (Outcome::Done, ("all of us".to_owned(), before.1)));
+    assert_eq!((w.run(change(None, Some(None))), is(&w)), (Outcome::Done, ("all of us".to_owned(), None)));
+    assert_eq!((w.run(change(Some(""), Some(before.1))), is(&w)), (Outcome::Done, before));
     // A number can be kept, changed, and given to another afterwards.
     let map = |name: &str, uid: Option<u32>| Command::UserMap { name: name.into(), unix: uid.map(|uid| UnixUser { uid, gid: None }) };
     assert_eq!(w.run(map("ann", Some(1001))), Outcome::Done);
@@ -97,7 +104,7 @@ fn names_sids_and_numbers_on_disk_are_never_shared() {
     assert_eq!(w.run(map("nobody", None)), Outcome::Rejected(Rejection::NoSuchUser));
     add_user(&mut w, "bob", Some(1001));
     assert_eq!(w.run(map("bob", Some(1002))), Outcome::Rejected(Rejection::UnixIdTaken));
-    let change = Command::GroupChange { name: "STAFF".into(), comment: "all".into(), gid: None };
+    let change = Command::GroupChange { name: "STAFF".into(), comment: Some("all".into()), gid: Some(None) };
     assert_eq!(w.run(change), Outcome::Done);
     assert_eq!((w.state.group_by_gid(50), w.state.group_by_name("staff").unwrap().comment.as_str()), (None, "all"));
     assert_eq!(w.state.account_by_sid(&ann).map(|account| account.name().to_owned()), Some("Ann".to_owned()));

@@ -37,7 +37,7 @@ fn story() -> Vec<Command> {
         Command::UserAdd { name: "anna".into(), nt_hash: [7; 16], sid: None, unix: None },
         Command::UserMap { name: "anna".into(), unix: Some(UnixUser { uid: 1001, gid: Some(100) }) },
         Command::GroupAdd { name: "staff".into(), comment: "all".into(), gid: Some(50) },
-        Command::GroupChange { name: "staff".into(), comment: "most".into(), gid: None },
+        Command::GroupChange { name: "staff".into(), comment: Some("most".into()), gid: Some(None) },
         Command::GroupMember { group: "staff".into(), member: user(1), on: true },
         Command::GroupAdd { name: "gone".into(), comment: String::new(), gid: None },
         Command::GroupRemove { name: "gone".into() },

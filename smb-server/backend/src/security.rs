@@ -44,6 +44,16 @@ pub enum DescriptorStore {
     Unsupported,
 }
 
+impl std::fmt::Display for DescriptorStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Protected => "protected",
+            Self::Unprotected => "unprotected",
+            Self::Unsupported => "unsupported",
+        })
+    }
+}
+
 /// Whom a new file belongs to on disk.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct UnixOwner {

@@ -13,6 +13,7 @@ mod mask;
 mod names;
 mod posix;
 mod share;
+pub mod share_acl;
 pub mod token;
 
 pub(crate) use ask::{Asker, Intent, New, Occupant};

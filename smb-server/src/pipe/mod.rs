@@ -64,7 +64,7 @@ pub(crate) fn association<'a>(ctx: &RequestContext, pipe: &'a Pipe) -> &'a PipeA
                 user: user.name.clone(),
                 domain: ctx.server.config.domain_name.clone(),
                 is_anonymous: user.is_anonymous,
-                is_administrator: false,
+                is_administrator: is_administrator(ctx),
             })
         });
         PipeAssociation::new(PipeConfig {
@@ -76,6 +76,12 @@ pub(crate) fn association<'a>(ctx: &RequestContext, pipe: &'a Pipe) -> &'a PipeA
             ..PipeConfig::new(&pipe.name, services)
         })
     })
+}
+
+/// Tells whether the client may administer the server.
+fn is_administrator(ctx: &RequestContext) -> bool {
+    let Some(session) = &ctx.session else { return false };
+    ctx.server.token(session).is_ok_and(|token| token.is_administrator())
 }
 
 /// Gives the service what a client has written.

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use dcerpc_rs::{
     Identity,
     interface::srvsvc::{
-        SHARE_FLAG_CONTINUOUS_AVAILABILITY, SHARE_FLAG_ENCRYPT_DATA, SHARE_TYPE_DISK, SHARE_TYPE_IPC, ServerIdentity, ShareInfo,
-        ShareProvider,
+        SHARE_FLAG_ACCESS_BASED_ENUMERATION, SHARE_FLAG_CONTINUOUS_AVAILABILITY, SHARE_FLAG_ENCRYPT_DATA, SHARE_TYPE_DISK, SHARE_TYPE_IPC,
+        ServerIdentity, ShareInfo, ShareProvider,
     },
 };
 
 use crate::{
+    access::share_acl::ShareAcl,
     state::Server,
     store::{Store, StoreExt as _},
 };
@@ -64,6 +65,12 @@ fn info(share: &persistence_model::Share) -> ShareInfo {
     if share.settings.encrypt {
         flags |= SHARE_FLAG_ENCRYPT_DATA;
     }
+    if share.settings.access_based_enumeration {
+        flags |= SHARE_FLAG_ACCESS_BASED_ENUMERATION;
+    }
+    // What makes no sense is told as it is stored.
+    let stored = share.settings.security.clone();
+    let descriptor = ShareAcl::decode(stored.as_deref()).map_or(stored, |acl| Some(acl.to_bytes()));
     ShareInfo {
         name: share.name.clone(),
         share_type: SHARE_TYPE_DISK,
@@ -73,6 +80,6 @@ fn info(share: &persistence_model::Share) -> ShareInfo {
         max_uses: u32::MAX,
         current_uses: 0,
         flags,
-        security_descriptor: None,
+        security_descriptor: descriptor,
     }
 }

@@ -46,11 +46,13 @@ pub(crate) fn add(state: &mut State, fx: &mut Effects, name: &str, comment: &str
     Ok(Outcome::GroupAdded { sid })
 }
 
-pub(crate) fn change(state: &mut State, fx: &mut Effects, name: &str, comment: &str, gid: Option<u32>) -> Step {
-    check_settings(state, comment, gid, &name.to_uppercase())?;
+pub(crate) fn change(state: &mut State, fx: &mut Effects, name: &str, comment: Option<&str>, gid: Option<Option<u32>>) -> Step {
+    check_settings(state, comment.unwrap_or_default(), gid.flatten(), &name.to_uppercase())?;
     edit(state, fx, name, |group| {
-        comment.clone_into(&mut group.comment);
-        group.gid = gid;
+        if let Some(comment) = comment {
+            comment.clone_into(&mut group.comment);
+        }
+        group.gid = gid.unwrap_or(group.gid);
     })
 }
 

@@ -357,10 +357,10 @@ pub enum Command {
     GroupChange {
         /// Which group.
         name: String,
-        /// For people.
-        comment: String,
-        /// The group on disk.
-        gid: Option<u32>,
+        /// For people; None: as it is.
+        comment: Option<String>,
+        /// The group on disk, or that there is none any more; None: as it is.
+        gid: Option<Option<u32>>,
     },
     /// Removes a group that is not built in, also from other groups. → Done | Rejected
     GroupRemove {

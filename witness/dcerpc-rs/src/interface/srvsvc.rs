@@ -35,6 +35,7 @@ pub const SHARE_FLAG_CONTINUOUS_AVAILABILITY: u32 = 0x4000;
 pub const SHARE_FLAG_ENCRYPT_DATA: u32 = 0x8000;
 
 const STATUS_OK: u32 = 0;
+const STATUS_ACCESS_DENIED: u32 = 5;
 const STATUS_INVALID_LEVEL: u32 = 0x7C;
 const STATUS_MORE_DATA: u32 = 0xEA;
 const STATUS_SHARE_NOT_FOUND: u32 = 0x906;
@@ -159,6 +160,10 @@ impl Service {
         if request.list.shares.tag() != level {
             return Err(Fault::INVALID_TAG);
         }
+        if is_for_administrators(level) && !is_administrator(caller) {
+            let list = ShareEnum { level, shares: share_info::no_list(level) };
+            return Ok(ShareEnumAnswer { list, total: 0, resume: request.resume, status: STATUS_ACCESS_DENIED });
+        }
         let shares = self.provider.shares(caller);
         let start = usize::try_from(request.resume.unwrap_or(0)).unwrap_or(usize::MAX).min(shares.len());
         let rest = &shares[start..];
@@ -180,6 +185,10 @@ impl Service {
 
     fn share(&self, request: &ShareInfoRequest, caller: Option<&Identity>) -> ShareInfoAnswer {
         let ShareInfoRequest { share_name, level, .. } = request;
+        if is_for_administrators(*level) && !is_administrator(caller) {
+            let share = share_info::detail(*level, None).unwrap_or_else(|| share_info::no_detail(*level));
+            return ShareInfoAnswer { share, status: STATUS_ACCESS_DENIED };
+        }
         let share = self.provider.share(share_name, caller);
         match (share_info::detail(*level, share.as_ref()), share) {
             (None, _) => ShareInfoAnswer { share: share_info::no_detail(*level), status: STATUS_INVALID_LEVEL },
@@ -215,6 +224,16 @@ impl Service {
         };
         ServerInfoAnswer { server: told, status: STATUS_OK }
     }
+}
+
+/// Levels that tell paths, uses and descriptors.
+// MS-SRVS 3.1.4.8, 3.1.4.10
+fn is_for_administrators(level: u32) -> bool {
+    matches!(level, 2 | 502 | 503)
+}
+
+fn is_administrator(caller: Option<&Identity>) -> bool {
+    caller.is_some_and(|caller| caller.is_administrator)
 }
 
 /// What is said at a level that is not told: a null pointer if the declaration has an arm for it.

@@ -28,8 +28,13 @@ impl ShareProvider for TwoShares {
 
 /// Asks with the bytes of both transfer syntaxes; both answers must come to the same.
 fn ask<Q: Parameters, A: Parameters + PartialEq + std::fmt::Debug>(opnum: u16, request: &Q) -> Result<A, Fault> {
+    ask_as(true, opnum, request)
+}
+
+fn ask_as<Q: Parameters, A: Parameters + PartialEq + std::fmt::Debug>(is_administrator: bool, opnum: u16, request: &Q) -> Result<A, Fault> {
     let [first, second] = TransferSyntax::ALL.map(|transfer| {
-        let (context, _interrupter) = CallContext::for_test(transfer);
+        let (mut context, _interrupter) = CallContext::for_test(transfer);
+        context.identity = Some(Arc::new(Identity { is_administrator, ..Identity::default() }));
         let answer = Srvsvc::new(Arc::new(TwoShares)).call(opnum, request.to_stub(transfer), context);
         answer.now_or_never().expect("nothing waits").map(|stub| A::from_stub(&stub, transfer).unwrap())
     });
@@ -57,6 +62,25 @@ fn every_level_of_a_list_is_told_alike_in_both_syntaxes() {
         let answer = enumerate(level, u32::MAX, None);
         assert_eq!((answer.list.shares.tag(), answer.total, answer.status), (level, 2, STATUS_OK), "{level}");
     }
+}
+
+// MS-SRVS 3.1.4.8, 3.1.4.10
+#[test]
+fn paths_uses_and_descriptors_are_for_administrators() {
+    for (level, is_secret) in [(0, false), (1, false), (2, true), (501, false), (502, true), (503, true)] {
+        let list = ShareEnum { level, shares: share_info::list(level, &[]).unwrap() };
+        let request = ShareEnumRequest { server_name: None, list, preferred_bytes_max: u32::MAX, resume: None };
+        let answer: ShareEnumAnswer = ask_as(false, 15, &request).unwrap();
+        let expected = if is_secret { (STATUS_ACCESS_DENIED, 0) } else { (STATUS_OK, 2) };
+        assert_eq!((answer.status, answer.total), expected, "list at level {level}");
+        let request = ShareInfoRequest { server_name: None, share_name: "data".into(), level };
+        let answer: ShareInfoAnswer = ask_as(false, 16, &request).unwrap();
+        assert_eq!(answer.status, expected.0, "share at level {level}");
+        assert_eq!(answer.share == share_info::detail(level, None).unwrap(), is_secret, "nothing is told with a refusal");
+    }
+    let flags: ShareInfoAnswer =
+        ask_as(false, 16, &ShareInfoRequest { server_name: None, share_name: "data".into(), level: 1005 }).unwrap();
+    assert_eq!(flags.status, STATUS_OK, "clients learn there whether a share is continuously available");
 }
 
 #[test]
