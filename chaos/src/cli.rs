@@ -141,9 +141,9 @@ pub struct ProbeArgs {
     pub server: SocketAddr,
     /// A continuously available share
     pub share: String,
-    /// NAME:PASSWORD
-    #[arg(long)]
-    pub user: String,
+    /// A file with the user: one line of NAME:PASSWORD
+    #[arg(long, value_name = "FILE")]
+    pub user_file: PathBuf,
     /// Encrypt everything
     #[arg(long)]
     pub encrypt: bool,
@@ -211,14 +211,14 @@ pub struct BenchArgs {
     #[arg(long)]
     pub rounds: Option<usize>,
     /// Another server to measure beside ours
-    #[arg(long, value_name = "HOST:PORT", requires_all = ["peer_share", "peer_user"])]
+    #[arg(long, value_name = "HOST:PORT", requires_all = ["peer_share", "peer_user_file"])]
     pub peer: Option<SocketAddr>,
     /// A continuously available share of it
     #[arg(long, value_name = "SHARE")]
     pub peer_share: Option<String>,
-    /// NAME:PASSWORD there
-    #[arg(long, value_name = "NAME:PASSWORD")]
-    pub peer_user: Option<String>,
+    /// A file with the user there: one line of NAME:PASSWORD
+    #[arg(long, value_name = "FILE")]
+    pub peer_user_file: Option<PathBuf>,
 }
 
 /// `storm`.

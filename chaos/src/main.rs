@@ -115,9 +115,9 @@ async fn run_bench(args: BenchArgs) -> anyhow::Result<bool> {
     scale.seconds = args.seconds.unwrap_or(scale.seconds);
     scale.rounds = args.rounds.unwrap_or(scale.rounds).max(1);
     let mut peer = None;
-    if let (Some(address), Some(share), Some(user)) = (args.peer, args.peer_share, args.peer_user) {
-        let (name, password) = user.split_once(':').context("--peer-user wants NAME:PASSWORD")?;
-        peer = Some(Target { name: "peer".to_owned(), address, share, identity: ClientIdentity::new(name, password) });
+    if let (Some(address), Some(share), Some(file)) = (args.peer, args.peer_share, args.peer_user_file) {
+        let (name, password) = account(&file)?;
+        peer = Some(Target { name: "peer".to_owned(), address, share, identity: ClientIdentity::new(&name, &password) });
     }
     let sections = if args.only.is_empty() { Section::EVERY.to_vec() } else { args.only };
     bench(&BenchOptions { cluster, scale, peer, sections, printer: Printer { json: args.json } }).await
@@ -175,9 +175,17 @@ fn run_simulate(args: &SimulateArgs) -> anyhow::Result<bool> {
     Ok(totals.failed.is_empty())
 }
 
+/// A user from a file of one line: passwords do not belong on a command line.
+fn account(file: &std::path::Path) -> anyhow::Result<(String, String)> {
+    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let line = text.lines().next().unwrap_or_default();
+    let (name, password) = line.split_once(':').with_context(|| format!("{} does not begin with NAME:PASSWORD", file.display()))?;
+    Ok((name.to_owned(), password.to_owned()))
+}
+
 async fn run_probe(args: ProbeArgs) -> anyhow::Result<bool> {
-    let (name, password) = args.user.split_once(':').context("--user wants NAME:PASSWORD")?;
-    let identity = ClientIdentity { encrypt: args.encrypt, ..ClientIdentity::new(name, password) };
+    let (name, password) = account(&args.user_file)?;
+    let identity = ClientIdentity { encrypt: args.encrypt, ..ClientIdentity::new(&name, &password) };
     for line in chaos::probe::probe(args.server, &args.share, identity).await? {
         println!("{line}");
     }

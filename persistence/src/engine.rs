@@ -366,6 +366,9 @@ fn concerns_all(command: &Command) -> bool {
             | Command::AsymmetricShareAdd { .. }
             | Command::ShareMove { .. }
             | Command::NodeListen { .. }
+            // A removed token must be refused at every node.
+            | Command::AdminTokenAdd(_)
+            | Command::AdminTokenRemove { .. }
     )
 }
 

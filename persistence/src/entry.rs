@@ -9,7 +9,7 @@
 //! outcome:  tag u8 | 0: applied: class u8, news u8, codec of the model, without events | 1 void | 2 authority taken | 3 not understood
 //! ```
 
-use persistence_model::codec::{self, DecodeError};
+use persistence_model::codec::{self, DecodeError, Kind};
 use persistence_model::{Applied, Class, Command, NodeId};
 
 use crate::accord::Change;
@@ -101,6 +101,7 @@ pub fn describe_key(key: &[u8]) -> String {
     match key.first().copied() {
         Some(0xF1) => "Authority".to_owned(),
         Some(0xF2) => "Accord".to_owned(),
+        Some(kind) if kind == Kind::AdminToken as u8 => "AdminToken".to_owned(),
         Some(kind) => kinds.get(usize::from(kind).wrapping_sub(1)).map_or_else(|| format!("kind {kind}"), |name| (*name).to_owned()),
         None => "no key".to_owned(),
     }
@@ -179,8 +180,8 @@ mod tests {
         let secret = Command::UserAdd { name: "Ann".into(), nt_hash: [7; 16], sid: None, unix: None };
         assert_eq!(describe_entry(&Entry::Plain(secret).encode()), "UserAdd");
         assert_eq!(
-            (describe_key(&[7, 65]).as_str(), describe_key(&[0xF2]).as_str(), describe_key(&[]).as_str()),
-            ("User", "Accord", "no key")
+            [describe_key(&[7, 65]), describe_key(&[16, 1]), describe_key(&[0xF2]), describe_key(&[])],
+            ["User", "AdminToken", "Accord", "no key"]
         );
     }
 

@@ -67,7 +67,7 @@ pub use history::{EventPosition, NoPosition, PlacedEvent, Scope};
 pub use lease::holder::Life;
 pub use raftstore::backup::{BackupError, BackupHead, BackupSize};
 pub use raftstore::offline;
-pub use raftstore::pki::{CertificateFacts, ClusterCa, JoinToken, NodeIdentity, PkiError};
+pub use raftstore::pki::{CertificateFacts, ClusterCa, JoinToken, NodeIdentity, PkiError, any_node_name, cluster_of_authority, node_name};
 pub use raftstore::{
     Faults, JoinError, JoinGrant, Leader, Limits, Member, MembershipError, Role, StartError, Status as RaftStatus, Timing, Traffic,
     Versions, join,

@@ -2,6 +2,7 @@
 //!
 //! Knows nothing of files or arguments: the program reads its configuration and fills this in.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use crate::wire::{PROTOCOL_NEWEST, PROTOCOL_OLDEST};
 pub type CallHandler = Arc<dyn Fn(u64, Vec<u8>) -> BoxFuture<'static, Vec<u8>> + Send + Sync>;
 
 /// What a joining node asks for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct JoinRequest {
     /// The secret part of its one-time token.
     pub secret: [u8; 32],
@@ -28,6 +29,12 @@ pub struct JoinRequest {
     pub address: String,
     /// The public half of its key, for [`crate::pki::ClusterCa::certify`].
     pub public_key: Vec<u8>,
+}
+
+impl fmt::Debug for JoinRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JoinRequest").field("node_id", &self.node_id).field("address", &self.address).finish_non_exhaustive()
+    }
 }
 
 /// What a joining node is given.

@@ -2,7 +2,9 @@
 //!
 //! Every connection between nodes is TLS with certificates of the cluster's authority on both sides. A node's name in its certificate holds
 //! its cluster and its id, so that a valid certificate of one node cannot speak for another. A node makes its own key and shows only the
-//! public half of it. While an authority is being replaced, nodes trust two. Knows nothing of sockets.
+//! public half of it. Every certificate has a second name common to all nodes, for clients that verify
+//! any node of the cluster. While an authority is being replaced, nodes trust two. Knows nothing of
+//! sockets.
 
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -46,9 +48,33 @@ pub enum PkiError {
 }
 
 /// The name of a node in its certificate.
-pub(crate) fn node_name(cluster: Uuid, node_id: u64) -> String {
+#[must_use]
+pub fn node_name(cluster: Uuid, node_id: u64) -> String {
     format!("node-{node_id}.{}.cluster.internal", cluster.simple())
 }
+
+/// The second name in the certificates of all nodes of a cluster.
+#[must_use]
+pub fn any_node_name(cluster: Uuid) -> String {
+    format!("any-node.{}.cluster.internal", cluster.simple())
+}
+
+/// The cluster of an authority, by its certificate.
+///
+/// # Errors
+/// It is no certificate, or not one of a cluster's authority.
+pub fn cluster_of_authority(pem: &str) -> Result<Uuid, PkiError> {
+    let what = "the authority's certificate";
+    let certificate = parse_certificate(what, pem)?;
+    let unread = |because: String| PkiError::Read { what, because };
+    let (_, parsed) = x509_parser::parse_x509_certificate(&certificate).map_err(|err| unread(err.to_string()))?;
+    let name = parsed.subject().iter_common_name().next().and_then(|name| name.as_str().ok()).unwrap_or_default();
+    let cluster = name.strip_prefix(AUTHORITY_PREFIX).and_then(|id| Uuid::parse_str(id).ok());
+    cluster.ok_or_else(|| unread("it does not name a cluster".to_owned()))
+}
+
+/// The common name of an authority begins with this; the cluster follows.
+const AUTHORITY_PREFIX: &str = "cluster ";
 
 /// The SHA-256 fingerprint of a certificate.
 pub(crate) fn fingerprint(certificate: &CertificateDer<'_>) -> [u8; 32] {
@@ -93,7 +119,7 @@ impl ClusterCa {
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         set_validity(&mut params, SystemTime::now(), AUTHORITY_LIFETIME);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        params.distinguished_name.push(DnType::CommonName, format!("cluster {cluster}"));
+        params.distinguished_name.push(DnType::CommonName, format!("{AUTHORITY_PREFIX}{cluster}"));
         let certificate = params.self_signed(&key).map_err(make)?;
         Ok(Self { cluster, certificate_pem: certificate.pem(), key_pem: key.serialize_pem() })
     }
@@ -124,7 +150,9 @@ impl ClusterCa {
         let issuer = Issuer::from_ca_cert_pem(&self.certificate_pem, ca_key)
             .map_err(|err| PkiError::Read { what: "the authority's certificate", because: err.to_string() })?;
         let name = node_name(self.cluster, node_id);
-        let mut params = CertificateParams::new(vec![name.clone()]).map_err(make)?;
+        let mut params = CertificateParams::new(vec![name.clone(), any_node_name(self.cluster)]).map_err(make)?;
+        // Required by strict verifiers, such as Python's.
+        params.use_authority_key_identifier_extension = true;
         params.distinguished_name.push(DnType::CommonName, name);
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
@@ -222,6 +250,12 @@ impl fmt::Debug for NodeIdentity {
 }
 
 impl NodeIdentity {
+    /// Its name in TLS.
+    #[must_use]
+    pub fn name(&self) -> String {
+        node_name(self.cluster, self.node_id)
+    }
+
     /// Trusts these authorities from now on, and nobody else. The one that issued the node's certificate must be among them.
     pub fn trusting(&self, authorities_pem: &[String]) -> Result<Self, PkiError> {
         let own = fingerprint(&self.issuer()?);
@@ -317,7 +351,7 @@ pub(crate) fn server_name(cluster: Uuid, node_id: u64) -> ServerName<'static> {
 }
 
 /// A one-time invitation: where to join, how to know that it is the right cluster, and the secret that is redeemed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct JoinToken {
     /// The address of a member.
     pub address: String,
@@ -325,6 +359,12 @@ pub struct JoinToken {
     pub fingerprint: [u8; 32],
     /// The secret. Store only what [`JoinToken::secret_id`] makes of it.
     pub secret: [u8; 32],
+}
+
+impl fmt::Debug for JoinToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JoinToken").field("address", &self.address).finish_non_exhaustive()
+    }
 }
 
 /// Every token begins with this.
@@ -418,6 +458,25 @@ mod tests {
         let parsed = rustls::server::ParsedCertificate::try_from(&der).unwrap();
         rustls::client::verify_server_name(&parsed, &server_name(ca.cluster, 7)).unwrap();
         assert!(rustls::client::verify_server_name(&parsed, &server_name(ca.cluster, 8)).is_err());
+        let any = |cluster| ServerName::try_from(any_node_name(cluster)).unwrap();
+        rustls::client::verify_server_name(&parsed, &any(ca.cluster)).unwrap();
+        assert!(rustls::client::verify_server_name(&parsed, &any(Uuid::new_v4())).is_err());
+    }
+
+    #[test]
+    fn an_authority_names_its_cluster() {
+        let ca = ClusterCa::create().unwrap();
+        assert_eq!(cluster_of_authority(&ca.certificate_pem), Ok(ca.cluster));
+        let node = ca.issue(1).unwrap();
+        assert!(cluster_of_authority(&node.certificate_pem).is_err_and(|err| err.to_string().contains("does not name a cluster")));
+        assert!(cluster_of_authority("nonsense").is_err());
+    }
+
+    #[test]
+    fn a_token_is_not_told_by_debug() {
+        let token = JoinToken { address: "127.0.0.1:7000".to_owned(), fingerprint: [1; 32], secret: [77; 32] };
+        let text = format!("{token:?}");
+        assert!(text.contains("7000") && !text.contains("77"), "{text}");
     }
 
     #[test]

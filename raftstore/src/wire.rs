@@ -7,6 +7,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 use openraft::raft::{
@@ -39,7 +40,7 @@ pub(crate) enum Opening {
 }
 
 /// A node without certificate asks to join.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct Join {
     pub(crate) secret: [u8; 32],
     pub(crate) node_id: Option<u64>,
@@ -47,12 +48,24 @@ pub(crate) struct Join {
 }
 
 /// A node without certificate asks to join, and shows the public half of the key that it made.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct AskToJoin {
     pub(crate) secret: [u8; 32],
     pub(crate) node_id: Option<u64>,
     pub(crate) address: String,
     pub(crate) public_key: Vec<u8>,
+}
+
+impl fmt::Debug for Join {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Join").field("node_id", &self.node_id).field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for AskToJoin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AskToJoin").field("node_id", &self.node_id).field("address", &self.address).finish_non_exhaustive()
+    }
 }
 
 /// The answer to an opening.

@@ -1,5 +1,6 @@
 //! How long opens take while something happens to the cluster: while snapshots are taken, and while the leader dies.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -56,7 +57,8 @@ async fn snapshots(printer: Printer, scale: &Scale, cluster: &Cluster) -> anyhow
     let holders = hold(&target, scale.held).await?;
     let normal = openers(std::slice::from_ref(&target), SNAPSHOT_CONNECTIONS, Duration::from_secs_f64(scale.seconds * 2.0)).await?;
     let taking = Arc::new(AtomicBool::new(true));
-    let snapshots = tokio::spawn(take_snapshots(cluster_doors(cluster)?, taking.clone()));
+    let sockets = cluster.nodes.iter().map(|node| node.socket.clone()).collect();
+    let snapshots = tokio::spawn(take_snapshots(sockets, taking.clone()));
     let busy = openers(&[target], SNAPSHOT_CONNECTIONS, Duration::from_secs_f64(scale.seconds * 2.0)).await?;
     taking.store(false, Ordering::Relaxed);
     let taken = snapshots.await.context("the task that takes snapshots")??;
@@ -95,16 +97,11 @@ async fn hold(target: &Target, count: usize) -> anyhow::Result<Vec<Tree>> {
     Ok(trees)
 }
 
-/// Admin addresses and tokens.
-fn cluster_doors(cluster: &Cluster) -> anyhow::Result<Vec<(std::net::SocketAddr, String)>> {
-    cluster.nodes.iter().map(|node| Ok((node.admin, cluster.admin_token(node.id)?))).collect()
-}
-
-async fn take_snapshots(doors: Vec<(std::net::SocketAddr, String)>, taking: Arc<AtomicBool>) -> anyhow::Result<usize> {
+async fn take_snapshots(sockets: Vec<PathBuf>, taking: Arc<AtomicBool>) -> anyhow::Result<usize> {
     let mut taken = 0;
     while taking.load(Ordering::Relaxed) {
-        for (admin, token) in &doors {
-            let (status, body) = http::post(*admin, "/api/v1/snapshot", token, "").await?;
+        for socket in &sockets {
+            let (status, body) = http::post(socket, "/api/v1/snapshot", "").await?;
             anyhow::ensure!(status == 200, "a snapshot was refused: {}", String::from_utf8_lossy(&body));
             taken += 1;
         }

@@ -1,6 +1,6 @@
 //! What nodes say to each other for one open, one lock, one close: their own counters before and after many of them.
 
-use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -39,8 +39,8 @@ pub(crate) async fn messages(printer: Printer, scale: &Scale, cluster: &Cluster)
         "the other on one connection, so nothing is shared. What the idle cluster sends in the same time (heartbeats, leases) is taken off.",
     ];
     printer.section(Section::Wire, &notes);
-    let admins: Vec<SocketAddr> = cluster.nodes.iter().map(|node| node.admin).collect();
-    let idle = idle(&admins).await?;
+    let sockets: Vec<PathBuf> = cluster.nodes.iter().map(|node| node.socket.clone()).collect();
+    let idle = idle(&sockets).await?;
     let text = format!("idle: {:.0} messages and {:.0} bytes per second", idle.messages, idle.bytes);
     printer.row(Section::Wire, &text, json!({"idle_messages_per_second": idle.messages, "idle_bytes_per_second": idle.bytes}));
     let leader = cluster.leader().await.context("no leader")?;
@@ -54,7 +54,7 @@ pub(crate) async fn messages(printer: Printer, scale: &Scale, cluster: &Cluster)
             tree.close(opened.file_id, Try::default()).await?;
         }
         for class in OpenClass::EVERY {
-            count_class(printer, &admins, &tree, (class, place), scale.counted, idle).await?;
+            count_class(printer, &sockets, &tree, (class, place), scale.counted, idle).await?;
         }
         for n in 0..scale.counted {
             remove(&tree, &name(n)).await?;
@@ -70,7 +70,7 @@ fn name(n: usize) -> String {
 
 async fn count_class(
     printer: Printer,
-    admins: &[SocketAddr],
+    sockets: &[PathBuf],
     tree: &Tree,
     (class, place): (OpenClass, &str),
     count: usize,
@@ -84,35 +84,35 @@ async fn count_class(
             json!({"class": class.word(), "what": what, "place": place, "messages": sent.messages, "bytes": sent.bytes}),
         );
     };
-    let stretch = Stretch::begin(admins).await?;
+    let stretch = Stretch::begin(sockets).await?;
     let mut opened = Vec::new();
     for n in 0..count {
         opened.push(tree.create(&class.request(&name(n)), Try::default()).await?.file_id);
     }
-    say("open", stretch.end(admins, count, idle).await?);
-    let stretch = Stretch::begin(admins).await?;
+    say("open", stretch.end(sockets, count, idle).await?);
+    let stretch = Stretch::begin(sockets).await?;
     for &file in &opened {
         let lock = LockElement { offset: 0, length: 1, flags: LockFlags::EXCLUSIVE | LockFlags::FAIL_IMMEDIATELY };
         tree.lock(file, &[lock], (0, 0), Try::default()).await?;
     }
-    say("lock", stretch.end(admins, count, idle).await?);
-    let stretch = Stretch::begin(admins).await?;
+    say("lock", stretch.end(sockets, count, idle).await?);
+    let stretch = Stretch::begin(sockets).await?;
     for file in opened {
         tree.close(file, Try::default()).await?;
     }
-    say("close", stretch.end(admins, count, idle).await?);
+    say("close", stretch.end(sockets, count, idle).await?);
     Ok(())
 }
 
 impl Stretch {
-    async fn begin(admins: &[SocketAddr]) -> anyhow::Result<Self> {
-        Ok(Self { sent: all_sent(admins).await?, from: Instant::now() })
+    async fn begin(sockets: &[PathBuf]) -> anyhow::Result<Self> {
+        Ok(Self { sent: all_sent(sockets).await?, from: Instant::now() })
     }
 
     /// What each of `count` operations has cost, without what an idle cluster sends.
-    async fn end(self, admins: &[SocketAddr], count: usize, idle: Sent) -> anyhow::Result<Sent> {
+    async fn end(self, sockets: &[PathBuf], count: usize, idle: Sent) -> anyhow::Result<Sent> {
         let seconds = self.from.elapsed().as_secs_f64();
-        let (now, count) = (all_sent(admins).await?, count as f64);
+        let (now, count) = (all_sent(sockets).await?, count as f64);
         Ok(Sent {
             messages: (now.messages - self.sent.messages - idle.messages * seconds) / count,
             bytes: (now.bytes - self.sent.bytes - idle.bytes * seconds) / count,
@@ -120,18 +120,18 @@ impl Stretch {
     }
 }
 
-async fn idle(admins: &[SocketAddr]) -> anyhow::Result<Sent> {
-    let stretch = Stretch::begin(admins).await?;
+async fn idle(sockets: &[PathBuf]) -> anyhow::Result<Sent> {
+    let stretch = Stretch::begin(sockets).await?;
     tokio::time::sleep(IDLE).await;
     let seconds = stretch.from.elapsed().as_secs_f64();
-    let sent = stretch.end(admins, 1, Sent::default()).await?;
+    let sent = stretch.end(sockets, 1, Sent::default()).await?;
     Ok(Sent { messages: sent.messages / seconds, bytes: sent.bytes / seconds })
 }
 
-async fn all_sent(admins: &[SocketAddr]) -> anyhow::Result<Sent> {
+async fn all_sent(sockets: &[PathBuf]) -> anyhow::Result<Sent> {
     let mut sum = Sent::default();
-    for &admin in admins {
-        let (_, body) = http::get(admin, "/metrics").await?;
+    for socket in sockets {
+        let (_, body) = http::get(socket, "/metrics").await?;
         let text = String::from_utf8_lossy(&body);
         let (messages, bytes) = (total(&text, MESSAGES), total(&text, BYTES));
         sum.messages += messages.context("the node counts no messages")?;

@@ -1,7 +1,8 @@
 //! The witness of one node with many clients: how soon each is told, what they cost in memory, how fast they register and move.
 
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::{Ipv4Addr, TcpStream};
+use std::net::Ipv4Addr;
+use std::os::unix::net::UnixStream;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -159,10 +160,10 @@ async fn notices(
 
 /// When a node tells of an event of another one. Read by a thread of its own, which nothing else holds up.
 fn event_of(cluster: &Cluster, at: usize, (about, kind): (usize, &str)) -> anyhow::Result<mpsc::Receiver<Instant>> {
-    let (admin, id) = (cluster.nodes[at].admin, cluster.nodes[about].id);
-    let mut stream = TcpStream::connect(admin)?;
+    let id = cluster.nodes[about].id;
+    let mut stream = UnixStream::connect(&cluster.nodes[at].socket)?;
     stream.set_read_timeout(Some(LIMIT))?;
-    write!(stream, "GET /api/v1/events?from=now&kinds={kind}&node={id} HTTP/1.1\r\nHost: {admin}\r\nConnection: close\r\n\r\n")?;
+    write!(stream, "GET /api/v1/events?from=now&kinds={kind}&node={id} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
     let mut lines = BufReader::new(stream).lines();
     // The first line of JSON says that the watch has begun.
     loop {

@@ -1,11 +1,11 @@
-//! One request at a time to the admin port: HTTP/1.1, the connection is closed after each.
+//! One request at a time to a node's admin socket, where this process is known as an operator: HTTP/1.1, the connection is closed after each.
 
-use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::UnixStream;
 
 /// Longest answer that is read.
 const ANSWER_BYTES_MAX: u64 = 16 << 20;
@@ -15,39 +15,39 @@ const LIMIT: Duration = Duration::from_secs(3);
 const PATIENCE: Duration = Duration::from_secs(240);
 
 /// The status code and the body.
-pub async fn get(address: SocketAddr, path: &str) -> anyhow::Result<(u16, Vec<u8>)> {
-    exchange(address, &format!("GET {path}"), "", "", LIMIT).await
+pub async fn get(socket: &Path, path: &str) -> anyhow::Result<(u16, Vec<u8>)> {
+    exchange(socket, &format!("GET {path}"), "", "", LIMIT).await
 }
 
-/// As [`get`], of what only the holder of a node's token may see.
-pub async fn get_with(address: SocketAddr, path: &str, token: &str) -> anyhow::Result<(u16, Vec<u8>)> {
-    exchange(address, &format!("GET {path}"), &format!("Authorization: Bearer {token}\r\n"), "", PATIENCE).await
+/// As [`get`], for what takes its time.
+pub async fn get_patiently(socket: &Path, path: &str) -> anyhow::Result<(u16, Vec<u8>)> {
+    exchange(socket, &format!("GET {path}"), "", "", PATIENCE).await
 }
 
-/// The status code and the body of what only the holder of a node's token may do; `json` is empty where nothing is to be said.
-pub async fn post(address: SocketAddr, path: &str, token: &str, json: &str) -> anyhow::Result<(u16, Vec<u8>)> {
-    post_within(LIMIT, address, path, token, json).await
+/// The status code and the body of what changes something; `json` is empty where nothing is to be said.
+pub async fn post(socket: &Path, path: &str, json: &str) -> anyhow::Result<(u16, Vec<u8>)> {
+    post_within(LIMIT, socket, path, json).await
 }
 
 /// As [`post`], for what takes its time.
-pub async fn post_patiently(address: SocketAddr, path: &str, token: &str, json: &str) -> anyhow::Result<(u16, Vec<u8>)> {
-    post_within(PATIENCE, address, path, token, json).await
+pub async fn post_patiently(socket: &Path, path: &str, json: &str) -> anyhow::Result<(u16, Vec<u8>)> {
+    post_within(PATIENCE, socket, path, json).await
 }
 
-async fn post_within(limit: Duration, address: SocketAddr, path: &str, token: &str, json: &str) -> anyhow::Result<(u16, Vec<u8>)> {
-    let heads = format!("Authorization: Bearer {token}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n", json.len());
-    exchange(address, &format!("POST {path}"), &heads, json, limit).await
+async fn post_within(limit: Duration, socket: &Path, path: &str, json: &str) -> anyhow::Result<(u16, Vec<u8>)> {
+    let heads = format!("Content-Type: application/json\r\nContent-Length: {}\r\n", json.len());
+    exchange(socket, &format!("POST {path}"), &heads, json, limit).await
 }
 
-async fn exchange(address: SocketAddr, what: &str, heads: &str, body: &str, limit: Duration) -> anyhow::Result<(u16, Vec<u8>)> {
-    let said =
-        tokio::time::timeout(limit, say(address, format!("{what} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{heads}\r\n{body}")));
-    let answer = said.await.with_context(|| format!("no answer to {what} at {address}"))??;
-    parse(&answer).with_context(|| format!("answer to {what} at {address}"))
+async fn exchange(socket: &Path, what: &str, heads: &str, body: &str, limit: Duration) -> anyhow::Result<(u16, Vec<u8>)> {
+    let said = say(socket, format!("{what} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{heads}\r\n{body}"));
+    let at = socket.display();
+    let answer = tokio::time::timeout(limit, said).await.with_context(|| format!("no answer to {what} at {at}"))??;
+    parse(&answer).with_context(|| format!("answer to {what} at {at}"))
 }
 
-async fn say(address: SocketAddr, request: String) -> anyhow::Result<Vec<u8>> {
-    let mut stream = TcpStream::connect(address).await.with_context(|| format!("cannot connect to {address}"))?;
+async fn say(socket: &Path, request: String) -> anyhow::Result<Vec<u8>> {
+    let mut stream = UnixStream::connect(socket).await.with_context(|| format!("cannot connect to {}", socket.display()))?;
     stream.write_all(request.as_bytes()).await?;
     let mut answer = Vec::new();
     stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer).await?;

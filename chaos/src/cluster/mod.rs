@@ -44,7 +44,7 @@ pub struct ClusterOptions {
     pub nodes: usize,
     /// First three numbers of the loopback addresses.
     pub loopback: Option<String>,
-    /// `NAME:PASSWORD` of further users.
+    /// `NAME:PASSWORD` of further users; they reach the program in a file.
     pub users: Vec<String>,
     /// `NAME[=DIR][,ca][,scaleout]` of further shares.
     pub shares: Vec<String>,
@@ -84,8 +84,10 @@ pub struct Node {
     pub mapper: SocketAddr,
     /// Its witness.
     pub witness: SocketAddr,
-    /// Its admin port.
+    /// Its admin port, which speaks TLS.
     pub admin: SocketAddr,
+    /// Its admin socket, where this process is an operator.
+    pub socket: PathBuf,
     /// Its process.
     pub pid: i32,
     /// Set when the process is a child of ours, because we restarted it.
@@ -137,8 +139,7 @@ impl Cluster {
         if let Some(loopback) = &options.loopback {
             command.arg("--loopback").arg(loopback);
         }
-        command.arg("--user").arg(format!("{USER}:{PASSWORD}"));
-        options.users.iter().for_each(|u| _ = command.arg("--user").arg(u));
+        command.arg("--users-file").arg(write_users(directory.path(), &options.users)?);
         command.arg("--share").arg(format!("{CA_SHARE},ca")).arg("--share").arg(PLAIN_SHARE);
         options.shares.iter().for_each(|s| _ = command.arg("--share").arg(s));
         let log = std::fs::File::create(directory.path().join("demo.log")).context("no log file")?;
@@ -158,7 +159,8 @@ impl Cluster {
         // What the demo says later is nobody's business, but the pipe must not fill up.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         let announced: Announcement = serde_json::from_str(&line).with_context(|| format!("announcement of the demo: {line}"))?;
-        let nodes = announced.nodes.into_iter().map(Node::from).collect();
+        let demo_dir = directory.path().join("demo");
+        let nodes = announced.nodes.into_iter().map(|node| Node::new(node, &demo_dir)).collect();
         let cluster = Self { net_name: announced.net_name, nodes, program, directory, demo };
         cluster.wait_ready().await?;
         Ok(cluster)
@@ -168,13 +170,6 @@ impl Cluster {
     #[must_use]
     pub fn directory(&self) -> PathBuf {
         self.directory.path().join("demo")
-    }
-
-    /// The token of a node's admin API.
-    pub fn admin_token(&self, id: u64) -> anyhow::Result<String> {
-        let path = self.directory().join(format!("node-{id}")).join("data").join("admin.token");
-        let token = std::fs::read_to_string(&path).with_context(|| format!("no admin token at {}", path.display()))?;
-        Ok(token.trim().to_owned())
     }
 
     /// The end of the demo's log, for error messages.
@@ -217,24 +212,24 @@ impl Cluster {
     async fn cut(&self, links: &[(u64, u64)]) -> anyhow::Result<()> {
         let body = serde_json::json!({ "cut": links }).to_string();
         for node in &self.nodes {
-            let (status, answer) = http::post(node.admin, "/api/v1/faults/links", &self.admin_token(node.id)?, &body).await?;
+            let (status, answer) = http::post(&node.socket, "/api/v1/faults/links", &body).await?;
             anyhow::ensure!(status == 200, "node {} cuts no links: {}", node.id, String::from_utf8_lossy(&answer));
         }
         Ok(())
     }
 
-    /// What a node's admin API shows to the holder of its token.
+    /// What a node's admin API shows to an operator.
     pub async fn look(&self, index: usize, path: &str) -> anyhow::Result<serde_json::Value> {
         let node = self.nodes.get(index).context("no such node")?;
-        let (status, body) = http::get_with(node.admin, path, &self.admin_token(node.id)?).await?;
+        let (status, body) = http::get_patiently(&node.socket, path).await?;
         anyhow::ensure!(status == 200, "{path} at node {}: {}", node.id, String::from_utf8_lossy(&body));
         Ok(serde_json::from_slice(&body)?)
     }
 
-    /// Has a node's admin API do something that only the holder of its token may; the answer whatever its status.
+    /// Has a node's admin API do something; the answer whatever its status.
     pub async fn order(&self, index: usize, path: &str, body: &serde_json::Value) -> anyhow::Result<(u16, serde_json::Value)> {
         let node = self.nodes.get(index).context("no such node")?;
-        let (status, answer) = http::post_patiently(node.admin, path, &self.admin_token(node.id)?, &body.to_string()).await?;
+        let (status, answer) = http::post_patiently(&node.socket, path, &body.to_string()).await?;
         Ok((status, serde_json::from_slice(&answer)?))
     }
 
@@ -300,7 +295,7 @@ impl Cluster {
     /// The leader's index, as any node tells it; None during an election.
     pub async fn leader(&self) -> Option<usize> {
         for node in &self.nodes {
-            let Ok((200, body)) = http::get(node.admin, "/api/v1/status").await else { continue };
+            let Ok((200, body)) = http::get(&node.socket, "/api/v1/status").await else { continue };
             let Ok(status) = serde_json::from_slice::<serde_json::Value>(&body) else { continue };
             if let Some(id) = leader_in(&status) {
                 return self.nodes.iter().position(|n| n.id == id);
@@ -315,7 +310,7 @@ impl Cluster {
         loop {
             let mut ready = 0;
             for node in &self.nodes {
-                let Ok((200, body)) = http::get(node.admin, "/api/v1/status").await else { break };
+                let Ok((200, body)) = http::get(&node.socket, "/api/v1/status").await else { break };
                 let status: serde_json::Value = serde_json::from_slice(&body).context("status of a node")?;
                 ready += usize::from(all_up(&status, self.nodes.len()));
             }
@@ -375,10 +370,21 @@ impl Drop for Cluster {
     }
 }
 
-impl From<AnnouncedNode> for Node {
-    fn from(n: AnnouncedNode) -> Self {
+/// Passwords do not belong on a command line.
+fn write_users(directory: &Path, more: &[String]) -> anyhow::Result<PathBuf> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let path = directory.join("users");
+    let lines: String = std::iter::once(&format!("{USER}:{PASSWORD}")).chain(more).map(|user| format!("{user}\n")).collect();
+    let file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
+    file.and_then(|mut file| std::io::Write::write_all(&mut file, lines.as_bytes())).context("no file of users")?;
+    Ok(path)
+}
+
+impl Node {
+    fn new(n: AnnouncedNode, demo: &Path) -> Self {
         let at = |port| SocketAddr::new(n.address, port);
         Self {
+            socket: demo.join(format!("node-{}", n.id)).join("data").join("admin.sock"),
             id: n.id,
             smb: at(n.smb_port),
             mapper: at(n.mapper_port),

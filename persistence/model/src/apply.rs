@@ -78,6 +78,8 @@ impl State {
             Command::ExpireSome { at_most } => {
                 command::expire::expire(self, &mut fx, usize::try_from((*at_most).max(1)).unwrap_or(usize::MAX))
             }
+            Command::AdminTokenAdd(token) => command::admin_token::add(self, token),
+            Command::AdminTokenRemove { name } => command::admin_token::remove(self, name),
             Command::NodeListen { node, by, add, remove } => command::node::listen(self, &mut fx, *node, *by, add, remove),
         };
         let (Ok(outcome) | Err(outcome)) = step;

@@ -46,6 +46,8 @@ pub enum Kind {
     PendingDelete = 9,
     /// `Group`.
     Group = 10,
+    /// `AdminToken`.
+    AdminToken = 16,
     /// `Command`.
     Command = 64,
     /// `Applied`.

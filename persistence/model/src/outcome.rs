@@ -123,6 +123,9 @@ pub enum Rejection {
     /// Clients could not reach the node any more.
     #[error("a node must keep one address for its clients")]
     LastAddress,
+    /// No such admin token.
+    #[error("no such admin token")]
+    NoSuchAdminToken,
 }
 
 /// The answer to a command.

@@ -1,7 +1,7 @@
 //! What of a backup a new cluster begins with. Decision 11 says why.
 //!
-//! A backup is a past moment. Accounts, shares and the cluster's name are as good as they were; nodes, sessions and join tokens belong to
-//! the old cluster; handles are only as good as the moment is the last one. Nothing that the old cluster was about to remove is removed:
+//! A backup is a past moment. Accounts, shares and the cluster's name are as good as they were; nodes, sessions, join tokens and admin tokens
+//! belong to the old cluster; handles are only as good as the moment is the last one. Nothing that the old cluster was about to remove is removed:
 //! its client may have thought better of it after the backup was made.
 
 use smb_types::Guid;
@@ -78,6 +78,8 @@ impl State {
         self.nodes.clear();
         self.sessions.clear();
         self.tokens.clear();
+        // Their holders need the new cluster's authority anyway.
+        self.admin_tokens.clear();
         self.pending_deletes.clear();
         let cluster = self.cluster.as_mut().ok_or("it holds no cluster record: that cluster was never initialised")?;
         if let Some((net_name, server_guid)) = &rebirth.renamed {

@@ -129,6 +129,8 @@ impl Command {
             | Self::GroupMember { .. }
             | Self::TokenAdd { .. }
             | Self::TokenUse { .. }
+            | Self::AdminTokenAdd(_)
+            | Self::AdminTokenRemove { .. }
             | Self::AsymmetricShareAdd { .. }
             | Self::ShareMove { .. }
             | Self::NodeListen { .. } => Route::Home,

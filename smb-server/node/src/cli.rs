@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::words::{ShareWord, UserWord};
+use crate::{
+    secret::PasswordArgs,
+    words::{NodeAddress, ShareWord},
+};
 
 /// A continuously available SMB3 file server.
 #[derive(Debug, Parser)]
@@ -59,14 +62,39 @@ pub enum Command {
     /// Shows, copies and replaces the authority that issues certificates
     #[command(subcommand)]
     Authority(AuthorityCommand),
+    /// Makes, lists and removes the tokens of those who use the admin API
+    #[command(subcommand)]
+    Admin(crate::command::admin::AdminCommand),
+    /// Shows who has changed what, and who was refused
+    Audit(crate::command::audit::AuditArgs),
 }
 
-/// Which node to ask.
+/// A local node.
 #[derive(Debug, Clone, Args)]
-pub struct At {
+pub struct Local {
     /// The node's configuration file
     #[arg(long, value_name = "FILE", env = "HOLDFAST_CONFIG", default_value = "/etc/holdfast/holdfast.toml")]
     pub config: PathBuf,
+}
+
+/// Which node to ask: a local one over its socket, or any node over TLS.
+#[derive(Debug, Clone, Args)]
+pub struct At {
+    /// The configuration file of a node of this machine
+    #[arg(long, value_name = "FILE", env = "HOLDFAST_CONFIG", default_value = "/etc/holdfast/holdfast.toml")]
+    pub config: PathBuf,
+    /// The admin address of a node, here or elsewhere, instead of a configuration file
+    #[arg(long, value_name = "[ID@]HOST:PORT", env = "HOLDFAST_NODE", conflicts_with = "config")]
+    pub node: Option<NodeAddress>,
+    /// What `holdfast admin ca` wrote: the node must show a certificate of this authority
+    #[arg(long, value_name = "FILE", env = "HOLDFAST_CA")]
+    pub ca: Option<PathBuf>,
+    /// A file with the admin token to show
+    #[arg(long, value_name = "FILE", env = "HOLDFAST_TOKEN_FILE")]
+    pub token_file: Option<PathBuf>,
+    /// Read the admin token from standard input
+    #[arg(long, conflicts_with = "token_file")]
+    pub token_stdin: bool,
 }
 
 /// Looking at something.
@@ -89,9 +117,12 @@ pub struct DemoArgs {
     /// Where everything is kept; reused when it exists. Default: a temporary directory, removed at the end
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
-    /// A user (may be given several times). Default: demo:Holdfast1!
-    #[arg(long = "user", value_name = "NAME:PASSWORD")]
-    pub users: Vec<UserWord>,
+    /// A file with users, lines of NAME:PASSWORD. Default: the user demo with the password Holdfast1!
+    #[arg(long, value_name = "FILE")]
+    pub users_file: Option<PathBuf>,
+    /// Refused: see --users-file
+    #[arg(long = "user", hide = true)]
+    pub users: Vec<String>,
     /// A share (may be given several times). Default: share,ca and plain
     #[arg(long = "share", value_name = "NAME[=DIR][,ca][,scaleout][,encrypt]")]
     pub shares: Vec<ShareWord>,
@@ -132,13 +163,19 @@ pub struct DemoArgs {
 pub struct InitArgs {
     /// Which node.
     #[command(flatten)]
-    pub at: At,
+    pub at: Local,
     /// The name under which clients see all nodes as one server
     #[arg(long, value_name = "NAME")]
     pub net_name: String,
-    /// A first user (may be given several times)
-    #[arg(long = "user", value_name = "NAME:PASSWORD")]
-    pub users: Vec<UserWord>,
+    /// A first user, whose password is asked for (may be given several times)
+    #[arg(long = "user", value_name = "NAME")]
+    pub users: Vec<String>,
+    /// Where their passwords come from.
+    #[command(flatten)]
+    pub passwords: PasswordArgs,
+    /// A file with further users, lines of NAME:PASSWORD
+    #[arg(long, value_name = "FILE")]
+    pub users_file: Option<PathBuf>,
     /// A first share (may be given several times)
     #[arg(long = "share", value_name = "NAME=DIR[,ca][,scaleout][,encrypt]")]
     pub shares: Vec<ShareWord>,
@@ -152,10 +189,16 @@ pub struct InitArgs {
 pub struct JoinArgs {
     /// Which node.
     #[command(flatten)]
-    pub at: At,
-    /// What `holdfast token` printed on a member
-    #[arg(long, value_name = "TOKEN")]
-    pub token: String,
+    pub at: Local,
+    /// Read what `holdfast token` printed on a member from standard input
+    #[arg(long)]
+    pub token_stdin: bool,
+    /// Read it from a file
+    #[arg(long, value_name = "FILE", conflicts_with = "token_stdin")]
+    pub token_file: Option<PathBuf>,
+    /// Refused: see --token-stdin
+    #[arg(long, hide = true, num_args = 0..=1, default_missing_value = "")]
+    pub token: Option<String>,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
@@ -166,7 +209,7 @@ pub struct JoinArgs {
 pub struct ServeArgs {
     /// Which node.
     #[command(flatten)]
-    pub at: At,
+    pub at: Local,
     /// Stop when standard input ends: for programs that start nodes
     #[arg(long)]
     pub exit_with_stdin: bool,
@@ -229,7 +272,7 @@ pub struct VerifyArgs {
 pub struct RestoreArgs {
     /// Which node.
     #[command(flatten)]
-    pub at: At,
+    pub at: Local,
     /// The backup
     #[arg(long, value_name = "FILE")]
     pub from: PathBuf,
@@ -247,9 +290,9 @@ pub struct RestoreArgs {
 /// `user`.
 #[derive(Debug, Subcommand)]
 pub enum UserCommand {
-    /// Adds a user; without :PASSWORD it is read from standard input
+    /// Adds a user; the password is asked for, or read from standard input or a file
     Add(UserArgs),
-    /// Changes a password; without :PASSWORD it is read from standard input
+    /// Changes a password; it is asked for, or read from standard input or a file
     Passwd(UserArgs),
     /// Lets a user log on again
     Enable(NameArgs),
@@ -268,8 +311,11 @@ pub struct UserArgs {
     #[command(flatten)]
     pub at: At,
     /// The user
-    #[arg(value_name = "NAME[:PASSWORD]")]
+    #[arg(value_name = "NAME")]
     pub user: String,
+    /// Where the password comes from.
+    #[command(flatten)]
+    pub password: PasswordArgs,
 }
 
 /// Something by its name.
@@ -510,7 +556,7 @@ pub enum AuthorityCommand {
 pub struct ExportArgs {
     /// The node that holds it.
     #[command(flatten)]
-    pub at: At,
+    pub at: Local,
     /// The file to make, readable by its owner only
     #[arg(long, value_name = "FILE")]
     pub to: PathBuf,
@@ -524,7 +570,7 @@ pub struct ExportArgs {
 pub struct ImportArgs {
     /// The node that shall hold it too.
     #[command(flatten)]
-    pub at: At,
+    pub at: Local,
     /// What `authority export` wrote
     #[arg(long, value_name = "FILE")]
     pub from: PathBuf,

@@ -35,6 +35,19 @@ pub struct Config {
     /// Kerberos for RPC; only in a build that has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kerberos: Option<Kerberos>,
+    /// The operator's certificate for the admin API.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub admin: Option<AdminConfig>,
+}
+
+/// A certificate for browsers and Prometheus instead of the node's. See docs/operations/admin.md.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AdminConfig {
+    /// Certificate chain (PEM).
+    pub certificate: PathBuf,
+    /// Private key (PEM).
+    pub key: PathBuf,
 }
 
 /// See docs/operations/kerberos.md.
@@ -55,7 +68,7 @@ pub struct Listen {
     pub mapper: SocketAddr,
     /// Witness service; clients find its port through the mapper.
     pub witness: SocketAddr,
-    /// Operator's HTTP. Keep it on an address that only operators reach.
+    /// The admin API (HTTPS). Keep it on an address that only operators reach.
     pub admin: SocketAddr,
     /// The other nodes.
     pub raft: SocketAddr,
@@ -208,7 +221,7 @@ impl Config {
             admin: at(ports.admin),
             raft: at(ports.raft),
         };
-        Self { name, data_dir, listen, smb: Smb::default(), takeover: Takeover::default(), kerberos: None }
+        Self { name, data_dir, listen, smb: Smb::default(), takeover: Takeover::default(), kerberos: None, admin: None }
     }
 }
 
@@ -221,7 +234,7 @@ pub struct Ports {
     pub mapper: u16,
     /// Witness.
     pub witness: u16,
-    /// Operator's HTTP.
+    /// The admin API.
     pub admin: u16,
     /// The other nodes.
     pub raft: u16,
@@ -240,6 +253,15 @@ mod tests {
     fn what_is_written_is_read_again() {
         let text = toml::to_string_pretty(&good()).unwrap();
         assert_eq!(Config::parse(&text), Ok(good()));
+    }
+
+    #[test]
+    fn a_certificate_of_the_operators_own_has_a_key() {
+        let text = toml::to_string_pretty(&good()).unwrap();
+        let config = Config::parse(&format!("{text}\n[admin]\ncertificate = \"/c\"\nkey = \"/k\"\n")).unwrap();
+        assert_eq!(config.admin, Some(AdminConfig { certificate: "/c".into(), key: "/k".into() }));
+        let error = Config::parse(&format!("{text}\n[admin]\ncertificate = \"/c\"\n")).unwrap_err();
+        assert!(error.contains("key"), "{error}");
     }
 
     #[test]

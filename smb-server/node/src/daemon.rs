@@ -13,7 +13,11 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use witness::{NtlmSecurity, WitnessService};
 
 use crate::{
-    admin::{self, Admin},
+    admin::{
+        self, Admin,
+        listen::{Listeners, socket::Socket, tls::ServerCertificates},
+    },
+    audit::AuditLog,
     bind::bind,
     cluster_view::{Carrier, Records},
     config::Config,
@@ -21,7 +25,7 @@ use crate::{
     failure::{CONFIG, Failure, NO_INPUT, UNAVAILABLE},
     identity,
     kerberos::{self, Keytab},
-    life, questions,
+    life, peer,
     registrations::Registrations,
     replication::Replication,
 };
@@ -46,10 +50,14 @@ pub async fn serve(config: Config, watch_stdin: bool) -> Result<(), Failure> {
     }
     let mapper = bind("the endpoint mapper", config.listen.mapper).await?;
     let witness_listener = bind("the witness", config.listen.witness).await?;
-    let admin_listener = bind("the admin API", config.listen.admin).await?;
+    let network = bind("the admin API", config.listen.admin).await?;
+    let identity = identity::load(&config.data_dir)?;
+    let shown = ServerCertificates::new(&identity, config.admin.as_ref())?;
+    let listeners = Listeners { network, acceptor: shown.acceptor()?, socket: Socket::open(&config.data_dir)? };
+    let audit = open_audit(&config, identity.node_id)?;
 
     let replication = Replication::start()?;
-    let (mut options, faults) = (store_config(&config)?, admin::faults::offered());
+    let (mut options, faults) = (store_config_of(&config, identity, Some(Arc::clone(&shown)))?, admin::faults::offered());
     options.faults = faults.clone().unwrap_or_default();
     let store = replication.open(options).await?;
     let stop = CancellationToken::new();
@@ -62,7 +70,7 @@ pub async fn serve(config: Config, watch_stdin: bool) -> Result<(), Failure> {
     tasks.spawn(carrier.run(Arc::clone(&service), stop.clone()));
     let registrations = Registrations::new(store.clone(), Arc::clone(&service));
     let doors = Doors::new(store.clone(), smb);
-    questions::answer(&store, &registrations, &doors);
+    peer::answer(&store, &registrations, &doors, &audit);
     tasks.spawn(Arc::clone(&doors).follow(stop.clone()));
     let rpc = Rpc { endpoints: EndpointMap::new(), keytab };
     witness::server::announce(&rpc.endpoints, config.listen.witness.port());
@@ -71,9 +79,23 @@ pub async fn serve(config: Config, watch_stdin: bool) -> Result<(), Failure> {
     tasks.spawn(witness::serve(Arc::clone(&service), witness_listener, Arc::clone(&checks), limits, stop.clone()));
     tasks.spawn(witness::serve_mapper(mapper, Arc::clone(&rpc.endpoints), checks, limits, stop.clone()));
     tasks.spawn(life::run(Arc::clone(&config), store.clone(), Arc::clone(&current), Arc::clone(&doors), rpc, stop.clone()));
-    let token = identity::admin_token(&config.data_dir)?;
-    let admin = Admin::new(Arc::clone(&config), store.clone(), service, registrations, doors, current, faults, metrics, token);
-    tasks.spawn(admin::serve(admin, admin_listener, stop.clone()));
+    let admin = Arc::new(Admin {
+        store: store.clone(),
+        witness: service,
+        registrations,
+        doors,
+        current,
+        config: Arc::clone(&config),
+        faults,
+        metrics,
+        shown: Arc::clone(&shown),
+        audit,
+        tasks: tasks.clone(),
+        invalid_tokens: admin::invalid_token_lines().into(),
+    });
+    tasks.spawn(admin::listen::serve(listeners, admin::router(&admin, stop.clone()), stop.clone()));
+    drop(admin);
+    tasks.spawn(shown.follow(stop.clone()));
 
     tasks.spawn(watch_room(Arc::clone(&config), stop.clone()));
     store.serve(addresses(&config));
@@ -95,11 +117,18 @@ pub async fn serve(config: Config, watch_stdin: bool) -> Result<(), Failure> {
 /// # Errors
 /// The node has no identity, or its files are damaged.
 pub fn store_config(config: &Config) -> Result<StoreConfig, Failure> {
-    let identity = identity::load(&config.data_dir)?;
+    store_config_of(config, identity::load(&config.data_dir)?, None)
+}
+
+fn store_config_of(
+    config: &Config,
+    identity: persistence::NodeIdentity,
+    shown: Option<Arc<ServerCertificates>>,
+) -> Result<StoreConfig, Failure> {
     let mut options = StoreConfig::new(identity, records_dir(config), config.listen.raft);
     // Looked at once, so that a damaged file is told now; its key is read when it is needed.
     identity::load_authority(&config.data_dir)?;
-    options.keeper = Some(Arc::new(identity::Files { data_dir: config.data_dir.clone() }));
+    options.keeper = Some(Arc::new(identity::Files { data_dir: config.data_dir.clone(), shown }));
     options.name.clone_from(&config.name);
     options.lease = config.lease();
     options.margin = config.lease() / 10;
@@ -118,6 +147,11 @@ pub fn records_dir(config: &Config) -> std::path::PathBuf {
 pub fn addresses(config: &Config) -> NodeAddresses {
     let listen = &config.listen;
     NodeAddresses { smb: listen.smb.clone(), witness: listen.witness, mapper: listen.mapper, admin: listen.admin, raft: listen.raft }
+}
+
+fn open_audit(config: &Config, node: u64) -> Result<AuditLog, Failure> {
+    let failed = |e: std::io::Error| Failure::new(UNAVAILABLE, format!("the thread of the audit log cannot be started: {e}"));
+    AuditLog::open(&config.data_dir, node).map_err(failed)
 }
 
 fn install_metrics() -> Result<PrometheusHandle, Failure> {

@@ -4,18 +4,21 @@ use std::{
     io::Write as _,
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use persistence::{ClusterCa, Keeper, NodeIdentity};
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::failure::{CANNOT_CREATE, DATA, Failure, IO, NO_INPUT};
+use crate::{
+    admin::listen::tls::ServerCertificates,
+    failure::{CANNOT_CREATE, DATA, Failure, IO, NO_INPUT},
+};
 
 const IDENTITY: &str = "identity.toml";
 const AUTHORITY: &str = "authority.toml";
 const NEXT_AUTHORITY: &str = "authority.next.toml";
 const OLD_AUTHORITY: &str = "authority.old.toml";
-const ADMIN_TOKEN: &str = "admin.token";
 
 /// The node's identity.
 ///
@@ -85,11 +88,14 @@ pub fn import_authority(from: &Path) -> Result<ClusterCa, Failure> {
 pub struct Files {
     /// The data directory.
     pub data_dir: PathBuf,
+    /// Certificates of the admin port, updated with the identity.
+    pub shown: Option<Arc<ServerCertificates>>,
 }
 
 impl Keeper for Files {
     fn save_identity(&self, identity: &NodeIdentity) -> Result<(), String> {
-        save(&self.data_dir, identity).map_err(|failure| failure.message)
+        save(&self.data_dir, identity).map_err(|failure| failure.message)?;
+        self.shown.as_ref().map_or(Ok(()), |shown| shown.replace(identity))
     }
 
     fn authority(&self) -> Result<Option<ClusterCa>, String> {
@@ -139,30 +145,6 @@ pub fn make_data_dir(data_dir: &Path) -> Result<(), Failure> {
     made.map_err(|e| Failure::new(CANNOT_CREATE, format!("cannot make the data directory {}: {e}", data_dir.display())))
 }
 
-/// The secret that operators' commands show to the admin API; made on first use.
-///
-/// # Errors
-/// The disk, or no randomness.
-pub fn admin_token(data_dir: &Path) -> Result<String, Failure> {
-    let path = admin_token_path(data_dir);
-    match std::fs::read_to_string(&path) {
-        Ok(token) if !token.trim().is_empty() => Ok(token.trim().to_owned()),
-        Ok(_) => Err(Failure::new(DATA, format!("{} is empty; delete it and start the node again", path.display()))),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-            let token = uuid::Uuid::new_v4().simple().to_string() + &uuid::Uuid::new_v4().simple().to_string();
-            write_private(&path, token.as_bytes())?;
-            Ok(token)
-        }
-        Err(e) => Err(Failure::file("read", &path, &e)),
-    }
-}
-
-/// Where that secret is.
-#[must_use]
-pub fn admin_token_path(data_dir: &Path) -> PathBuf {
-    data_dir.join(ADMIN_TOKEN)
-}
-
 fn read<T: DeserializeOwned>(path: &Path) -> Result<T, Failure> {
     let text = std::fs::read_to_string(path).map_err(|e| Failure::file("read", path, &e))?;
     toml::from_str(&text).map_err(|e| Failure::new(DATA, format!("{} is damaged: {e}", path.display())))
@@ -209,7 +191,7 @@ mod tests {
     #[test]
     fn the_next_authority_takes_the_others_place() {
         let dir = tempfile::tempdir().unwrap();
-        let files = Files { data_dir: dir.path().to_owned() };
+        let files = Files { data_dir: dir.path().to_owned(), shown: None };
         assert!(files.authority().unwrap().is_none() && files.next_authority().unwrap().is_none());
         let old = ClusterCa::create().unwrap();
         let new = old.successor().unwrap();
@@ -227,12 +209,16 @@ mod tests {
     }
 
     #[test]
-    fn the_admin_token_is_private_and_stays() {
+    fn a_renewed_certificate_is_kept_and_shown() {
         use std::os::unix::fs::PermissionsExt as _;
         let dir = tempfile::tempdir().unwrap();
-        let token = admin_token(dir.path()).unwrap();
-        assert_eq!(admin_token(dir.path()).unwrap(), token);
-        let mode = std::fs::metadata(admin_token_path(dir.path())).unwrap().permissions().mode();
+        let old = ClusterCa::create().unwrap();
+        let new = old.successor().unwrap();
+        let shown = ServerCertificates::new(&old.issue(1).unwrap(), None).unwrap();
+        let files = Files { data_dir: dir.path().to_owned(), shown: Some(Arc::clone(&shown)) };
+        files.save_identity(&new.issue(1).unwrap()).unwrap();
+        assert_eq!(shown.trusted().0, [new.certificate_pem]);
+        let mode = std::fs::metadata(dir.path().join(IDENTITY)).unwrap().permissions().mode();
         assert_eq!(mode & 0o077, 0, "others must not read it");
     }
 }

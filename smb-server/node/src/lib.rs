@@ -1,10 +1,11 @@
-//! The Holdfast program as a library: daemon, demo cluster, operator's commands, admin HTTP.
+//! The Holdfast program as a library: daemon, demo cluster, operator's commands, admin API.
 //!
 //! Binds the rooms together: records (`persistence`), SMB service (`smb-server`), witness, file systems. Decides nothing about opens, locks or leases.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "tests"))]
 
 pub mod admin;
+pub mod audit;
 pub mod bind;
 pub mod cli;
 pub mod client;
@@ -18,9 +19,11 @@ pub mod failure;
 pub mod identity;
 pub mod kerberos;
 pub mod life;
-pub mod questions;
+pub mod peer;
+pub mod rate_limit;
 pub mod registrations;
 pub mod replication;
+pub mod secret;
 pub mod store_adapter;
 pub mod words;
 

@@ -42,7 +42,8 @@ fn run(command: &Command) -> Result<(), Failure> {
         Command::Demo(args) => block_on(demo::run(args)),
         Command::Init(args) => {
             let config = Config::read(&args.at.config)?;
-            let beginning = command::init::Beginning { net_name: &args.net_name, users: &args.users, shares: &args.shares };
+            let users = command::init::users(args)?;
+            let beginning = command::init::Beginning { net_name: &args.net_name, users: &users, shares: &args.shares };
             let made = block_on(command::init::run(&config, &beginning))?;
             if args.json {
                 return command::say_json(&made);
@@ -51,7 +52,9 @@ fn run(command: &Command) -> Result<(), Failure> {
             Ok(())
         }
         Command::Join(args) => {
-            let member = block_on(command::join::run(&Config::read(&args.at.config)?, &args.token))?;
+            let config = Config::read(&args.at.config)?;
+            let token = command::join::token(args)?;
+            let member = block_on(command::join::run(&config, &token))?;
             if args.json {
                 return command::say_json(&member);
             }
@@ -76,6 +79,8 @@ fn run(command: &Command) -> Result<(), Failure> {
         Command::Certificate(command) => command::certificate::run(command),
         Command::Authority(command) => command::certificate::authority(command),
         Command::Token(args) => command::node::token(args),
+        Command::Admin(command) => command::admin::run(command),
+        Command::Audit(args) => command::audit::run(args),
     }
 }
 

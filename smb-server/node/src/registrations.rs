@@ -7,11 +7,13 @@ use std::{collections::VecDeque, net::IpAddr, sync::Arc, time::Duration};
 
 use futures::future::join_all;
 use parking_lot::Mutex;
-use persistence::{AskError, Store};
+use persistence::Store;
 use persistence_model::{Node, NodeId};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use witness::{Address, ClusterEvent, WitnessService, table::RegistrationView as TableView};
+
+use crate::peer::{self, NoReply, odd};
 
 /// Longest wait for one answer of one node.
 const ASK_MAX: Duration = Duration::from_secs(2);
@@ -149,9 +151,9 @@ pub struct Told {
 }
 
 /// What nodes ask each other, as JSON.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Question {
+pub(crate) enum Question {
     List { after: Option<String> },
     Do { id: String, request: Request },
 }
@@ -159,7 +161,7 @@ enum Question {
 /// The answer.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Reply {
+pub(crate) enum Reply {
     Page { registrations: Vec<RegistrationView>, more: bool },
     Done { registrations: usize },
     Nonsense,
@@ -223,7 +225,7 @@ impl Registrations {
         let mut all: Vec<RegistrationView> = Vec::new();
         loop {
             let after = all.last().map(|last| last.id.clone());
-            match self.ask(node, &Question::List { after }).await? {
+            match self.ask(node, Question::List { after }).await? {
                 Reply::Page { registrations, more } => {
                     let is_over = !more || registrations.is_empty();
                     all.extend(registrations);
@@ -241,7 +243,7 @@ impl Registrations {
         let deadline = Instant::now() + DO_MAX;
         loop {
             let question = Question::Do { id: id.to_owned(), request: request.clone() };
-            let none = match self.ask(node, &question).await {
+            let none = match self.ask(node, question).await {
                 Ok(Reply::Done { registrations }) => return Ok(Some(registrations)),
                 Ok(Reply::Page { .. } | Reply::Nonsense) => return Err(odd(node)),
                 Err(none) => none,
@@ -256,30 +258,18 @@ impl Registrations {
         }
     }
 
-    async fn ask(&self, node: NodeId, question: &Question) -> Result<Reply, NoReply> {
-        let bytes = serde_json::to_vec(question).map_err(|error| NoReply { because: error.to_string(), is_worth_waiting: false })?;
+    async fn ask(&self, node: NodeId, question: Question) -> Result<Reply, NoReply> {
         if node == self.store.node() {
-            return serde_json::from_slice(&self.answer(&bytes)).map_err(|_| odd(node));
+            return Ok(self.answer(question));
         }
-        let answer = self
-            .store
-            .ask_program(node, bytes, ASK_MAX)
-            .await
-            .map_err(|error| NoReply { because: error.to_string(), is_worth_waiting: matches!(error, AskError::Unanswered { .. }) })?;
-        serde_json::from_slice(&answer).map_err(|_| odd(node))
+        peer::ask(&self.store, node, &peer::Request::Witness(question), ASK_MAX).await
     }
 
-    pub(crate) fn answer(&self, question: &[u8]) -> Vec<u8> {
-        let reply = match serde_json::from_slice::<Question>(question) {
-            Ok(Question::List { after }) => self.page(after.as_deref()),
-            Ok(Question::Do { id, request }) => Reply::Done { registrations: self.do_once(id, &request) },
-            // A newer program asks for what this one does not know.
-            Err(error) => {
-                tracing::debug!(%error, "a question of another node's program is not understood");
-                Reply::Nonsense
-            }
-        };
-        serde_json::to_vec(&reply).unwrap_or_default()
+    pub(crate) fn answer(&self, question: Question) -> Reply {
+        match question {
+            Question::List { after } => self.page(after.as_deref()),
+            Question::Do { id, request } => Reply::Done { registrations: self.do_once(id, &request) },
+        }
     }
 
     fn page(&self, after: Option<&str>) -> Reply {
@@ -313,17 +303,6 @@ impl Registrations {
         remembered.push_back((id, registrations));
         registrations
     }
-}
-
-/// Why a node did not say what was asked.
-struct NoReply {
-    because: String,
-    /// Asking again may help.
-    is_worth_waiting: bool,
-}
-
-fn odd(node: NodeId) -> NoReply {
-    NoReply { because: format!("node {node} gave an answer that does not fit: upgrade it to this version"), is_worth_waiting: false }
 }
 
 fn carry_out_here(service: &WitnessService, request: &Request) -> usize {

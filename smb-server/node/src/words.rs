@@ -1,27 +1,44 @@
-//! Words of the command line: `NAME:PASSWORD`, `NAME[=DIR][,ca][,scaleout][,encrypt]`.
+//! Words of the command line: `[ID@]HOST:PORT`, `NAME[=DIR][,ca][,scaleout][,encrypt]`.
 
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-/// `--user NAME:PASSWORD`.
+/// `--node [ID@]HOST:PORT`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UserWord {
-    /// The name.
-    pub name: String,
-    /// The password; may hold colons.
-    pub password: String,
+pub struct NodeAddress {
+    /// Required node id.
+    pub id: Option<u64>,
+    /// Host name or address; IPv6 without brackets.
+    pub host: String,
+    /// The port.
+    pub port: u16,
 }
 
-impl std::str::FromStr for UserWord {
+impl NodeAddress {
+    /// As `HOST:PORT`.
+    #[must_use]
+    pub fn address(&self) -> String {
+        if self.host.contains(':') { format!("[{}]:{}", self.host, self.port) } else { format!("{}:{}", self.host, self.port) }
+    }
+}
+
+impl std::str::FromStr for NodeAddress {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (name, password) = text.split_once(':').ok_or("write NAME:PASSWORD")?;
-        if name.is_empty() || password.is_empty() {
-            return Err("neither the name nor the password may be empty: write NAME:PASSWORD".to_owned());
+        let bad = || "write [ID@]HOST:PORT, like 192.0.2.11:8450, 2@files.example.com:8450 or [2001:db8::11]:8450".to_owned();
+        let (id, rest) = match text.split_once('@') {
+            Some((id, rest)) => (Some(id.parse().map_err(|_| bad())?), rest),
+            None => (None, text),
+        };
+        let (host, port) = rest.rsplit_once(':').ok_or_else(bad)?;
+        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        let host = bare.unwrap_or(host);
+        if host.is_empty() || (bare.is_none() && host.contains(':')) {
+            return Err(bad());
         }
-        Ok(Self { name: name.to_owned(), password: password.to_owned() })
+        Ok(Self { id, host: host.to_owned(), port: port.parse().map_err(|_| bad())? })
     }
 }
 
@@ -75,10 +92,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn users() {
-        assert_eq!("a:b:c".parse(), Ok(UserWord { name: "a".to_owned(), password: "b:c".to_owned() }));
-        for bad in ["a", ":b", "a:", ""] {
-            assert!(bad.parse::<UserWord>().is_err(), "{bad:?}");
+    fn nodes() {
+        let node = |id, host: &str| Ok(NodeAddress { id, host: host.to_owned(), port: 8450 });
+        assert_eq!("192.0.2.11:8450".parse(), node(None, "192.0.2.11"));
+        assert_eq!("2@files.example.com:8450".parse(), node(Some(2), "files.example.com"));
+        assert_eq!("[2001:db8::11]:8450".parse(), node(None, "2001:db8::11"));
+        assert_eq!("[2001:db8::11]:8450".parse::<NodeAddress>().unwrap().address(), "[2001:db8::11]:8450");
+        for bad in ["", "host", "host:", ":8450", "x@host:8450", "2001:db8::11:8450", "host:99999"] {
+            assert!(bad.parse::<NodeAddress>().is_err(), "{bad:?}");
         }
     }
 

@@ -32,6 +32,7 @@ impl Command {
             Self::UserMap { .. } | Self::GroupAdd { .. } | Self::GroupChange { .. } => Class::Persistent,
             Self::GroupRemove { .. } | Self::GroupMember { .. } => Class::Persistent,
             Self::TokenAdd { .. } | Self::TokenUse { .. } => Class::Persistent,
+            Self::AdminTokenAdd(_) | Self::AdminTokenRemove { .. } => Class::Persistent,
             // Takes from clients that are away or silent, and they may come back.
             Self::Expire | Self::ExpireSome { .. } => Class::Persistent,
             Self::OpenFile(r) | Self::ReserveOpen(r) => requested(state, r).max(changed_by_create(state, r, r.file, None)),

@@ -2,6 +2,7 @@
 //!
 //! `by` is the incarnation of the node that proposes. A command about an open is refused with FILE_CLOSED when that open is not, or no longer, that incarnation's.
 
+pub(crate) mod admin_token;
 pub(crate) mod caching;
 mod class;
 pub(crate) mod close;
@@ -33,7 +34,7 @@ use smb_types::{ClientGuid, Guid, LeaseKey, LeaseState, OplockLevel, Sid};
 use crate::class::Class;
 use crate::codec::{FORMAT_OWNERS, FORMAT_PARTS, FORMAT_VERSION};
 use crate::id::{FileKey, Incarnation, LeaseId, NodeId, OpenId, SessionId, ShareId};
-use crate::record::{ByteRangeLock, CreateAction, LockSequence, NodeAddresses, ShareSettings, UnixUser};
+use crate::record::{AdminToken, ByteRangeLock, CreateAction, LockSequence, NodeAddresses, ShareSettings, UnixUser};
 
 pub use request::{OpenRequest, ReclaimKind, ReclaimLease, ReclaimRequest, RequestedDurability, RequestedLease, RequestedOplock};
 
@@ -450,6 +451,13 @@ pub enum Command {
     ExpireSome {
         /// Of each at least one.
         at_most: u32,
+    },
+    /// Adds a token of the admin API. → Done | Rejected
+    AdminTokenAdd(AdminToken),
+    /// → Done | Rejected
+    AdminTokenRemove {
+        /// The token's name, without regard to case.
+        name: String,
     },
 }
 

@@ -1,5 +1,6 @@
 //! The records: plain data, one file per record. They hold facts and small questions about themselves, never rules between two records.
 
+pub mod admin_token;
 pub mod cluster;
 pub mod delete;
 pub mod few;
@@ -15,6 +16,7 @@ pub mod share;
 pub mod token;
 pub mod user;
 
+pub use admin_token::{AdminRole, AdminToken};
 pub use cluster::Cluster;
 pub use delete::PendingDelete;
 pub use few::Few;

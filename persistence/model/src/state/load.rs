@@ -9,7 +9,7 @@ use smb_types::Sid;
 use super::index::Builder;
 use super::{RecordKey, State};
 use crate::codec::{self, DecodeError, Kind};
-use crate::record::{Cluster, FileState, Group, JoinToken, Node, Open, PendingDelete, Session, Share, User};
+use crate::record::{AdminToken, Cluster, FileState, Group, JoinToken, Node, Open, PendingDelete, Session, Share, User};
 
 /// A stored record that is decoded, and not yet part of a state.
 #[derive(Debug)]
@@ -28,6 +28,7 @@ enum Record {
     Group(Group),
     Token(JoinToken),
     PendingDelete(PendingDelete),
+    AdminToken(AdminToken),
 }
 
 /// A state in the making.
@@ -71,6 +72,8 @@ impl Record {
             Self::Token(codec::decode(Kind::Token, value)?)
         } else if kind == Kind::PendingDelete as u8 {
             Self::PendingDelete(codec::decode(Kind::PendingDelete, value)?)
+        } else if kind == Kind::AdminToken as u8 {
+            Self::AdminToken(codec::decode(Kind::AdminToken, value)?)
         } else {
             return Err(DecodeError::Key);
         };
@@ -89,6 +92,7 @@ impl Record {
             Self::Group(r) => RecordKey::Group(r.name.to_uppercase()),
             Self::Token(r) => RecordKey::Token(r.hash),
             Self::PendingDelete(r) => RecordKey::PendingDelete(r.file),
+            Self::AdminToken(r) => RecordKey::AdminToken(r.hash),
         }
     }
 }
@@ -129,6 +133,7 @@ impl Loader {
             }
             Record::Token(r) => state.tokens.insert(r.hash, r).is_none(),
             Record::PendingDelete(r) => state.pending_deletes.insert(r.file, r).is_none(),
+            Record::AdminToken(r) => state.admin_tokens.insert(r.hash, r).is_none(),
         };
         if is_new { Ok(()) } else { Err(DecodeError::Key) }
     }

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::codec::{self, DecodeError, Kind};
 use crate::id::{FileKey, NodeId, OpenId, SessionId, ShareId};
-use crate::record::{Cluster, FileState, Group, JoinToken, Node, Open, PendingDelete, Session, Share, User};
+use crate::record::{AdminToken, Cluster, FileState, Group, JoinToken, Node, Open, PendingDelete, Session, Share, User};
 pub use accounts::Account;
 use hash::Table;
 use index::Indexes;
@@ -30,6 +30,7 @@ pub(crate) enum RecordKey {
     Group(String),
     Token([u8; 32]),
     PendingDelete(FileKey),
+    AdminToken([u8; 32]),
 }
 
 /// The replicated state. Changed by `apply` only.
@@ -47,6 +48,8 @@ pub struct State {
     pub(crate) groups: BTreeMap<String, Group>,
     pub(crate) tokens: BTreeMap<[u8; 32], JoinToken>,
     pub(crate) pending_deletes: BTreeMap<FileKey, PendingDelete>,
+    /// By the hash of the secret.
+    pub(crate) admin_tokens: BTreeMap<[u8; 32], AdminToken>,
     pub(crate) index: Indexes,
     dirty: BTreeSet<RecordKey>,
     /// Records looked at or changed; tests count with it that no command's work grows with what it has nothing to do with.
@@ -67,6 +70,7 @@ impl PartialEq for State {
             && self.groups == o.groups
             && self.tokens == o.tokens
             && self.pending_deletes == o.pending_deletes
+            && self.admin_tokens == o.admin_tokens
     }
 }
 
@@ -94,7 +98,8 @@ impl State {
             .chain(self.users.keys().map(|k| RecordKey::User(k.clone())))
             .chain(self.tokens.keys().map(|k| RecordKey::Token(*k)))
             .chain(self.pending_deletes.keys().map(|k| RecordKey::PendingDelete(*k)))
-            .chain(self.groups.keys().map(|k| RecordKey::Group(k.clone())));
+            .chain(self.groups.keys().map(|k| RecordKey::Group(k.clone())))
+            .chain(self.admin_tokens.keys().map(|k| RecordKey::AdminToken(*k)));
         keys.filter_map(|k| self.encode_record(&k).map(|v| (k.to_bytes(), v))).collect()
     }
 
@@ -128,6 +133,7 @@ impl State {
             RecordKey::Token(k) => self.tokens.get(k).map(|r| codec::encode(Kind::Token, r)),
             RecordKey::Group(k) => self.groups.get(k).map(|r| codec::encode(Kind::Group, r)),
             RecordKey::PendingDelete(k) => self.pending_deletes.get(k).map(|r| codec::encode(Kind::PendingDelete, r)),
+            RecordKey::AdminToken(k) => self.admin_tokens.get(k).map(|r| codec::encode(Kind::AdminToken, r)),
         }
     }
 }
@@ -152,6 +158,7 @@ impl RecordKey {
             Self::Group(k) => with(Kind::Group, k.as_bytes()),
             Self::Token(k) => with(Kind::Token, k),
             Self::PendingDelete(k) => file(Kind::PendingDelete, k),
+            Self::AdminToken(k) => with(Kind::AdminToken, k),
         }
     }
 }

@@ -10,7 +10,7 @@ use super::index::{Place, digest_of_guid, digest_of_lease, parent_of};
 use crate::arbiter;
 use crate::command::IoKind;
 use crate::id::{FileKey, LeaseId, LogTime, NodeId, OpenId, SessionId, ShareId, fold_path};
-use crate::record::{Cluster, FileState, Lease, Node, NodeState, Open, Owner, PendingDelete, Session, Share, User};
+use crate::record::{AdminToken, Cluster, FileState, Lease, Node, NodeState, Open, Owner, PendingDelete, Session, Share, User};
 
 impl State {
     /// The cluster; None before ClusterInit.
@@ -279,6 +279,23 @@ impl State {
     /// All users, ascending by folded name.
     pub fn users(&self) -> impl Iterator<Item = &User> {
         self.users.values()
+    }
+
+    /// An admin token, by the hash of its secret.
+    #[must_use]
+    pub fn admin_token(&self, hash: &[u8; 32]) -> Option<&AdminToken> {
+        self.admin_tokens.get(hash)
+    }
+
+    /// An admin token, by name without regard to case.
+    #[must_use]
+    pub fn admin_token_by_name(&self, name: &str) -> Option<&AdminToken> {
+        self.admin_tokens().find(|token| token.name.eq_ignore_ascii_case(name))
+    }
+
+    /// All admin tokens, ascending by hash.
+    pub fn admin_tokens(&self) -> impl Iterator<Item = &AdminToken> {
+        self.admin_tokens.values()
     }
 
     /// Files that are to be removed from the backend, and cannot be opened any more, ascending by key.

@@ -7,7 +7,10 @@ use persistence_model::{Node, NodeId};
 use serde::{Deserialize, Serialize};
 
 use super::{Admin, Problem};
-use crate::doors::{Question, Reply};
+use crate::{
+    doors::{Question, Reply},
+    peer,
+};
 
 /// Addresses of one request.
 const ADDRESSES_MAX: usize = 64;
@@ -48,20 +51,19 @@ pub(super) async fn change(State(admin): State<Arc<Admin>>, Json(wish): Json<Add
         None => return Err(Problem::new(StatusCode::NOT_FOUND, format!("there is no node {node}; `holdfast node list` names them"))),
     }
     let question = Question::Listen { add: wish.add, remove: wish.remove };
-    let reply = if node == admin.store.node() { admin.doors.answer(question).await } else { ask(&admin, node, &question).await? };
+    let reply = if node == admin.store.node() { admin.doors.answer(question).await } else { ask(&admin, node, question).await? };
     match reply {
         Reply::Listens { smb } => Ok(Json(Addresses { node: node.0, smb })),
         Reply::Refused { because } => Err(Problem::new(StatusCode::CONFLICT, because)),
     }
 }
 
-async fn ask(admin: &Admin, node: NodeId, question: &Question) -> Result<Reply, Problem> {
-    let unavailable = |because: String| Problem::new(StatusCode::SERVICE_UNAVAILABLE, because);
-    let question = serde_json::to_vec(question).map_err(|error| unavailable(error.to_string()))?;
-    let answer = admin.store.ask_program(node, question, CHANGE_MAX).await;
-    let answer = answer.map_err(|error| unavailable(format!("{error}; `holdfast status` shows which addresses it has")))?;
-    let odd = |_| unavailable(format!("node {node} gave an answer that does not fit: upgrade it to this version"));
-    serde_json::from_slice(&answer).map_err(odd)
+async fn ask(admin: &Admin, node: NodeId, question: Question) -> Result<Reply, Problem> {
+    let answer = peer::ask(&admin.store, node, &peer::Request::Addresses(question), CHANGE_MAX).await;
+    answer.map_err(|none| {
+        let because = format!("{}; `holdfast status` shows which addresses it has", none.because);
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, because)
+    })
 }
 
 fn check(wish: &AddressesChange) -> Result<(), String> {

@@ -3,7 +3,6 @@
 use std::{collections::BTreeSet, path::Path, sync::Arc, time::Duration};
 
 use axum::{Json, extract::State, http::StatusCode};
-use persistence::StoreError;
 use persistence_model::{Command, NodeId, OpenId, Outcome, Rejection, ShareSettings};
 use serde::{Deserialize, Serialize};
 use smb_auth::NtHash;
@@ -21,7 +20,7 @@ const OPENS_AT_ONCE: usize = 1000;
 const TOKEN_SECONDS_MAX: u64 = 7 * 24 * 3600;
 
 /// A user with a password.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Serialize, Deserialize)]
 pub struct UserChange {
     /// Name.
     pub name: String,
@@ -110,7 +109,7 @@ pub struct TokenWish {
 }
 
 /// A join token.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Serialize, Deserialize)]
 pub struct Token {
     /// Its text.
     pub token: String,
@@ -123,14 +122,7 @@ pub struct Done {
     pub done: bool,
 }
 
-type Answer<T> = Result<Json<T>, Problem>;
-
-impl From<StoreError> for Problem {
-    fn from(error: StoreError) -> Self {
-        let status = if matches!(error, StoreError::Refused(_)) { StatusCode::CONFLICT } else { StatusCode::SERVICE_UNAVAILABLE };
-        Self::new(status, error.to_string())
-    }
-}
+pub(super) type Answer<T> = Result<Json<T>, Problem>;
 
 fn check_seconds(seconds: u64) -> Result<(), Problem> {
     if seconds == 0 || seconds > TOKEN_SECONDS_MAX {

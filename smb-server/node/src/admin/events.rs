@@ -2,7 +2,7 @@
 //!
 //! `from=INDEX.NUMBER` is the position of the last line that was seen, on whichever node; without it the answer begins with the oldest event
 //! that this node remembers, and with `now` at the present. `kinds=a,b` and `node=N` choose; `seconds=N` ends the answer after that time, 0
-//! when everything known is told. What concerns nodes and shares is for everybody who may see the status; the rest needs the admin token.
+//! when everything known is told. Viewers see all of it.
 
 use std::{collections::BTreeSet, convert::Infallible, sync::Arc, time::Duration};
 
@@ -10,7 +10,7 @@ use axum::{
     Router,
     body::Body,
     extract::{Query, State},
-    http::{HeaderMap, StatusCode, header},
+    http::{StatusCode, header},
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -30,24 +30,24 @@ const IDLE: Duration = Duration::from_secs(2);
 /// Lines that are sent at once have about so many bytes at most.
 const PIECE_BYTES: usize = 64 << 10;
 
-/// Everything that may happen, and whether everybody may know it.
-const KINDS: [(&str, bool); 16] = [
-    ("node_up", true),
-    ("node_down", true),
-    ("node_draining", true),
-    ("node_addresses", true),
-    ("share_changed", true),
-    ("share_moved", true),
-    ("user_changed", false),
-    ("group_changed", false),
-    ("session_ended", false),
-    ("open_taken", false),
-    ("open_reclaimed", false),
-    ("opens_expired", false),
-    ("lease_break", false),
-    ("oplock_break", false),
-    ("delete_due", false),
-    (FILE_CHANGED, false),
+/// Everything that may happen.
+const KINDS: [&str; 16] = [
+    "node_up",
+    "node_down",
+    "node_draining",
+    "node_addresses",
+    "share_changed",
+    "share_moved",
+    "user_changed",
+    "group_changed",
+    "session_ended",
+    "open_taken",
+    "open_reclaimed",
+    "opens_expired",
+    "lease_break",
+    "oplock_break",
+    "delete_due",
+    FILE_CHANGED,
 ];
 /// There are as many as commands: told only when asked for.
 const FILE_CHANGED: &str = "file_changed";
@@ -109,8 +109,8 @@ pub(super) fn router(admin: Arc<Admin>, stop: CancellationToken) -> Router<Arc<A
     Router::new().route("/api/v1/events", get(events)).with_state(Arc::new(watching))
 }
 
-async fn events(State(watching): State<Arc<Watching>>, headers: HeaderMap, Query(wish): Query<Wish>) -> Result<Response, Problem> {
-    let kinds = kinds(wish.kinds.as_deref(), watching.admin.is_shown_token(&headers))?;
+async fn events(State(watching): State<Arc<Watching>>, Query(wish): Query<Wish>) -> Result<Response, Problem> {
+    let kinds = kinds(wish.kinds.as_deref())?;
     let scope = if kinds.contains(FILE_CHANGED) { Scope::All } else { Scope::News };
     let store = watching.admin.store.clone();
     let from = match wish.from.as_deref() {
@@ -132,24 +132,16 @@ async fn events(State(watching): State<Arc<Watching>>, headers: HeaderMap, Query
     Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response())
 }
 
-/// The kinds asked for; without a list everything that this caller may know but the changes of files.
-fn kinds(list: Option<&str>, all: bool) -> Result<BTreeSet<&'static str>, Problem> {
-    let allowed = |everybody: bool| everybody || all;
+/// The kinds asked for; without a list everything but the changes of files.
+fn kinds(list: Option<&str>) -> Result<BTreeSet<&'static str>, Problem> {
     let Some(list) = list else {
-        return Ok(KINDS.iter().filter(|(kind, everybody)| allowed(*everybody) && *kind != FILE_CHANGED).map(|(kind, _)| *kind).collect());
+        return Ok(KINDS.into_iter().filter(|kind| *kind != FILE_CHANGED).collect());
     };
-    let mut chosen = BTreeSet::new();
-    for word in list.split(',') {
-        match KINDS.iter().find(|(kind, _)| *kind == word) {
-            Some((kind, everybody)) if allowed(*everybody) => drop(chosen.insert(*kind)),
-            Some(_) => return Err(Problem::token_missing()),
-            None => {
-                let known = KINDS.map(|(kind, _)| kind).join(", ");
-                return Err(Problem::new(StatusCode::BAD_REQUEST, format!("there is no kind {word:?}; there are {known}")));
-            }
-        }
-    }
-    Ok(chosen)
+    let find = |word: &str| {
+        let unknown = || Problem::new(StatusCode::BAD_REQUEST, format!("there is no kind {word:?}; there are {}", KINDS.join(", ")));
+        KINDS.into_iter().find(|kind| *kind == word).ok_or_else(unknown)
+    };
+    list.split(',').map(find).collect()
 }
 
 /// An answer under way.
@@ -295,15 +287,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn kinds_that_name_handles_need_the_token() {
-        let everybodys = ["node_addresses", "node_down", "node_draining", "node_up", "share_changed", "share_moved"];
-        assert_eq!(kinds(None, false).unwrap(), BTreeSet::from(everybodys));
-        let all = kinds(None, true).unwrap();
+    fn changes_of_files_are_told_only_when_asked_for() {
+        let all = kinds(None).unwrap();
         assert!(all.contains("open_taken") && !all.contains(FILE_CHANGED));
-        assert_eq!(kinds(Some("node_up"), false).unwrap(), BTreeSet::from(["node_up"]));
-        assert!(kinds(Some("file_changed,node_up"), true).unwrap().contains(FILE_CHANGED));
-        assert_eq!(kinds(Some("node_up,open_taken"), false).unwrap_err().status, StatusCode::UNAUTHORIZED);
-        assert_eq!(kinds(Some("node_up,"), true).unwrap_err().status, StatusCode::BAD_REQUEST);
+        assert_eq!(kinds(Some("node_up")).unwrap(), BTreeSet::from(["node_up"]));
+        assert!(kinds(Some("file_changed,node_up")).unwrap().contains(FILE_CHANGED));
+        assert_eq!(kinds(Some("node_up,")).unwrap_err().status(), StatusCode::BAD_REQUEST);
     }
 
     #[test]

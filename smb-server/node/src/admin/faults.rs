@@ -22,7 +22,7 @@ pub struct Links {
 #[must_use]
 pub fn offered() -> Option<Faults> {
     std::env::var_os(FAULTS_VARIABLE).map(|_| {
-        tracing::warn!("{FAULTS_VARIABLE} is set: whoever has the admin token can cut this node off");
+        tracing::warn!("{FAULTS_VARIABLE} is set: an operator can cut this node off from the others");
         Faults::default()
     })
 }

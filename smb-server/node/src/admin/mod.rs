@@ -1,11 +1,20 @@
-//! The operator's HTTP: health, metrics and status for everybody who reaches the port; changes only with the node's admin token.
+//! The admin API: TLS on the admin port, and a Unix socket in the data directory.
+//!
+//! Health, metrics and a short status need no authentication and name no share, user, client or
+//! file. All other reading needs the role *viewer*, every change the role *operator*. [`listen`]
+//! holds the connections, `caller` the authentication.
 
 pub mod addresses;
+pub mod audit;
 pub mod backup;
+mod caller;
 pub mod certificate;
 pub mod change;
 pub mod events;
 pub mod faults;
+pub mod listen;
+mod problem;
+pub mod token;
 pub mod view;
 pub mod witness;
 
@@ -13,20 +22,25 @@ use std::sync::Arc;
 
 use ::witness::WitnessService;
 use axum::{
-    Json, Router,
-    extract::{Request, State},
-    http::{HeaderMap, StatusCode, header},
-    middleware::{self, Next},
-    response::{IntoResponse, Response},
+    Router,
+    extract::State,
+    http::StatusCode,
+    middleware::from_fn_with_state,
+    response::{IntoResponse as _, Response},
     routing::{get, post},
 };
 use metrics_exporter_prometheus::PrometheusHandle;
+use parking_lot::Mutex;
 use persistence::{Faults, Store, Traffic};
-use serde::{Deserialize, Serialize};
-use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
+use persistence_model::AdminRole;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{config::Config, doors::Doors, life, registrations::Registrations};
+use crate::{audit::AuditLog, config::Config, doors::Doors, life, rate_limit::PerMinute, registrations::Registrations};
+use listen::tls::ServerCertificates;
+
+use caller::Guard;
+pub use caller::Peer;
+pub use problem::Problem;
 
 /// What the admin API looks at.
 pub struct Admin {
@@ -38,39 +52,57 @@ pub struct Admin {
     pub(crate) config: Arc<Config>,
     /// Only where they are asked for.
     pub(crate) faults: Option<Faults>,
-    metrics: PrometheusHandle,
-    token: String,
+    pub(crate) metrics: PrometheusHandle,
+    /// Certificates of the port.
+    pub(crate) shown: Arc<ServerCertificates>,
+    pub(crate) audit: AuditLog,
+    /// Running changes; shutdown waits for them.
+    pub(crate) tasks: TaskTracker,
+    /// Limit of log lines about invalid tokens.
+    pub(crate) invalid_tokens: Mutex<PerMinute>,
 }
 
-impl Admin {
-    /// Over a running node.
-    #[must_use]
-    #[expect(clippy::too_many_arguments, reason = "the daemon calls it once, with everything that it has made")]
-    pub fn new(
-        config: Arc<Config>,
-        store: Store,
-        witness: Arc<WitnessService>,
-        registrations: Arc<Registrations>,
-        doors: Arc<Doors>,
-        current: life::Current,
-        faults: Option<Faults>,
-        metrics: PrometheusHandle,
-        token: String,
-    ) -> Arc<Self> {
-        Arc::new(Self { store, witness, registrations, doors, current, config, faults, metrics, token })
-    }
-
-    fn is_shown_token(&self, headers: &HeaderMap) -> bool {
-        let shown = headers.get(header::AUTHORIZATION).and_then(|v| v.to_str().ok()).and_then(|v| v.strip_prefix("Bearer "));
-        shown.is_some_and(|shown| aws_lc_rs::constant_time::verify_slices_are_equal(shown.as_bytes(), self.token.as_bytes()).is_ok())
-    }
+/// The limit of log lines about invalid tokens.
+#[must_use]
+pub fn invalid_token_lines() -> PerMinute {
+    PerMinute::new(caller::INVALID_TOKEN_LINES_PER_MINUTE)
 }
 
-/// Serves until cancelled.
-pub async fn serve(admin: Arc<Admin>, listener: TcpListener, stop: CancellationToken) {
-    let guarded = Router::new()
+/// All routes. Endless answers end when `stop` fires.
+pub fn router(admin: &Arc<Admin>, stop: CancellationToken) -> Router {
+    let guarded =
+        |routes: Router<Arc<Admin>>, guard: Guard| routes.route_layer(from_fn_with_state((Arc::clone(admin), guard), caller::check_role));
+    let for_viewers = for_viewers().merge(events::router(Arc::clone(admin), stop));
+    Router::new()
+        .route("/healthz", get(health))
+        .route("/metrics", get(metrics))
+        .route("/api/v1/status", get(view::status))
+        .merge(guarded(for_viewers, Guard { role: AdminRole::Viewer, is_audited: false }))
+        .merge(guarded(for_operators(), Guard { role: AdminRole::Operator, is_audited: false }))
+        .merge(guarded(changes(), Guard { role: AdminRole::Operator, is_audited: true }))
+        .layer(from_fn_with_state(Arc::clone(admin), caller::check_token))
+        .with_state(Arc::clone(admin))
+}
+
+fn for_viewers() -> Router<Arc<Admin>> {
+    Router::new()
         .route("/api/v1/handles", get(view::handles))
-        .route("/api/v1/users", get(view::users).post(change::user_add))
+        .route("/api/v1/users", get(view::users))
+        .route("/api/v1/shares", get(view::shares))
+        .route("/api/v1/certificates", get(certificate::list))
+        .route("/api/v1/witness", get(witness::list))
+        .route("/api/v1/authorities", get(token::authorities))
+        .route("/api/v1/admin/tokens", get(token::list))
+}
+
+fn for_operators() -> Router<Arc<Admin>> {
+    Router::new().route("/api/v1/audit", get(audit::list))
+}
+
+/// What changes something, or takes password hashes out of the cluster.
+fn changes() -> Router<Arc<Admin>> {
+    Router::new()
+        .route("/api/v1/users", post(change::user_add))
         .route("/api/v1/users/password", post(change::user_password))
         .route("/api/v1/users/enable", post(change::user_enable))
         .route("/api/v1/users/remove", post(change::user_remove))
@@ -85,30 +117,18 @@ pub async fn serve(admin: Arc<Admin>, listener: TcpListener, stop: CancellationT
         .route("/api/v1/nodes/replace", post(change::node_replace))
         .route("/api/v1/nodes/address", post(change::node_address))
         .route("/api/v1/nodes/addresses", post(addresses::change))
-        .route("/api/v1/certificates", get(certificate::list))
         .route("/api/v1/certificates/rotate", post(certificate::rotate))
         .route("/api/v1/authority/renew", post(certificate::renew_authority))
         .route("/api/v1/authority/retire", post(certificate::retire_authority))
         .route("/api/v1/backup", get(backup::stream))
         .route("/api/v1/faults/links", post(faults::links))
-        .route("/api/v1/witness", get(witness::list))
         .route("/api/v1/witness/move", post(witness::client_move))
         .route("/api/v1/witness/move-share", post(witness::share_move))
         .route("/api/v1/witness/unregister", post(witness::unregister))
         .route("/api/v1/witness/notify", post(witness::notify))
-        .route_layer(middleware::from_fn_with_state(Arc::clone(&admin), require_token));
-    let app = Router::new()
-        .route("/healthz", get(health))
-        .route("/metrics", get(metrics))
-        .route("/api/v1/status", get(view::status))
-        .route("/api/v1/shares", get(view::shares))
-        .merge(guarded)
-        .merge(events::router(Arc::clone(&admin), stop.clone()))
-        .with_state(admin);
-    let served = axum::serve(listener, app).with_graceful_shutdown(async move { stop.cancelled().await }).await;
-    if let Err(error) = served {
-        tracing::error!(%error, "the admin API ended");
-    }
+        .route("/api/v1/admin/tokens", post(token::create))
+        .route("/api/v1/admin/tokens/remove", post(token::remove))
+        .route("/api/v1/audit/commands", post(audit::note))
 }
 
 /// 200 while the node may answer clients, else 503.
@@ -139,35 +159,5 @@ fn count_traffic(traffic: Traffic) {
     for (lane, sent) in lanes {
         metrics::counter!("holdfast_peer_messages_total", "lane" => lane).absolute(sent.messages);
         metrics::counter!("holdfast_peer_bytes_total", "lane" => lane).absolute(sent.bytes);
-    }
-}
-
-async fn require_token(State(admin): State<Arc<Admin>>, request: Request, next: Next) -> Response {
-    if admin.is_shown_token(request.headers()) { next.run(request).await } else { Problem::token_missing().into_response() }
-}
-
-/// An answer that is an error.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Problem {
-    /// What was wrong and what to do.
-    pub error: String,
-    #[serde(skip)]
-    status: StatusCode,
-}
-
-impl Problem {
-    /// Makes one.
-    pub fn new(status: StatusCode, error: impl Into<String>) -> Self {
-        Self { error: error.into(), status }
-    }
-
-    fn token_missing() -> Self {
-        Self::new(StatusCode::UNAUTHORIZED, "this needs the node's admin token (admin.token in its data directory)")
-    }
-}
-
-impl IntoResponse for Problem {
-    fn into_response(self) -> Response {
-        (self.status, Json(self)).into_response()
     }
 }

@@ -2,13 +2,33 @@
 
 use std::{net::SocketAddr, sync::Arc, time::SystemTime};
 
-use axum::{Json, extract::State};
+use axum::{
+    Extension, Json,
+    extract::State,
+    response::{IntoResponse as _, Response},
+};
 use persistence_model::NodeState;
 use serde::{Deserialize, Serialize};
 
-use super::Admin;
+use super::{Admin, caller::Requester};
 
-/// GET /api/v1/status.
+/// GET /api/v1/status without a token: no shares, users, clients or addresses.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BriefStatus {
+    /// The answering node.
+    pub node: u64,
+    /// It may answer clients.
+    pub serving: bool,
+    /// The Raft leader it knows.
+    pub leader: Option<u64>,
+    /// How many nodes there are.
+    pub nodes: usize,
+    /// How many of them are up and not draining.
+    pub nodes_up: usize,
+}
+
+/// GET /api/v1/status, for viewers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Status {
     /// The answering node.
@@ -74,7 +94,7 @@ pub struct NodeView {
     pub incarnation: u64,
     /// SMB addresses.
     pub smb: Vec<SocketAddr>,
-    /// Operator's HTTP.
+    /// The admin API.
     pub admin: SocketAddr,
     /// Opens attached to it.
     pub opens: usize,
@@ -145,57 +165,70 @@ pub struct UserView {
     pub disabled: bool,
 }
 
-pub(super) async fn status(State(admin): State<Arc<Admin>>) -> Json<Status> {
+pub(super) async fn status(State(admin): State<Arc<Admin>>, Extension(requester): Extension<Requester>) -> Response {
+    if requester.caller.is_some() { Json(full_status(&admin)).into_response() } else { Json(brief_status(&admin)).into_response() }
+}
+
+fn brief_status(admin: &Admin) -> BriefStatus {
+    let own = admin.store.status();
+    admin.store.with_state(|state| BriefStatus {
+        node: admin.store.node().0,
+        serving: own.lease_valid,
+        leader: own.raft.leader.map(|leader| leader.node_id),
+        nodes: state.nodes().count(),
+        nodes_up: state.nodes().filter(|node| node.state == NodeState::Up).count(),
+    })
+}
+
+fn full_status(admin: &Admin) -> Status {
     let own = admin.store.status();
     let certificate = admin.store.certificate().ok();
     let certificate_days = certificate.map(|report| report.certificate.left_s(SystemTime::now()).div_euclid(24 * 3600));
     let disk_free_bytes = crate::identity::room(&admin.config.data_dir).ok().map(|(free, _)| free);
     let attention = attention(&own, certificate_days, disk_free_bytes);
     let connections = admin.current.read().as_ref().map_or(0, |server| server.connections().len());
-    Json(admin.store.with_state(|state| {
-        Status {
-            node: admin.store.node().0,
-            net_name: state.cluster().map(|c| c.net_name.clone()).unwrap_or_default(),
-            serving: own.lease_valid,
-            incarnation: own.incarnation.map(|i| i.0),
-            leader: own.raft.leader.map(|l| l.node_id),
-            term: own.raft.term,
-            role: format!("{:?}", own.raft.role),
-            applied: own.raft.applied,
-            log_time_ms: own.raft.time_ms,
-            nodes: state
-                .nodes()
-                .map(|node| NodeView {
-                    id: node.id.0,
-                    name: node.name.clone(),
-                    state: match node.state {
-                        NodeState::Up => "up",
-                        NodeState::Draining => "draining",
-                        NodeState::Down => "down",
-                    }
-                    .to_owned(),
-                    incarnation: node.incarnation.0,
-                    smb: node.addresses.smb.clone(),
-                    admin: node.addresses.admin,
-                    opens: state.open_count_of_node(node.id),
-                    voter: own.raft.members.get(&node.id.0).is_some_and(|m| m.voter),
-                    raft: own.raft.members.get(&node.id.0).map(|m| m.address.clone()).unwrap_or_default(),
-                    newest_level: own.raft.members.get(&node.id.0).and_then(|m| m.newest_version),
-                })
-                .collect(),
-            sessions: state.session_count(),
-            opens: state.open_count(),
-            disconnected_opens: state.detached_count(),
-            connections,
-            registrations: admin.witness.registration_count(),
-            level: own.level,
-            newest_level: own.newest_level,
-            program: env!("CARGO_PKG_VERSION").to_owned(),
-            certificate_days,
-            disk_free_bytes,
-            attention,
-        }
-    }))
+    admin.store.with_state(|state| Status {
+        node: admin.store.node().0,
+        net_name: state.cluster().map(|c| c.net_name.clone()).unwrap_or_default(),
+        serving: own.lease_valid,
+        incarnation: own.incarnation.map(|i| i.0),
+        leader: own.raft.leader.map(|l| l.node_id),
+        term: own.raft.term,
+        role: format!("{:?}", own.raft.role),
+        applied: own.raft.applied,
+        log_time_ms: own.raft.time_ms,
+        nodes: state
+            .nodes()
+            .map(|node| NodeView {
+                id: node.id.0,
+                name: node.name.clone(),
+                state: match node.state {
+                    NodeState::Up => "up",
+                    NodeState::Draining => "draining",
+                    NodeState::Down => "down",
+                }
+                .to_owned(),
+                incarnation: node.incarnation.0,
+                smb: node.addresses.smb.clone(),
+                admin: node.addresses.admin,
+                opens: state.open_count_of_node(node.id),
+                voter: own.raft.members.get(&node.id.0).is_some_and(|m| m.voter),
+                raft: own.raft.members.get(&node.id.0).map(|m| m.address.clone()).unwrap_or_default(),
+                newest_level: own.raft.members.get(&node.id.0).and_then(|m| m.newest_version),
+            })
+            .collect(),
+        sessions: state.session_count(),
+        opens: state.open_count(),
+        disconnected_opens: state.detached_count(),
+        connections,
+        registrations: admin.witness.registration_count(),
+        level: own.level,
+        newest_level: own.newest_level,
+        program: env!("CARGO_PKG_VERSION").to_owned(),
+        certificate_days,
+        disk_free_bytes,
+        attention,
+    })
 }
 
 /// Days of a certificate below which somebody should look.

@@ -14,7 +14,7 @@ use persistence_model::Rebirth;
 use serde::Serialize;
 use smb_types::Guid;
 
-use super::{init, say, say_json};
+use super::{init, local_audit, say, say_json};
 use crate::{
     cli::{BackupArgs, BackupCommand, RestoreArgs, VerifyArgs},
     client::AdminClient,
@@ -104,7 +104,8 @@ fn take(args: &BackupArgs, to: &Path) -> Result<(), Failure> {
     }
     let began = Instant::now();
     let staged = staged(to);
-    let stream = AdminClient::of_config(&args.at.config)?.stream("/api/v1/backup")?;
+    let client = AdminClient::of(&args.at)?;
+    let stream = client.stream("/api/v1/backup")?;
     let taken = copy(stream, &staged, args.json).and_then(|backup| {
         put_in_place(&staged, to)?;
         Ok(backup)
@@ -253,8 +254,20 @@ struct Restored {
 /// The node belongs to a cluster already, the file is no good backup, or the disk.
 pub async fn restore(args: &RestoreArgs) -> Result<(), Failure> {
     let config = Config::read(&args.at.config)?;
-    init::check_new(&config)?;
-    let records = daemon::records_dir(&config);
+    let restored = restore_into(&config, args).await;
+    let about = serde_json::json!({"from": args.from, "net_name": args.net_name, "keep_handles": args.keep_handles});
+    local_audit::record(&config.data_dir, "restore", about, restored.as_ref().err()).await;
+    let restored = restored?;
+    if args.json {
+        return say_json(&restored);
+    }
+    tell_restored(&restored);
+    Ok(())
+}
+
+async fn restore_into(config: &Config, args: &RestoreArgs) -> Result<Restored, Failure> {
+    init::check_new(config)?;
+    let records = daemon::records_dir(config);
     if records.exists() {
         let message =
             format!("{} exists: move it away, or name another data_dir; a restore never touches what is there", records.display());
@@ -288,7 +301,7 @@ pub async fn restore(args: &RestoreArgs) -> Result<(), Failure> {
     std::fs::rename(&staged, &records).map_err(|e| Failure::file("write", &records, &e))?;
     identity::save_authority(&config.data_dir, &authority)?;
     identity::save(&config.data_dir, &own)?;
-    let restored = Restored {
+    Ok(Restored {
         cluster: own.cluster.to_string(),
         net_name,
         node: own.node_id,
@@ -302,12 +315,7 @@ pub async fn restore(args: &RestoreArgs) -> Result<(), Failure> {
         nodes_dropped: left.nodes,
         deletes_dropped: left.deletes,
         missing_directories: missing,
-    };
-    if args.json {
-        return say_json(&restored);
-    }
-    tell_restored(&restored);
-    Ok(())
+    })
 }
 
 fn tell_restored(restored: &Restored) {

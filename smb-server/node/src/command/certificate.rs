@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{say, say_json};
+use super::{local_audit, say, say_json};
 use crate::{
     admin::certificate::{CertificateView, RenewalView, Retired, hex},
     cli::{AuthorityCommand, CertificateCommand, ExportArgs, ImportArgs, LookArgs},
@@ -27,8 +27,7 @@ pub fn run(command: &CertificateCommand) -> Result<(), Failure> {
     match command {
         CertificateCommand::Show(args) => show(args),
         CertificateCommand::Rotate(args) => {
-            let view: CertificateView =
-                AdminClient::patient(&args.at.config)?.post("/api/v1/certificates/rotate", &serde_json::json!({}))?;
+            let view: CertificateView = AdminClient::patient(&args.at)?.post("/api/v1/certificates/rotate", &serde_json::json!({}))?;
             if args.json {
                 return say_json(&view);
             }
@@ -40,7 +39,7 @@ pub fn run(command: &CertificateCommand) -> Result<(), Failure> {
 }
 
 fn all(args: &LookArgs) -> Result<Vec<CertificateView>, Failure> {
-    AdminClient::patient(&args.at.config)?.get("/api/v1/certificates")
+    AdminClient::patient(&args.at)?.get("/api/v1/certificates")
 }
 
 fn show(args: &LookArgs) -> Result<(), Failure> {
@@ -88,7 +87,7 @@ pub fn authority(command: &AuthorityCommand) -> Result<(), Failure> {
     match command {
         AuthorityCommand::Show(args) => show_authorities(args),
         AuthorityCommand::Renew(args) => {
-            let renewal: RenewalView = AdminClient::patient(&args.at.config)?.post("/api/v1/authority/renew", &serde_json::json!({}))?;
+            let renewal: RenewalView = AdminClient::patient(&args.at)?.post("/api/v1/authority/renew", &serde_json::json!({}))?;
             if args.json {
                 return say_json(&renewal);
             }
@@ -103,15 +102,23 @@ pub fn authority(command: &AuthorityCommand) -> Result<(), Failure> {
             Ok(())
         }
         AuthorityCommand::Retire(args) => {
-            let retired: Retired = AdminClient::patient(&args.at.config)?.post("/api/v1/authority/retire", &serde_json::json!({}))?;
+            let retired: Retired = AdminClient::patient(&args.at)?.post("/api/v1/authority/retire", &serde_json::json!({}))?;
             if args.json {
                 return say_json(&retired);
             }
             say(&format!("{} former authorities are trusted no longer", retired.retired));
             Ok(())
         }
-        AuthorityCommand::Export(args) => export(args),
-        AuthorityCommand::Import(args) => import(args),
+        AuthorityCommand::Export(args) => {
+            let config = Config::read(&args.at.config)?;
+            let about = serde_json::json!({"to": args.to});
+            local_audit::around(&config.data_dir, "authority export", about, || export(args, &config))
+        }
+        AuthorityCommand::Import(args) => {
+            let config = Config::read(&args.at.config)?;
+            let about = serde_json::json!({"from": args.from});
+            local_audit::around(&config.data_dir, "authority import", about, || import(args, &config))
+        }
     }
 }
 
@@ -164,8 +171,7 @@ struct Copied {
     file: std::path::PathBuf,
 }
 
-fn export(args: &ExportArgs) -> Result<(), Failure> {
-    let config = Config::read(&args.at.config)?;
+fn export(args: &ExportArgs, config: &Config) -> Result<(), Failure> {
     let held = identity::load_authority(&config.data_dir)?.ok_or_else(|| {
         let dir = config.data_dir.display();
         Failure::new(NO_INPUT, format!("{dir} holds no authority: `holdfast authority show` says which nodes do"))
@@ -174,8 +180,7 @@ fn export(args: &ExportArgs) -> Result<(), Failure> {
     tell_copied(args.json, &held, &args.to, "it admits nodes: keep it as safe as the data")
 }
 
-fn import(args: &ImportArgs) -> Result<(), Failure> {
-    let config = Config::read(&args.at.config)?;
+fn import(args: &ImportArgs, config: &Config) -> Result<(), Failure> {
     let own = identity::load(&config.data_dir)?;
     let copy = identity::import_authority(&args.from)?;
     let unusable = |e: persistence::PkiError| Failure::new(DATA, e.to_string());

@@ -1,6 +1,6 @@
 //! `events`: what has happened and what happens, at whichever node is there to tell.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{path::Path, time::Duration};
 
 use clap::Args;
 
@@ -11,10 +11,12 @@ use crate::{
         view::Status,
     },
     cli::At,
-    client::AdminClient,
+    client::{ANSWER_MAX, AdminClient, Connection, Endpoint, Tls, token_of},
     config::Config,
     failure::{DATA, Failure, NO_PERMISSION, UNAVAILABLE},
     identity,
+    secret::Secret,
+    words::NodeAddress,
 };
 
 /// One answer lasts so long; then the same node is asked again. A node that has vanished without a word is noticed a little later.
@@ -37,16 +39,12 @@ pub struct EventsArgs {
     /// Begin behind this position, as an earlier line gave it, or with what happens from `now` on. Default: as far back as is known
     #[arg(long, value_name = "INDEX.NUMBER")]
     pub from: Option<String>,
-    /// Only this kind (may be given several times): node_up, node_down, node_draining, share_changed; those that name users, handles or files
-    /// need the admin token of each node
+    /// Only this kind (may be given several times): node_up, node_down, node_draining, share_changed, …
     #[arg(long = "kind", value_name = "KIND")]
     pub kinds: Vec<String>,
     /// Only what is about this node
     #[arg(long, value_name = "ID")]
-    pub node: Option<u64>,
-    /// A file with the admin token of another node (may be given several times), for going on there
-    #[arg(long = "token-file", value_name = "FILE")]
-    pub tokens: Vec<PathBuf>,
+    pub only_node: Option<u64>,
 }
 
 /// Why a node is left.
@@ -67,22 +65,28 @@ pub fn run(args: &EventsArgs) -> Result<(), Failure> {
 
 struct Watcher<'a> {
     args: &'a EventsArgs,
-    tokens: Vec<String>,
-    /// The nodes' admin addresses; the first is the one that is asked.
-    nodes: Vec<SocketAddr>,
+    /// ServerCertificates at every node: tokens are the cluster's.
+    token: Option<Secret>,
+    /// Authorities (PEM) to verify other nodes with, if known.
+    authorities: Option<Vec<u8>>,
+    /// Endpoint named by the arguments.
+    first: Endpoint,
+    /// Endpoints of all nodes; the first is in use.
+    nodes: Vec<Endpoint>,
     position: Option<String>,
     heard: bool,
 }
 
 impl<'a> Watcher<'a> {
     fn new(args: &'a EventsArgs) -> Result<Self, Failure> {
-        let config = Config::read(&args.at.config)?;
-        let read = |path: &PathBuf| std::fs::read_to_string(path).map(|token| token.trim().to_owned());
-        let mut tokens: Vec<String> = read(&identity::admin_token_path(&config.data_dir)).into_iter().collect();
-        for path in &args.tokens {
-            tokens.push(read(path).map_err(|e| Failure::file("read", path, &e))?);
-        }
-        Ok(Self { args, tokens, nodes: vec![config.listen.admin], position: args.from.clone(), heard: false })
+        let first = Endpoint::of(&args.at)?;
+        let token = token_of(&args.at, &first)?;
+        let authorities = match &args.at.ca {
+            Some(ca) => Some(std::fs::read(ca).map_err(|e| Failure::file("read", ca, &e))?),
+            None => local_authorities(&args.at.config),
+        };
+        let nodes = vec![first.clone()];
+        Ok(Self { args, token, authorities, first, nodes, position: args.from.clone(), heard: false })
     }
 
     fn run(&mut self) -> Result<(), Failure> {
@@ -107,30 +111,21 @@ impl<'a> Watcher<'a> {
         }
     }
 
-    /// Has the present node tell, with whichever token it takes.
+    /// Prints the events of the current node.
     fn listen(&mut self) -> Result<Left, Failure> {
-        let node = self.nodes[0];
-        let mut tokens: Vec<Option<String>> = self.tokens.iter().cloned().map(Some).collect();
-        // Without a token it would tell less than was asked for, unless nothing secret was.
-        if tokens.is_empty() || !self.args.kinds.is_empty() {
-            tokens.push(None);
+        let connection = Connection { endpoint: self.nodes[0].clone(), token: self.token.clone() };
+        let client = AdminClient::new(connection, ANSWER_MAX)?;
+        match self.listen_with(&client) {
+            Err(failure) if failure.code == UNAVAILABLE => Ok(Left::Away(failure)),
+            other => other,
         }
-        let mut refused = None;
-        for token in tokens {
-            match self.listen_with(&AdminClient::new(node, token)) {
-                Err(failure) if failure.code == NO_PERMISSION => refused = Some(failure),
-                Err(failure) if failure.code == UNAVAILABLE => return Ok(Left::Away(failure)),
-                other => return other,
-            }
-        }
-        Ok(Left::Away(refused.unwrap_or_else(|| Failure::new(NO_PERMISSION, format!("{node} takes no token of ours")))))
     }
 
     fn listen_with(&mut self, client: &AdminClient) -> Result<Left, Failure> {
         self.learn_nodes(client)?;
         let mut path = format!("/api/v1/events?seconds={}", if self.args.follow { ANSWER_SECONDS } else { 0 });
         let kinds = if self.args.kinds.is_empty() { None } else { Some(self.args.kinds.join(",")) };
-        let node = self.args.node.map(|node| node.to_string());
+        let node = self.args.only_node.map(|node| node.to_string());
         for (name, value) in [("from", &self.position), ("kinds", &kinds), ("node", &node)] {
             if let Some(value) = value {
                 path += &format!("&{name}={value}");
@@ -153,14 +148,37 @@ impl<'a> Watcher<'a> {
         Ok(left)
     }
 
-    /// Remembers where the others are, for when this one is gone.
+    /// Learns the endpoints of the other nodes, for failover. They need a token and the authorities.
     fn learn_nodes(&mut self, client: &AdminClient) -> Result<(), Failure> {
-        let status: Status = client.get("/api/v1/status")?;
-        let present = self.nodes[0];
-        let others = status.nodes.iter().map(|node| node.admin).filter(|admin| *admin != present);
-        self.nodes = std::iter::once(present).chain(others).collect();
+        let status: Status = client.get("/api/v1/status").map_err(needs_a_token)?;
+        let (Some(authorities), Some(_)) = (&self.authorities, &self.token) else { return Ok(()) };
+        let present = self.nodes[0].clone();
+        let mut nodes = vec![present.clone(), self.first.clone()];
+        for node in status.nodes {
+            let address = NodeAddress { id: Some(node.id), host: node.admin.ip().to_string(), port: node.admin.port() };
+            nodes.extend(Tls::new(authorities, &address).map(Endpoint::Tls));
+        }
+        let mut known: Vec<String> = Vec::new();
+        nodes.retain(|endpoint| {
+            let name = endpoint.to_string();
+            let is_new = !known.contains(&name);
+            known.push(name);
+            is_new
+        });
+        self.nodes = nodes;
         Ok(())
     }
+}
+
+/// The authorities of a local node, if this user may read its identity.
+fn local_authorities(config: &Path) -> Option<Vec<u8>> {
+    let config = Config::read(config).ok()?;
+    identity::load(&config.data_dir).ok().map(|identity| identity.ca_pem.into_bytes())
+}
+
+/// Without a token the answer is the brief status, which does not decode as [`Status`].
+fn needs_a_token(failure: Failure) -> Failure {
+    if failure.code == DATA { Failure::new(NO_PERMISSION, "this needs a token with the role viewer: --token-file FILE") } else { failure }
 }
 
 fn show(args: &EventsArgs, line: &EventLine) -> Result<(), Failure> {

@@ -1,18 +1,21 @@
 //! `holdfast init`: a new cluster of one node, with its authority, first users and shares.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use persistence::{ClusterCa, Store};
 use persistence_model::{Command, Outcome, Rejection, ShareSettings};
 use smb_auth::NtHash;
 use smb_types::Guid;
 
+use super::local_audit;
 use crate::{
+    cli::InitArgs,
     config::Config,
     daemon,
     failure::{CANNOT_CREATE, CONFIG, DATA, Failure, UNAVAILABLE},
     identity,
-    words::{ShareWord, UserWord},
+    secret::{self, Account},
+    words::ShareWord,
 };
 
 /// What `init --json` and `join --json` print.
@@ -31,9 +34,21 @@ pub struct Beginning<'a> {
     /// The name under which clients see all nodes as one server.
     pub net_name: &'a str,
     /// First users.
-    pub users: &'a [UserWord],
+    pub users: &'a [Account],
     /// First shares; every one has a directory.
     pub shares: &'a [ShareWord],
+}
+
+/// The first users with their passwords.
+///
+/// # Errors
+/// A password is missing, or on the command line.
+pub fn users(args: &InitArgs) -> Result<Vec<Account>, Failure> {
+    let mut users = args.passwords.accounts(&args.users)?;
+    if let Some(file) = &args.users_file {
+        users.extend(secret::accounts_of_file(file)?);
+    }
+    Ok(users)
 }
 
 /// Creates the cluster in the node's data directory. The node does not serve yet.
@@ -41,6 +56,14 @@ pub struct Beginning<'a> {
 /// # Errors
 /// The node belongs to a cluster already, a name or directory is not usable, or the disk.
 pub async fn run(config: &Config, beginning: &Beginning<'_>) -> Result<Membership, Failure> {
+    let made = create(config, beginning).await;
+    let names: Vec<&str> = beginning.users.iter().map(|user| user.name.as_str()).collect();
+    let about = serde_json::json!({"net_name": beginning.net_name, "users": names, "shares": beginning.shares});
+    local_audit::record(&config.data_dir, "init", about, made.as_ref().err()).await;
+    made
+}
+
+async fn create(config: &Config, beginning: &Beginning<'_>) -> Result<Membership, Failure> {
     check_new(config)?;
     check_net_name(beginning.net_name)?;
     let shares = beginning.shares.iter().map(settings).collect::<Result<Vec<_>, _>>()?;
@@ -78,7 +101,7 @@ async fn fill(store: &Store, beginning: &Beginning<'_>, shares: Vec<(String, Sha
     store.init_cluster(beginning.net_name, server_guid).await.map_err(unavailable)?;
     let users = beginning.users.iter().map(|user| Command::UserAdd {
         name: user.name.clone(),
-        nt_hash: *NtHash::of_password(&user.password).expose(),
+        nt_hash: *NtHash::of_password(user.password.expose()).expose(),
         sid: None,
         unix: None,
     });
@@ -121,13 +144,32 @@ pub(super) fn check_net_name(name: &str) -> Result<(), Failure> {
 /// # Errors
 /// It has no directory, or that is none.
 pub fn settings(share: &ShareWord) -> Result<(String, ShareSettings), Failure> {
-    let Some(dir) = &share.dir else {
-        return Err(Failure::new(DATA, format!("share {:?} has no directory: write {}=DIR", share.name, share.name)));
-    };
+    let dir = directory(share)?;
     let dir = dir.canonicalize().map_err(|e| Failure::file("use the share's directory", dir, &e))?;
     if !dir.is_dir() {
         return Err(Failure::new(DATA, format!("{} is not a directory", dir.display())));
     }
+    as_record(share, &dir)
+}
+
+/// As [`settings`], for a directory that exists on the nodes' machines only.
+///
+/// # Errors
+/// The share has no directory, or a relative one.
+pub fn settings_elsewhere(share: &ShareWord) -> Result<(String, ShareSettings), Failure> {
+    let dir = directory(share)?;
+    if !dir.is_absolute() {
+        return Err(Failure::new(DATA, format!("{} is not absolute: name the directory as the nodes see it", dir.display())));
+    }
+    as_record(share, dir)
+}
+
+fn directory(share: &ShareWord) -> Result<&Path, Failure> {
+    let none = || Failure::new(DATA, format!("share {:?} has no directory: write {}=DIR", share.name, share.name));
+    share.dir.as_deref().ok_or_else(none)
+}
+
+fn as_record(share: &ShareWord, dir: &Path) -> Result<(String, ShareSettings), Failure> {
     let path = dir.to_str().ok_or_else(|| Failure::new(DATA, format!("{} is not UTF-8", dir.display())))?.to_owned();
     let (ca, scaleout, encrypt) = (share.ca, share.scaleout, share.encrypt);
     Ok((

@@ -1,11 +1,13 @@
 //! `status`, `handles`: what a node sees.
 
+use serde::Deserialize as _;
+
 use super::{say, say_json};
 use crate::{
-    admin::view::{HandleView, Status},
+    admin::view::{BriefStatus, HandleView, Status},
     cli::LookArgs,
     client::AdminClient,
-    failure::{Failure, UNAVAILABLE},
+    failure::{DATA, Failure, UNAVAILABLE},
 };
 
 /// `holdfast status`. Exit code 69 when the node does not serve.
@@ -13,10 +15,15 @@ use crate::{
 /// # Errors
 /// The node cannot be asked.
 pub fn status(args: &LookArgs) -> Result<(), Failure> {
-    let status: Status = AdminClient::of_config(&args.at.config)?.get("/api/v1/status")?;
+    let status: serde_json::Value = AdminClient::of(&args.at)?.get("/api/v1/status")?;
     if args.json {
         say_json(&status)?;
-    } else {
+    }
+    if let Ok(brief) = BriefStatus::deserialize(&status) {
+        return brief_status(args, &brief);
+    }
+    let status = Status::deserialize(&status).map_err(|e| Failure::new(DATA, format!("the answer makes no sense: {e}")))?;
+    if !args.json {
         let leader = status.leader.map_or("none".to_owned(), |id| id.to_string());
         say(&format!("cluster {}   node {}   {}", status.net_name, status.node, if status.serving { "serving" } else { "NOT serving" }));
         say(&format!("leader {leader}   term {}   applied {}   format level {}", status.term, status.applied, status.level));
@@ -33,7 +40,22 @@ pub fn status(args: &LookArgs) -> Result<(), Failure> {
             say(&format!("attention: {line}"));
         }
     }
-    if status.serving { Ok(()) } else { Err(Failure::new(UNAVAILABLE, format!("node {} does not serve at the moment", status.node))) }
+    serving(status.serving, status.node)
+}
+
+/// Shows the status that needs no token.
+fn brief_status(args: &LookArgs, status: &BriefStatus) -> Result<(), Failure> {
+    if !args.json {
+        let leader = status.leader.map_or("none".to_owned(), |id| id.to_string());
+        say(&format!("node {}   {}", status.node, if status.serving { "serving" } else { "NOT serving" }));
+        say(&format!("leader {leader}   {} of {} nodes up", status.nodes_up, status.nodes));
+        say("more is shown to those who have a token: --token-file");
+    }
+    serving(status.serving, status.node)
+}
+
+fn serving(is_serving: bool, node: u64) -> Result<(), Failure> {
+    if is_serving { Ok(()) } else { Err(Failure::new(UNAVAILABLE, format!("node {node} does not serve at the moment"))) }
 }
 
 /// `holdfast handles`.
@@ -41,7 +63,7 @@ pub fn status(args: &LookArgs) -> Result<(), Failure> {
 /// # Errors
 /// The node cannot be asked.
 pub fn handles(args: &LookArgs) -> Result<(), Failure> {
-    let handles: Vec<HandleView> = AdminClient::of_config(&args.at.config)?.get("/api/v1/handles")?;
+    let handles: Vec<HandleView> = AdminClient::of(&args.at)?.get("/api/v1/handles")?;
     if args.json {
         return say_json(&handles);
     }

@@ -1,10 +1,13 @@
 //! One file per command.
 
+pub mod admin;
+pub mod audit;
 pub mod backup;
 pub mod certificate;
 pub mod events;
 pub mod init;
 pub mod join;
+mod local_audit;
 pub mod look;
 pub mod node;
 pub mod share;
@@ -18,6 +21,12 @@ use crate::failure::Failure;
 pub fn say(line: &str) {
     use std::io::Write as _;
     let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+/// Prints a line to standard error.
+pub fn warn(line: &str) {
+    use std::io::Write as _;
+    let _ = writeln!(std::io::stderr(), "holdfast: {line}");
 }
 
 /// Prints anything as one line of JSON.

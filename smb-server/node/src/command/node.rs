@@ -19,7 +19,7 @@ use crate::{
 pub fn run(command: &NodeCommand) -> Result<(), Failure> {
     match command {
         NodeCommand::List(args) => {
-            let status: Status = AdminClient::of_config(&args.at.config)?.get("/api/v1/status")?;
+            let status: Status = AdminClient::of(&args.at)?.get("/api/v1/status")?;
             if args.json {
                 return say_json(&status.nodes);
             }
@@ -43,18 +43,19 @@ pub fn run(command: &NodeCommand) -> Result<(), Failure> {
 
 fn replace(args: &ReplaceArgs) -> Result<(), Failure> {
     let wish = Replace { id: args.id, seconds: args.seconds };
-    let token: Token = AdminClient::patient(&args.at.config)?.post("/api/v1/nodes/replace", &wish)?;
+    let token: Token = AdminClient::patient(&args.at)?.post("/api/v1/nodes/replace", &wish)?;
     if args.json {
         return say_json(&token);
     }
     say(&format!("node {} is removed; on the machine that takes its place, with an empty data directory:", args.id));
-    say(&format!("  holdfast join --token {}", token.token));
+    say("  holdfast join        # it asks for the token, which is good once:");
+    say(&token.token);
     say("  holdfast serve");
     Ok(())
 }
 
 fn address(args: &AddressArgs) -> Result<(), Failure> {
-    let done: Done = AdminClient::patient(&args.at.config)?.post("/api/v1/nodes/address", &Moved { id: args.id, raft: args.raft })?;
+    let done: Done = AdminClient::patient(&args.at)?.post("/api/v1/nodes/address", &Moved { id: args.id, raft: args.raft })?;
     if args.json {
         return say_json(&done);
     }
@@ -64,7 +65,7 @@ fn address(args: &AddressArgs) -> Result<(), Failure> {
 
 fn addresses(args: &AddressesArgs) -> Result<(), Failure> {
     let wish = AddressesChange { id: args.id, add: args.add.clone(), remove: args.remove.clone() };
-    let now: Addresses = AdminClient::patient(&args.at.config)?.post("/api/v1/nodes/addresses", &wish)?;
+    let now: Addresses = AdminClient::patient(&args.at)?.post("/api/v1/nodes/addresses", &wish)?;
     if args.json {
         return say_json(&now);
     }
@@ -79,7 +80,7 @@ fn addresses(args: &AddressesArgs) -> Result<(), Failure> {
 /// # Errors
 /// The node cannot be asked, or does not hold the cluster's authority.
 pub fn token(args: &TokenArgs) -> Result<(), Failure> {
-    let token: Token = AdminClient::of_config(&args.at.config)?.post("/api/v1/tokens", &TokenWish { seconds: args.seconds })?;
+    let token: Token = AdminClient::of(&args.at)?.post("/api/v1/tokens", &TokenWish { seconds: args.seconds })?;
     if args.json {
         return say_json(&token);
     }
@@ -90,7 +91,7 @@ pub fn token(args: &TokenArgs) -> Result<(), Failure> {
 /// Exit code 69 when handles stay at the node.
 fn drain(args: &DrainArgs) -> Result<(), Failure> {
     let wish = Drain { id: args.id, on: true, wait_s: args.wait };
-    let drained: Drained = AdminClient::patient(&args.at.config)?.post("/api/v1/nodes/drain", &wish)?;
+    let drained: Drained = AdminClient::patient(&args.at)?.post("/api/v1/nodes/drain", &wish)?;
     let leads = drained.leader == Some(args.id);
     if args.json {
         say_json(&drained)?;
@@ -120,7 +121,7 @@ fn drain(args: &DrainArgs) -> Result<(), Failure> {
 
 fn undrain(args: &NodeArgs) -> Result<(), Failure> {
     let wish = Drain { id: args.id, on: false, wait_s: 0 };
-    let drained: Drained = AdminClient::patient(&args.at.config)?.post("/api/v1/nodes/drain", &wish)?;
+    let drained: Drained = AdminClient::patient(&args.at)?.post("/api/v1/nodes/drain", &wish)?;
     if args.json {
         return say_json(&drained);
     }
@@ -129,7 +130,7 @@ fn undrain(args: &NodeArgs) -> Result<(), Failure> {
 }
 
 fn post(args: &NodeArgs, path: &str, done: &str) -> Result<(), Failure> {
-    let answer: Done = AdminClient::patient(&args.at.config)?.post(path, &NodeWord { id: args.id })?;
+    let answer: Done = AdminClient::patient(&args.at)?.post(path, &NodeWord { id: args.id })?;
     if args.json {
         return say_json(&answer);
     }

@@ -1,6 +1,9 @@
 //! `holdfast share`.
 
-use super::{init::settings, say, say_json};
+use super::{
+    init::{settings, settings_elsewhere},
+    say, say_json,
+};
 use crate::{
     admin::{
         change::{Done, Named},
@@ -18,8 +21,9 @@ use crate::{
 pub fn run(command: &ShareCommand) -> Result<(), Failure> {
     match command {
         ShareCommand::Add(args) => {
-            let client = AdminClient::of_config(&args.at.config)?;
-            let (name, s) = settings(&args.share)?;
+            let client = AdminClient::of(&args.at)?;
+            // The node checks directories of its own machine.
+            let (name, s) = if args.at.node.is_some() { settings_elsewhere(&args.share)? } else { settings(&args.share)? };
             let share = ShareView {
                 name,
                 path: s.path,
@@ -39,12 +43,12 @@ pub fn run(command: &ShareCommand) -> Result<(), Failure> {
         }
         ShareCommand::Remove(args) => {
             let named = Named { name: args.name.clone() };
-            AdminClient::of_config(&args.at.config)?.post::<Done>("/api/v1/shares/remove", &named)?;
+            AdminClient::of(&args.at)?.post::<Done>("/api/v1/shares/remove", &named)?;
             say(&format!("removed {}", args.name));
             Ok(())
         }
         ShareCommand::List(args) => {
-            let shares: Vec<ShareView> = AdminClient::of_config(&args.at.config)?.get("/api/v1/shares")?;
+            let shares: Vec<ShareView> = AdminClient::of(&args.at)?.get("/api/v1/shares")?;
             if args.json {
                 return say_json(&shares);
             }

@@ -9,7 +9,7 @@ use indicatif::ProgressBar;
 use persistence::offline::{self, FileKind, FileReport, Line, OfflineError, Plan, Report, Step, What};
 use serde::Serialize;
 
-use super::{say, say_json};
+use super::{local_audit, say, say_json};
 use crate::{
     admin::certificate::hex,
     cli::{DumpArgs, DumpWhat, RepairArgs, StoreBackupArgs, StoreCommand, StoreDir},
@@ -24,8 +24,15 @@ pub fn run(command: &StoreCommand) -> Result<(), Failure> {
     match command {
         StoreCommand::Check(args) => check(args),
         StoreCommand::Dump(args) => dump(args),
-        StoreCommand::Repair(args) => repair(args),
-        StoreCommand::Backup(args) => backup(args),
+        StoreCommand::Repair(args) if args.dry_run => repair(args),
+        StoreCommand::Repair(args) => {
+            let about = serde_json::json!({"refill": args.refill});
+            local_audit::around(&data_dir(&args.dir), "store repair", about, || repair(args))
+        }
+        StoreCommand::Backup(args) => {
+            let about = serde_json::json!({"to": args.to});
+            local_audit::around(&data_dir(&args.dir), "store backup", about, || backup(args))
+        }
     }
 }
 
@@ -33,6 +40,11 @@ pub fn run(command: &StoreCommand) -> Result<(), Failure> {
 fn records(dir: &Path) -> PathBuf {
     let below = dir.join("records");
     if below.is_dir() { below } else { dir.to_owned() }
+}
+
+/// The data directory; the argument may be the folder `records` in it.
+fn data_dir(dir: &Path) -> PathBuf {
+    if dir.join("records").is_dir() { dir.to_owned() } else { dir.join("..") }
 }
 
 fn failure(error: OfflineError) -> Failure {

@@ -1,7 +1,5 @@
 //! `holdfast user`: passwords become NT hashes here; they do not travel.
 
-use std::io::BufRead as _;
-
 use smb_auth::NtHash;
 
 use super::{say, say_json};
@@ -12,7 +10,8 @@ use crate::{
     },
     cli::{NameArgs, UserArgs, UserCommand},
     client::AdminClient,
-    failure::{DATA, Failure},
+    failure::{Failure, USAGE},
+    secret,
 };
 
 /// Carries it out.
@@ -27,12 +26,12 @@ pub fn run(command: &UserCommand) -> Result<(), Failure> {
         UserCommand::Disable(args) => enable(args, false),
         UserCommand::Remove(args) => {
             let named = Named { name: args.name.clone() };
-            AdminClient::of_config(&args.at.config)?.post::<Done>("/api/v1/users/remove", &named)?;
+            AdminClient::of(&args.at)?.post::<Done>("/api/v1/users/remove", &named)?;
             say(&format!("removed {}", args.name));
             Ok(())
         }
         UserCommand::List(args) => {
-            let users: Vec<UserView> = AdminClient::of_config(&args.at.config)?.get("/api/v1/users")?;
+            let users: Vec<UserView> = AdminClient::of(&args.at)?.get("/api/v1/users")?;
             if args.json {
                 return say_json(&users);
             }
@@ -43,30 +42,22 @@ pub fn run(command: &UserCommand) -> Result<(), Failure> {
 }
 
 fn change(args: &UserArgs, path: &str, done: &str) -> Result<(), Failure> {
-    let client = AdminClient::of_config(&args.at.config)?;
-    let (name, password) = match args.user.split_once(':') {
-        Some((name, password)) => (name.to_owned(), password.to_owned()),
-        None => (args.user.clone(), read_password()?),
-    };
-    if name.is_empty() || password.is_empty() {
-        return Err(Failure::new(DATA, "neither the name nor the password may be empty"));
+    if args.password.password_stdin && args.at.token_stdin {
+        return Err(Failure::new(USAGE, "one thing at a time comes from standard input: use --token-file or --password-file"));
     }
-    let nt_hash = NtHash::of_password(&password).expose().iter().map(|b| format!("{b:02x}")).collect();
-    client.post::<Done>(path, &UserChange { name: name.clone(), nt_hash })?;
-    say(&format!("{done} {name}"));
+    secret::check_name(&args.user)?;
+    let client = AdminClient::of(&args.at)?;
+    for account in args.password.accounts(std::slice::from_ref(&args.user))? {
+        let nt_hash = NtHash::of_password(account.password.expose()).expose().iter().map(|b| format!("{b:02x}")).collect();
+        client.post::<Done>(path, &UserChange { name: account.name.clone(), nt_hash })?;
+        say(&format!("{done} {}", account.name));
+    }
     Ok(())
 }
 
 fn enable(args: &NameArgs, enabled: bool) -> Result<(), Failure> {
     let wish = UserEnable { name: args.name.clone(), enabled };
-    AdminClient::of_config(&args.at.config)?.post::<Done>("/api/v1/users/enable", &wish)?;
+    AdminClient::of(&args.at)?.post::<Done>("/api/v1/users/enable", &wish)?;
     say(&format!("{} {}", if enabled { "enabled" } else { "disabled" }, args.name));
     Ok(())
-}
-
-fn read_password() -> Result<String, Failure> {
-    let mut line = String::new();
-    let read = std::io::stdin().lock().read_line(&mut line);
-    read.map_err(|e| Failure::new(DATA, format!("the password cannot be read from standard input: {e}")))?;
-    Ok(line.trim_end_matches(['\r', '\n']).to_owned())
 }

@@ -36,7 +36,7 @@ pub struct ListArgs {
     pub at: At,
     /// Only registrations at this node
     #[arg(long, value_name = "ID")]
-    pub node: Option<u64>,
+    pub only_node: Option<u64>,
     /// Only registrations of this client
     #[arg(long, value_name = "NAME")]
     pub client: Option<String>,
@@ -139,13 +139,13 @@ pub fn run(command: &WitnessCommand) -> Result<(), Failure> {
         WitnessCommand::List(args) => list(args),
         WitnessCommand::Move(args) => {
             let wish = ClientMove { client: args.client.clone(), to: args.to };
-            let told = AdminClient::of_config(&args.at.config)?.post("/api/v1/witness/move", &wish)?;
+            let told = AdminClient::of(&args.at)?.post("/api/v1/witness/move", &wish)?;
             let nobody = format!("no client {} is registered at the moment; if it registers within 30 s it is told then", args.client);
             say_told(&told, args.json, "asked to move", &nobody)
         }
         WitnessCommand::MoveShare(args) => {
             let wish = ShareMove { share: args.share.clone(), to: args.to, client: args.client.clone() };
-            let told: Told = AdminClient::of_config(&args.at.config)?.post("/api/v1/witness/move-share", &wish)?;
+            let told: Told = AdminClient::of(&args.at)?.post("/api/v1/witness/move-share", &wish)?;
             if let Some(owner) = told.owner {
                 if args.json {
                     return say_json(&told);
@@ -158,7 +158,7 @@ pub fn run(command: &WitnessCommand) -> Result<(), Failure> {
         }
         WitnessCommand::Unregister(args) => {
             let wish = Unregister { client: args.client.clone(), id: args.id.clone() };
-            let told = AdminClient::of_config(&args.at.config)?.post("/api/v1/witness/unregister", &wish)?;
+            let told = AdminClient::of(&args.at)?.post("/api/v1/witness/unregister", &wish)?;
             say_told(&told, args.json, "ended", "there is no such registration; `holdfast witness list` shows them")
         }
         WitnessCommand::Notify(args) => {
@@ -169,15 +169,15 @@ pub fn run(command: &WitnessCommand) -> Result<(), Failure> {
                 offline: args.offline.clone(),
                 client: args.client.clone(),
             };
-            let told = AdminClient::of_config(&args.at.config)?.post("/api/v1/witness/notify", &wish)?;
+            let told = AdminClient::of(&args.at)?.post("/api/v1/witness/notify", &wish)?;
             say_told(&told, args.json, "told", "no registration wants to know that; `holdfast witness list` shows them")
         }
     }
 }
 
 fn list(args: &ListArgs) -> Result<(), Failure> {
-    let mut found: Found = AdminClient::of_config(&args.at.config)?.get("/api/v1/witness")?;
-    found.registrations.retain(|r| args.node.is_none_or(|node| r.node == node));
+    let mut found: Found = AdminClient::of(&args.at)?.get("/api/v1/witness")?;
+    found.registrations.retain(|r| args.only_node.is_none_or(|node| r.node == node));
     if let Some(client) = &args.client {
         found.registrations.retain(|r| r.client.to_lowercase() == client.to_lowercase());
     }

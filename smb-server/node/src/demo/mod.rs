@@ -21,12 +21,13 @@ use crate::{
         view::{ShareView, Status, UserView},
     },
     cli::DemoArgs,
-    client::AdminClient,
+    client::{Connection, Endpoint},
     command::{self, init::Beginning, say_json},
     daemon,
-    failure::{CANNOT_CREATE, CONFIG, Failure, UNAVAILABLE},
+    failure::{CANNOT_CREATE, CONFIG, Failure, UNAVAILABLE, USAGE},
     identity,
-    words::{ShareWord, UserWord},
+    secret::{self, Account, Secret},
+    words::ShareWord,
 };
 
 use children::Children;
@@ -36,6 +37,12 @@ use layout::NodePlan;
 const READY_MAX: Duration = Duration::from_secs(60);
 /// Pause between two looks at a starting node.
 const LOOK_PAUSE: Duration = Duration::from_millis(20);
+/// Timeout for one status request; the node may be down.
+const LOOK_MAX: Duration = Duration::from_millis(800);
+/// Default user.
+const USER: &str = "demo";
+/// Password of the default user.
+const PASSWORD: &str = "Holdfast1!";
 /// How long a join token of the demo is good.
 const TOKEN_SECONDS: u64 = 300;
 
@@ -64,15 +71,11 @@ pub async fn run(args: &DemoArgs) -> Result<(), Failure> {
     let dir = place.path();
     let mut progress = show::Progress::new(args.json);
     let (plans, is_new) = layout::plan(args, dir)?;
-    let users = if args.users.is_empty() {
-        vec![UserWord { name: "demo".to_owned(), password: "Holdfast1!".to_owned() }]
-    } else {
-        args.users.clone()
-    };
+    let users = users(args)?;
     if is_new {
         progress.step("creating the cluster");
         create(args, dir, &plans[0], &users).await?;
-    } else if !args.users.is_empty() || !args.shares.is_empty() {
+    } else if args.users_file.is_some() || !args.shares.is_empty() {
         progress.step("the directory holds a cluster already: its users and shares stay as they are");
     }
     let mut children = Children::new(dir);
@@ -84,7 +87,7 @@ pub async fn run(args: &DemoArgs) -> Result<(), Failure> {
         children.stop().await;
         return if failure.code == 0 { Ok(()) } else { Err(failure) };
     }
-    let ready = Ready::look(&plans, &children, if is_new { &users } else { &[] })?;
+    let ready = Ready::look(&plans, &children, is_new && args.users_file.is_none()).await?;
     if args.json {
         say_json(&ready)?;
     } else {
@@ -97,6 +100,29 @@ pub async fn run(args: &DemoArgs) -> Result<(), Failure> {
         dir.close().map_err(|e| Failure::new(crate::failure::IO, format!("the temporary directory could not be removed: {e}")))?;
     }
     Ok(())
+}
+
+/// The default user, or the users of a file.
+fn users(args: &DemoArgs) -> Result<Vec<Account>, Failure> {
+    if !args.users.is_empty() {
+        let message = "do not write passwords on the command line: put lines of NAME:PASSWORD into a file, and name it with --users-file";
+        return Err(Failure::new(USAGE, message));
+    }
+    match &args.users_file {
+        Some(file) => secret::accounts_of_file(file),
+        None => Ok(vec![Account { name: USER.to_owned(), password: Secret::new(PASSWORD)? }]),
+    }
+}
+
+/// GET from a node's socket with a timeout.
+async fn ask<T: serde::de::DeserializeOwned>(plan: &NodePlan, path: &str, limit: Duration) -> Result<T, Failure> {
+    let connection = connection(plan);
+    let late = |_| Failure::new(UNAVAILABLE, format!("node {} does not answer", plan.number));
+    tokio::time::timeout(limit, connection.get(path)).await.map_err(late)?
+}
+
+fn connection(plan: &NodePlan) -> Connection {
+    Connection { endpoint: Endpoint::local(&plan.config.data_dir), token: None }
 }
 
 /// Ctrl-C, SIGTERM or, if wished, the end of standard input.
@@ -148,7 +174,7 @@ fn place(args: &DemoArgs) -> Result<Place, Failure> {
     }
 }
 
-async fn create(args: &DemoArgs, dir: &Path, first: &NodePlan, users: &[UserWord]) -> Result<(), Failure> {
+async fn create(args: &DemoArgs, dir: &Path, first: &NodePlan, users: &[Account]) -> Result<(), Failure> {
     let mut shares = args.shares.clone();
     if shares.is_empty() {
         let share = |name: &str, ca| ShareWord { name: name.to_owned(), dir: None, ca, scaleout: false, encrypt: false };
@@ -179,10 +205,8 @@ async fn start(plans: &[NodePlan], children: &mut Children, progress: &mut show:
     }
     for (plan, _) in plans.iter().zip(&known).filter(|(_, known)| !**known) {
         progress.step(&format!("node {} joins", plan.number));
-        let first = &plans[0];
-        let client = AdminClient::new(first.config.listen.admin, Some(identity::admin_token(&first.config.data_dir)?));
-        let token = tokio::task::block_in_place(|| client.post::<Token>("/api/v1/tokens", &TokenWish { seconds: TOKEN_SECONDS }))?;
-        command::join::run(&plan.config, &token.token).await?;
+        let token: Token = connection(&plans[0]).post("/api/v1/tokens", &TokenWish { seconds: TOKEN_SECONDS }).await?;
+        command::join::run(&plan.config, &Secret::new(token.token)?).await?;
         children.start(plan)?;
         wait_ready(plan, children).await?;
     }
@@ -192,7 +216,7 @@ async fn start(plans: &[NodePlan], children: &mut Children, progress: &mut show:
     for plan in plans {
         loop {
             children.check()?;
-            let status = tokio::task::block_in_place(|| AdminClient::impatient(plan.config.listen.admin).get::<Status>("/api/v1/status"));
+            let status = ask::<Status>(plan, "/api/v1/status", LOOK_MAX).await;
             if status.is_ok_and(|s| s.serving && voters(&s)) {
                 break;
             }
@@ -210,10 +234,9 @@ async fn start(plans: &[NodePlan], children: &mut Children, progress: &mut show:
 
 async fn wait_ready(plan: &NodePlan, children: &mut Children) -> Result<(), Failure> {
     let deadline = Instant::now() + READY_MAX;
-    let client = AdminClient::impatient(plan.config.listen.admin);
     loop {
         children.check()?;
-        let status = tokio::task::block_in_place(|| client.get::<Status>("/api/v1/status"));
+        let status = ask::<Status>(plan, "/api/v1/status", LOOK_MAX).await;
         if status.is_ok_and(|status| status.serving) {
             return Ok(());
         }
@@ -249,26 +272,23 @@ pub(crate) struct ReadyNode {
 #[derive(Debug, serde::Serialize)]
 pub(crate) struct ReadyUser {
     pub(crate) name: String,
-    /// Only of users that this run of the demo made: the cluster keeps no passwords.
+    /// Only of the default user, whose password is documented.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) password: Option<String>,
+    pub(crate) password: Option<&'static str>,
 }
 
 impl Ready {
-    fn look(plans: &[NodePlan], children: &Children, made: &[UserWord]) -> Result<Self, Failure> {
+    async fn look(plans: &[NodePlan], children: &Children, made_own_user: bool) -> Result<Self, Failure> {
         let first = plans.first().ok_or_else(|| Failure::new(CONFIG, "a demo has at least one node"))?;
-        let client = AdminClient::new(first.config.listen.admin, Some(identity::admin_token(&first.config.data_dir)?));
-        tokio::task::block_in_place(|| {
-            let status: Status = client.get("/api/v1/status")?;
-            let users: Vec<UserView> = client.get("/api/v1/users")?;
-            let shares: Vec<ShareView> = client.get("/api/v1/shares")?;
-            let password = |name: &str| made.iter().find(|user| user.name == name).map(|user| user.password.clone());
-            Ok(Self {
-                net_name: status.net_name,
-                nodes: plans.iter().map(|plan| ready_node(plan, children)).collect::<Result<_, _>>()?,
-                users: users.into_iter().map(|user| ReadyUser { password: password(&user.name), name: user.name }).collect(),
-                shares,
-            })
+        let status: Status = ask(first, "/api/v1/status", READY_MAX).await?;
+        let users: Vec<UserView> = ask(first, "/api/v1/users", READY_MAX).await?;
+        let shares: Vec<ShareView> = ask(first, "/api/v1/shares", READY_MAX).await?;
+        let password = |name: &str| (made_own_user && name == USER).then_some(PASSWORD);
+        Ok(Self {
+            net_name: status.net_name,
+            nodes: plans.iter().map(|plan| ready_node(plan, children)).collect::<Result<_, _>>()?,
+            users: users.into_iter().map(|user| ReadyUser { password: password(&user.name), name: user.name }).collect(),
+            shares,
         })
     }
 }

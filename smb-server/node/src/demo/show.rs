@@ -8,8 +8,8 @@ use std::{
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{Ready, Stop, children::Children, layout::NodePlan};
-use crate::{admin::view::Status, client::AdminClient, command::say};
+use super::{LOOK_MAX, Ready, Stop, ask, children::Children, layout::NodePlan};
+use crate::{admin::view::Status, command::say};
 
 /// Pause between two looks at the nodes.
 const LOOK_PAUSE: Duration = Duration::from_millis(500);
@@ -37,7 +37,7 @@ pub(crate) fn banner(ready: &Ready, dir: &Path) {
     say(&format!("cluster {} is ready, in {}", ready.net_name, dir.display()));
     for node in &ready.nodes {
         say(&format!(
-            "  {}  {}  SMB {}  endpoint mapper {}  witness {}  admin http://{}:{}  pid {}",
+            "  {}  {}  SMB {}  endpoint mapper {}  witness {}  admin https://{}:{}  pid {}",
             node.name, node.address, node.smb_port, node.mapper_port, node.witness_port, node.address, node.admin_port, node.pid
         ));
     }
@@ -46,19 +46,20 @@ pub(crate) fn banner(ready: &Ready, dir: &Path) {
         say(&format!("  share {}  {kind}{}  {}", share.name, if share.scaleout { ", scale-out" } else { "" }, share.path));
     }
     for user in &ready.users {
-        match &user.password {
+        match user.password {
             Some(password) => say(&format!("  user {}  password {password}", user.name)),
             None => say(&format!("  user {}", user.name)),
         }
     }
     if let (Some(node), Some(share), Some(user)) = (ready.nodes.first(), ready.shares.first(), ready.users.first()) {
-        let password = user.password.as_deref().unwrap_or("PASSWORD");
+        let password = user.password.unwrap_or("PASSWORD");
         let (address, port) = (node.address, node.smb_port);
         say("");
         say(&format!("  smbclient //{address}/{} -p {port} -U '{}%{password}'", share.name, user.name));
         let options = format!("port={port},vers=3.1.1,username={},password={password}", user.name);
         say(&format!("  mount -t cifs //{address}/{} /mnt -o '{options}{}'", share.name, if share.ca { ",persistenthandles" } else { "" }));
         say(&format!("  kill -9 {}      (node {}; its clients go on elsewhere)", node.pid, node.id));
+        say(&format!("  holdfast status --config {}", node.config.display()));
     }
     say("");
     say("Ctrl-C stops the cluster.");
@@ -83,7 +84,7 @@ pub(crate) async fn live(is_json: bool, plans: &[NodePlan], children: &mut Child
         if is_json {
             continue;
         }
-        let line = tokio::task::block_in_place(|| look(plans));
+        let line = look(plans).await;
         match &bar {
             Some(bar) => {
                 bar.set_message(line);
@@ -112,9 +113,9 @@ fn tell(is_json: bool, bar: Option<&ProgressBar>, line: &str) {
 }
 
 /// One line: leader, state of each node, opens.
-fn look(plans: &[NodePlan]) -> String {
-    let statuses: Vec<(u8, Option<Status>)> =
-        plans.iter().map(|plan| (plan.number, AdminClient::impatient(plan.config.listen.admin).get("/api/v1/status").ok())).collect();
+async fn look(plans: &[NodePlan]) -> String {
+    let looks = plans.iter().map(|plan| async { (plan.number, ask::<Status>(plan, "/api/v1/status", LOOK_MAX).await.ok()) });
+    let statuses: Vec<(u8, Option<Status>)> = futures::future::join_all(looks).await;
     // The node that has seen most knows best.
     let Some(best) = statuses.iter().filter_map(|(_, status)| status.as_ref()).max_by_key(|status| (status.serving, status.applied)) else {
         return "no node answers".to_owned();
