@@ -40,10 +40,13 @@ pub enum Command {
     Events(crate::command::events::EventsArgs),
     /// Makes, changes and lists users
     #[command(subcommand)]
-    User(UserCommand),
-    /// Makes, removes and lists shares
+    User(crate::command::user::UserCommand),
+    /// Makes, changes and lists groups
     #[command(subcommand)]
-    Share(ShareCommand),
+    Group(crate::command::group::GroupCommand),
+    /// Makes, changes, removes and lists shares
+    #[command(subcommand)]
+    Share(crate::command::share::ShareCommand),
     /// Drains, removes and replaces nodes, moves the lead
     #[command(subcommand)]
     Node(NodeCommand),
@@ -287,37 +290,6 @@ pub struct RestoreArgs {
     pub json: bool,
 }
 
-/// `user`.
-#[derive(Debug, Subcommand)]
-pub enum UserCommand {
-    /// Adds a user; the password is asked for, or read from standard input or a file
-    Add(UserArgs),
-    /// Changes a password; it is asked for, or read from standard input or a file
-    Passwd(UserArgs),
-    /// Lets a user log on again
-    Enable(NameArgs),
-    /// Forbids a user to log on
-    Disable(NameArgs),
-    /// Removes a user
-    Remove(NameArgs),
-    /// Lists users
-    List(LookArgs),
-}
-
-/// A user with a password.
-#[derive(Debug, Args)]
-pub struct UserArgs {
-    /// Which node.
-    #[command(flatten)]
-    pub at: At,
-    /// The user
-    #[arg(value_name = "NAME")]
-    pub user: String,
-    /// Where the password comes from.
-    #[command(flatten)]
-    pub password: PasswordArgs,
-}
-
 /// Something by its name.
 #[derive(Debug, Args)]
 pub struct NameArgs {
@@ -326,40 +298,6 @@ pub struct NameArgs {
     pub at: At,
     /// Its name
     pub name: String,
-}
-
-/// `share`.
-#[derive(Debug, Subcommand)]
-pub enum ShareCommand {
-    /// Adds a share
-    Add(ShareArgs),
-    /// Removes a share; its handles are closed
-    Remove(NameArgs),
-    /// Lists shares
-    List(LookArgs),
-}
-
-/// A new share.
-#[derive(Debug, Args)]
-pub struct ShareArgs {
-    /// Which node.
-    #[command(flatten)]
-    pub at: At,
-    /// The share; the directory must exist on every node
-    #[arg(value_name = "NAME=DIR[,ca][,scaleout][,encrypt]")]
-    pub share: ShareWord,
-    /// For people
-    #[arg(long, default_value = "")]
-    pub comment: String,
-    /// One node owns it, and its clients are told to use that one; the share is ca and scaleout by this
-    #[arg(long)]
-    pub asymmetric: bool,
-    /// The node that owns it. Default: the one that owns the fewest
-    #[arg(long, value_name = "ID", requires = "asymmetric")]
-    pub owner: Option<u64>,
-    /// Print JSON
-    #[arg(long)]
-    pub json: bool,
 }
 
 /// `node`.

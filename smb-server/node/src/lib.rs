@@ -20,6 +20,7 @@ pub mod identity;
 pub mod kerberos;
 pub mod life;
 pub mod peer;
+pub mod principal;
 pub mod rate_limit;
 pub mod registrations;
 pub mod replication;

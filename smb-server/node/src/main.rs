@@ -71,6 +71,7 @@ fn run(command: &Command) -> Result<(), Failure> {
         Command::Witness(command) => command::witness::run(command),
         Command::Events(args) => command::events::run(args),
         Command::User(command) => command::user::run(command),
+        Command::Group(command) => command::group::run(command),
         Command::Share(command) => command::share::run(command),
         Command::Node(command) => command::node::run(command),
         Command::Backup(args) => command::backup::run(args),

@@ -1,14 +1,14 @@
 //! What operators can change. Every change is a command in the log; it holds on every node when the answer comes.
 
-use std::{collections::BTreeSet, path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use axum::{Json, extract::State, http::StatusCode};
-use persistence_model::{Command, NodeId, OpenId, Outcome, Rejection, ShareSettings};
+use persistence_model::{Command, NodeId, OpenId, Outcome, Rejection};
 use serde::{Deserialize, Serialize};
 use smb_auth::NtHash;
 use tokio::time::Instant;
 
-use super::{Admin, Problem, view::ShareView};
+use super::{Admin, Problem, groups::unix_user};
 
 /// Longest wait for a node's clients to move, s.
 pub const DRAIN_SECONDS_MAX: u64 = 180;
@@ -26,6 +26,12 @@ pub struct UserChange {
     pub name: String,
     /// NT hash as hex: the password itself does not travel.
     pub nt_hash: String,
+    /// A new user: the user on disk.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uid: Option<u32>,
+    /// That user's group there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gid: Option<u32>,
 }
 
 /// A user is allowed to log on, or not.
@@ -131,10 +137,11 @@ fn check_seconds(seconds: u64) -> Result<(), Problem> {
     Ok(())
 }
 
-async fn carry_out(admin: &Admin, command: Command) -> Answer<Done> {
+pub(super) async fn carry_out(admin: &Admin, command: Command) -> Answer<Done> {
     match admin.store.propose(command).await? {
         Outcome::Rejected(Rejection::NoSuchUser) => Err(Problem::new(StatusCode::NOT_FOUND, "there is no user of that name")),
         Outcome::Rejected(Rejection::NoSuchShare) => Err(Problem::new(StatusCode::NOT_FOUND, "there is no share of that name")),
+        Outcome::Rejected(Rejection::NoSuchGroup) => Err(Problem::new(StatusCode::NOT_FOUND, "there is no group of that name")),
         Outcome::Rejected(rejection) => Err(Problem::new(StatusCode::CONFLICT, rejection.to_string())),
         _ => Ok(Json(Done { done: true })),
     }
@@ -146,7 +153,8 @@ fn hash(text: &str) -> Result<[u8; 16], Problem> {
 }
 
 pub(super) async fn user_add(State(admin): State<Arc<Admin>>, Json(user): Json<UserChange>) -> Answer<Done> {
-    carry_out(&admin, Command::UserAdd { nt_hash: hash(&user.nt_hash)?, name: user.name, sid: None, unix: None }).await
+    let unix = unix_user(user.uid, user.gid)?;
+    carry_out(&admin, Command::UserAdd { nt_hash: hash(&user.nt_hash)?, name: user.name, sid: None, unix }).await
 }
 
 pub(super) async fn user_password(State(admin): State<Arc<Admin>>, Json(user): Json<UserChange>) -> Answer<Done> {
@@ -159,45 +167,6 @@ pub(super) async fn user_enable(State(admin): State<Arc<Admin>>, Json(user): Jso
 
 pub(super) async fn user_remove(State(admin): State<Arc<Admin>>, Json(user): Json<Named>) -> Answer<Done> {
     carry_out(&admin, Command::UserRemove { name: user.name }).await
-}
-
-pub(super) async fn share_add(State(admin): State<Arc<Admin>>, Json(share): Json<ShareView>) -> Answer<Done> {
-    let path = Path::new(&share.path);
-    if !path.is_absolute() || !path.is_dir() {
-        let error =
-            format!("{} is not a directory of this node; make it on every node first, and name it by its absolute path", share.path);
-        return Err(Problem::new(StatusCode::BAD_REQUEST, error));
-    }
-    if share.name.eq_ignore_ascii_case("IPC$") {
-        return Err(Problem::new(StatusCode::BAD_REQUEST, "IPC$ is the server's own share"));
-    }
-    let settings = ShareSettings {
-        path: share.path,
-        comment: share.comment,
-        ca: share.ca,
-        scaleout: share.scaleout,
-        encrypt: share.encrypt,
-        ca_timeout_ms: 0,
-        ..ShareSettings::default()
-    };
-    if !share.asymmetric && share.owner.is_none() {
-        return carry_out(&admin, Command::ShareAdd { name: share.name, settings }).await;
-    }
-    // MS-SMB2 3.3.5.7
-    // Clients look for the owner only of shares that are scale-out, and hear of its change only if they are continuously available.
-    if !settings.ca || !settings.scaleout {
-        return Err(Problem::new(StatusCode::BAD_REQUEST, "a share that one node owns must be ca and scaleout"));
-    }
-    if let Some(owner) = share.owner {
-        super::witness::destinations(&admin, owner)?;
-    }
-    carry_out(&admin, Command::AsymmetricShareAdd { name: share.name, settings, owner: share.owner.map(NodeId) }).await
-}
-
-pub(super) async fn share_remove(State(admin): State<Arc<Admin>>, Json(share): Json<Named>) -> Answer<Done> {
-    let id = admin.store.with_state(|state| state.share_by_name(&share.name).map(|share| share.id));
-    let share = id.ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, format!("there is no share {:?}", share.name)))?;
-    carry_out(&admin, Command::ShareRemove { share }).await
 }
 
 pub(super) async fn token_create(State(admin): State<Arc<Admin>>, Json(wish): Json<TokenWish>) -> Answer<Token> {

@@ -12,8 +12,10 @@ pub mod certificate;
 pub mod change;
 pub mod events;
 pub mod faults;
+pub mod groups;
 pub mod listen;
 mod problem;
+pub mod shares;
 pub mod token;
 pub mod view;
 pub mod witness;
@@ -88,7 +90,9 @@ fn for_viewers() -> Router<Arc<Admin>> {
     Router::new()
         .route("/api/v1/handles", get(view::handles))
         .route("/api/v1/users", get(view::users))
-        .route("/api/v1/shares", get(view::shares))
+        .route("/api/v1/groups", get(groups::list))
+        .route("/api/v1/shares", get(shares::list))
+        .route("/api/v1/shares/acl", get(shares::acl))
         .route("/api/v1/certificates", get(certificate::list))
         .route("/api/v1/witness", get(witness::list))
         .route("/api/v1/authorities", get(token::authorities))
@@ -106,8 +110,15 @@ fn changes() -> Router<Arc<Admin>> {
         .route("/api/v1/users/password", post(change::user_password))
         .route("/api/v1/users/enable", post(change::user_enable))
         .route("/api/v1/users/remove", post(change::user_remove))
-        .route("/api/v1/shares", post(change::share_add))
-        .route("/api/v1/shares/remove", post(change::share_remove))
+        .route("/api/v1/users/map", post(groups::user_map))
+        .route("/api/v1/groups", post(groups::add))
+        .route("/api/v1/groups/set", post(groups::set))
+        .route("/api/v1/groups/remove", post(groups::remove))
+        .route("/api/v1/groups/member", post(groups::member))
+        .route("/api/v1/shares", post(shares::add))
+        .route("/api/v1/shares/set", post(shares::set))
+        .route("/api/v1/shares/acl", post(shares::change_acl))
+        .route("/api/v1/shares/remove", post(shares::remove))
         .route("/api/v1/tokens", post(change::token_create))
         .route("/api/v1/nodes/drain", post(change::node_drain))
         .route("/api/v1/nodes/remove", post(change::node_remove))

@@ -11,6 +11,7 @@ use persistence_model::NodeState;
 use serde::{Deserialize, Serialize};
 
 use super::{Admin, caller::Requester};
+use crate::principal::name_of;
 
 /// GET /api/v1/status without a token: no shares, users, clients or addresses.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -131,29 +132,6 @@ pub struct HandleView {
     pub locks: usize,
 }
 
-/// One share.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ShareView {
-    /// Name.
-    pub name: String,
-    /// Directory.
-    pub path: String,
-    /// Comment.
-    pub comment: String,
-    /// Continuously available.
-    pub ca: bool,
-    /// Scale-out.
-    pub scaleout: bool,
-    /// Encrypted.
-    pub encrypt: bool,
-    /// One node owns it.
-    #[serde(default)]
-    pub asymmetric: bool,
-    /// That node. To add a share without naming one lets the cluster choose.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub owner: Option<u64>,
-}
-
 /// One user.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UserView {
@@ -163,6 +141,15 @@ pub struct UserView {
     pub sid: String,
     /// May not log on.
     pub disabled: bool,
+    /// The user on disk.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uid: Option<u32>,
+    /// That user's group there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gid: Option<u32>,
+    /// The groups that the user belongs to, also through other groups, by name.
+    #[serde(default)]
+    pub groups: Vec<String>,
 }
 
 pub(super) async fn status(State(admin): State<Arc<Admin>>, Extension(requester): Extension<Requester>) -> Response {
@@ -270,24 +257,16 @@ pub(super) async fn handles(State(admin): State<Arc<Admin>>) -> Json<Vec<HandleV
     Json(admin.store.look_at_opens(view).await)
 }
 
-pub(super) async fn shares(State(admin): State<Arc<Admin>>) -> Json<Vec<ShareView>> {
-    Json(admin.store.with_state(|state| {
-        let view = |share: &persistence_model::Share| ShareView {
-            name: share.name.clone(),
-            path: share.settings.path.clone(),
-            comment: share.settings.comment.clone(),
-            ca: share.settings.ca,
-            scaleout: share.settings.scaleout,
-            encrypt: share.settings.encrypt,
-            asymmetric: share.owner.is_some(),
-            owner: share.owner.map(|owner| owner.0),
-        };
-        state.shares().map(view).collect()
-    }))
-}
-
 pub(super) async fn users(State(admin): State<Arc<Admin>>) -> Json<Vec<UserView>> {
     Json(admin.store.with_state(|state| {
-        state.users().map(|user| UserView { name: user.name.clone(), sid: user.sid.to_string(), disabled: user.disabled }).collect()
+        let view = |user: &persistence_model::User| UserView {
+            name: user.name.clone(),
+            sid: user.sid.to_string(),
+            disabled: user.disabled,
+            uid: user.unix.map(|unix| unix.uid),
+            gid: user.unix.and_then(|unix| unix.gid),
+            groups: state.groups_of(&[user.sid.clone()].into()).iter().map(|group| name_of(state, group)).collect(),
+        };
+        state.users().map(view).collect()
     }))
 }

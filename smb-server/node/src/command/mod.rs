@@ -5,6 +5,7 @@ pub mod audit;
 pub mod backup;
 pub mod certificate;
 pub mod events;
+pub mod group;
 pub mod init;
 pub mod join;
 mod local_audit;

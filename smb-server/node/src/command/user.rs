@@ -1,18 +1,87 @@
 //! `holdfast user`: passwords become NT hashes here; they do not travel.
 
+use clap::{Args, Subcommand};
 use smb_auth::NtHash;
 
 use super::{say, say_json};
 use crate::{
     admin::{
         change::{Done, Named, UserChange, UserEnable},
+        groups::UserMapping,
         view::UserView,
     },
-    cli::{NameArgs, UserArgs, UserCommand},
+    cli::{At, LookArgs, NameArgs},
     client::AdminClient,
     failure::{Failure, USAGE},
-    secret,
+    secret::{self, PasswordArgs},
 };
+
+/// `user`.
+#[derive(Debug, Subcommand)]
+pub enum UserCommand {
+    /// Adds a user; the password is asked for, or read from standard input or a file
+    Add(AddArgs),
+    /// Changes a password; it is asked for, or read from standard input or a file
+    Passwd(UserArgs),
+    /// Says which user on disk a user is, for shares with the option `map`
+    Map(MapArgs),
+    /// Lets a user log on again
+    Enable(NameArgs),
+    /// Forbids a user to log on
+    Disable(NameArgs),
+    /// Removes a user
+    Remove(NameArgs),
+    /// Lists users
+    List(LookArgs),
+}
+
+/// A user with a password.
+#[derive(Debug, Args)]
+pub struct UserArgs {
+    /// Which node.
+    #[command(flatten)]
+    pub at: At,
+    /// The user
+    #[arg(value_name = "NAME")]
+    pub user: String,
+    /// Where the password comes from.
+    #[command(flatten)]
+    pub password: PasswordArgs,
+}
+
+/// A new user.
+#[derive(Debug, Args)]
+pub struct AddArgs {
+    /// Who.
+    #[command(flatten)]
+    pub user: UserArgs,
+    /// The user on disk
+    #[arg(long)]
+    pub uid: Option<u32>,
+    /// That user's group there
+    #[arg(long, requires = "uid")]
+    pub gid: Option<u32>,
+}
+
+/// A user and a user on disk.
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("what").args(["uid", "none"]).required(true))]
+pub struct MapArgs {
+    /// Which node.
+    #[command(flatten)]
+    pub at: At,
+    /// The user
+    pub name: String,
+    /// The user on disk
+    #[arg(long)]
+    pub uid: Option<u32>,
+    /// That user's group there
+    #[arg(long, requires = "uid")]
+    pub gid: Option<u32>,
+    /// Nobody on disk
+    #[arg(long)]
+    pub none: bool,
+}
 
 /// Carries it out.
 ///
@@ -20,8 +89,14 @@ use crate::{
 /// The node cannot be asked, or refuses.
 pub fn run(command: &UserCommand) -> Result<(), Failure> {
     match command {
-        UserCommand::Add(args) => change(args, "/api/v1/users", "added"),
-        UserCommand::Passwd(args) => change(args, "/api/v1/users/password", "changed"),
+        UserCommand::Add(args) => change(&args.user, args.uid, args.gid, "/api/v1/users", "added"),
+        UserCommand::Passwd(args) => change(args, None, None, "/api/v1/users/password", "changed"),
+        UserCommand::Map(args) => {
+            let mapping = UserMapping { name: args.name.clone(), uid: args.uid, gid: args.gid };
+            AdminClient::of(&args.at)?.post::<Done>("/api/v1/users/map", &mapping)?;
+            say(&args.uid.map_or_else(|| format!("{} is nobody on disk", args.name), |uid| format!("{} is user {uid} on disk", args.name)));
+            Ok(())
+        }
         UserCommand::Enable(args) => enable(args, true),
         UserCommand::Disable(args) => enable(args, false),
         UserCommand::Remove(args) => {
@@ -35,13 +110,17 @@ pub fn run(command: &UserCommand) -> Result<(), Failure> {
             if args.json {
                 return say_json(&users);
             }
-            users.iter().for_each(|u| say(&format!("{:<20} {}{}", u.name, u.sid, if u.disabled { "   disabled" } else { "" })));
+            for user in &users {
+                let uid = user.uid.map_or_else(String::new, |uid| format!("   uid {uid}"));
+                let disabled = if user.disabled { "   disabled" } else { "" };
+                say(&format!("{:<20} {}{uid}{disabled}   {}", user.name, user.sid, user.groups.join(", ")));
+            }
             Ok(())
         }
     }
 }
 
-fn change(args: &UserArgs, path: &str, done: &str) -> Result<(), Failure> {
+fn change(args: &UserArgs, uid: Option<u32>, gid: Option<u32>, path: &str, done: &str) -> Result<(), Failure> {
     if args.password.password_stdin && args.at.token_stdin {
         return Err(Failure::new(USAGE, "one thing at a time comes from standard input: use --token-file or --password-file"));
     }
@@ -49,7 +128,7 @@ fn change(args: &UserArgs, path: &str, done: &str) -> Result<(), Failure> {
     let client = AdminClient::of(&args.at)?;
     for account in args.password.accounts(std::slice::from_ref(&args.user))? {
         let nt_hash = NtHash::of_password(account.password.expose()).expose().iter().map(|b| format!("{b:02x}")).collect();
-        client.post::<Done>(path, &UserChange { name: account.name.clone(), nt_hash })?;
+        client.post::<Done>(path, &UserChange { name: account.name.clone(), nt_hash, uid, gid })?;
         say(&format!("{done} {}", account.name));
     }
     Ok(())

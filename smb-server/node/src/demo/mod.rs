@@ -18,7 +18,8 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     admin::{
         change::{Token, TokenWish},
-        view::{ShareView, Status, UserView},
+        shares::ShareView,
+        view::{Status, UserView},
     },
     cli::DemoArgs,
     client::{Connection, Endpoint},
