@@ -1,6 +1,7 @@
 #!/bin/bash
 # Installs what a fresh Debian or Ubuntu machine lacks: a C++ compiler and libclang (RocksDB), smbclient and smbtorture (tests).
-# `setup.sh tests`: also MIT's Kerberos, with whose library the tests build and whose key distribution centre they start.
+# `setup.sh tests`: also MIT's Kerberos, with whose library the tests build and whose key distribution centre they start, and ip, for tests
+# in network namespaces.
 # Says nothing and changes nothing when all of it is there.
 set -euo pipefail
 need=()
@@ -15,6 +16,7 @@ command -v jq >/dev/null || need+=(jq)
 if [ "${1:-}" = tests ]; then
   PATH=$PATH:/usr/sbin:/sbin
   { command -v krb5-config && pkg-config --exists mit-krb5-gssapi; } >/dev/null 2>&1 || need+=(libkrb5-dev pkg-config)
+  command -v ip >/dev/null || need+=(iproute2)
   command -v krb5kdc >/dev/null || need+=(krb5-kdc)
   command -v kadmin.local >/dev/null || need+=(krb5-admin-server)
   command -v kinit >/dev/null || need+=(krb5-user)

@@ -48,11 +48,13 @@ pub struct ClusterOptions {
     pub users: Vec<String>,
     /// `NAME[=DIR][,ca][,scaleout]` of further shares.
     pub shares: Vec<String>,
+    /// Ports 445 and 135, for clients that know no others. Needs addresses and rights of its own.
+    pub well_known_ports: bool,
 }
 
 impl Default for ClusterOptions {
     fn default() -> Self {
-        Self { program: None, nodes: 3, loopback: None, users: Vec::new(), shares: Vec::new() }
+        Self { program: None, nodes: 3, loopback: None, users: Vec::new(), shares: Vec::new(), well_known_ports: false }
     }
 }
 
@@ -123,7 +125,7 @@ fn program_beside_us() -> anyhow::Result<PathBuf> {
 }
 
 impl Cluster {
-    /// Starts a cluster on ephemeral ports and waits until it is ready.
+    /// Starts a cluster, on ephemeral ports unless other ones are chosen, and waits until it is ready.
     pub async fn start(options: &ClusterOptions) -> anyhow::Result<Self> {
         let program = match &options.program {
             Some(program) => program.clone(),
@@ -133,7 +135,8 @@ impl Cluster {
         let mut command = Command::new(&program);
         command.env(FAULTS_VARIABLE, "links");
         // The pipe to it ends with this process, whatever ends it.
-        command.arg("demo").arg("--json").arg("--ephemeral-ports").arg("--exit-with-stdin");
+        command.arg("demo").arg("--json").arg("--exit-with-stdin");
+        command.arg(if options.well_known_ports { "--well-known-ports" } else { "--ephemeral-ports" });
         command.arg("--dir").arg(directory.path().join("demo"));
         command.arg("--nodes").arg(options.nodes.to_string());
         if let Some(loopback) = &options.loopback {

@@ -29,11 +29,11 @@ pub(super) async fn set(ctx: &mut RequestContext, open: &Arc<Open>, request: &Se
     check_rights(open, which)?;
     let change = SecurityDescriptor::decode(&request.buffer)?;
     let asker = ctx.asker()?;
-    check_owner(&asker, &change, which)?;
     let flight = io::clear(ctx, open, IoKind::Security, None).await?;
     blocking(|| -> Result<(), Refusal> {
         let before = file.security()?;
         let current = asker.descriptor(&before);
+        check_owner(&asker, &current, &change, which)?;
         let merged = merge(current.clone(), change, which);
         file.set_security_descriptor(&merged.to_bytes())?;
         let (owner, mode) = asker.on_disk(&merged, open.is_directory);
@@ -72,9 +72,15 @@ fn check_rights(open: &Open, which: SecurityInformation) -> Result<(), Refusal> 
 
 // MS-FSA 2.1.5.17
 // Whoever may change the owner can make himself the owner, or a group that may own; any other only who may restore files.
-fn check_owner(asker: &Asker, change: &SecurityDescriptor, which: SecurityInformation) -> Result<(), Refusal> {
+// windows: smbcacls, as others do, sends the owner that it has read along with every change.
+fn check_owner(
+    asker: &Asker,
+    current: &SecurityDescriptor,
+    change: &SecurityDescriptor,
+    which: SecurityInformation,
+) -> Result<(), Refusal> {
     let Some(owner) = change.owner.as_ref().filter(|_| which.contains(SecurityInformation::OWNER)) else { return Ok(()) };
-    if asker.token().may_give_to(owner) {
+    if current.owner.as_ref() == Some(owner) || asker.token().may_give_to(owner) {
         return Ok(());
     }
     Err(Refusal::new(NtStatus::INVALID_OWNER, "files cannot be given to this owner"))
