@@ -7,7 +7,7 @@
 use std::path::Path;
 use std::process::Stdio;
 
-use chaos::cluster::{Cluster, ClusterOptions, PLAIN_SHARE};
+use chaos::cluster::{Cluster, ClusterOptions, PLAIN_SHARE, write_secret};
 use tokio::process::Command;
 
 /// Set in the process that is in the namespace.
@@ -103,9 +103,7 @@ impl World {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("hers"), "ann's\n").unwrap();
         std::fs::write(folder.path().join("other"), "bob's\n").unwrap();
-        let password = folder.path().join("password");
-        std::fs::write(&password, PASSWORD).unwrap();
-        std::fs::set_permissions(&password, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        let password = write_secret(folder.path(), "password", PASSWORD).unwrap();
         let mut world = Self { cluster, folder, ann: String::new(), bob: String::new() };
         for name in ["ann", "bob"] {
             world.holdfast(&["user", "add", name, "--password-file", password.to_str().unwrap()]).await;

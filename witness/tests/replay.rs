@@ -54,6 +54,11 @@ impl ShareProvider for TwoNodes {
         ServerIdentity { name: "FS1".into(), domain: "WORKGROUP".into(), comment: "witness alone".into(), version: (10, 0) }
     }
 
+    /// The captured one told everybody what Windows tells administrators.
+    fn is_administrator(&self, _caller: Option<&Identity>) -> bool {
+        true
+    }
+
     fn shares(&self, _caller: Option<&Identity>) -> Vec<ShareInfo> {
         let share = |name: &str| ShareInfo { name: name.into(), remark: format!("share {name}"), ..ShareInfo::default() };
         vec![share("out"), share("share")]

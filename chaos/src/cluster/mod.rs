@@ -375,11 +375,20 @@ impl Drop for Cluster {
 
 /// Passwords do not belong on a command line.
 fn write_users(directory: &Path, more: &[String]) -> anyhow::Result<PathBuf> {
-    use std::os::unix::fs::OpenOptionsExt as _;
-    let path = directory.join("users");
     let lines: String = std::iter::once(&format!("{USER}:{PASSWORD}")).chain(more).map(|user| format!("{user}\n")).collect();
+    write_secret(directory, "users", &lines)
+}
+
+/// Writes a file that only its owner can read, as the program wants it of files with passwords.
+///
+/// # Errors
+/// It exists, or cannot be made.
+pub fn write_secret(directory: &Path, name: &str, text: &str) -> anyhow::Result<PathBuf> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let path = directory.join(name);
     let file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
-    file.and_then(|mut file| std::io::Write::write_all(&mut file, lines.as_bytes())).context("no file of users")?;
+    file.and_then(|mut file| std::io::Write::write_all(&mut file, text.as_bytes()))
+        .with_context(|| format!("cannot write {}", path.display()))?;
     Ok(path)
 }
 

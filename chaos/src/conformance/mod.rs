@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -17,6 +18,10 @@ use crate::cluster::{Cluster, ClusterOptions, PASSWORD, USER};
 const TEST_LIMIT: Duration = Duration::from_secs(60);
 /// The second user that some tests log on as.
 const SECOND_USER: &str = "chaos2";
+/// A user without privileges: what an access list does not give, such a user does not have.
+const PLAIN_USER: &str = "chaos3";
+/// Tests of access lists that give files to others, which takes a privilege.
+const PRIVILEGED: &[&str] = &["smb2.acls.SDFLAGSVSCHOWN"];
 /// Suites whose tests are run.
 const SUITES: &[&str] = &[
     "smb2.connect",
@@ -47,11 +52,19 @@ const SUITES: &[&str] = &[
     "smb2.ioctl",
     "smb2.maxfid",
     "smb2.name-mangling",
+    "smb2.acls",
+    "smb2.maximum_allowed",
+    "smb2.sdread",
+    "smb2.secleak",
+    "smb2.stream-inherit-perms",
 ];
 /// The share that most tests get.
 const SHARE: &str = "torture";
 /// The share of tests about persistent handles, under the names that they look for.
 const CA_SHARES: [&str; 2] = ["ca_fo_max_rwh", "ca_fo"];
+
+/// The share of the test about listings that leave out what may not be read.
+const HIDING_SHARE: &str = "hideunread";
 
 /// How a test ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -162,6 +175,9 @@ async fn start(options: &ConformanceOptions) -> anyhow::Result<(Cluster, tempfil
     let common = directories.path().join("ca");
     for directory in [&own, &common] {
         std::fs::create_dir(directory).with_context(|| format!("cannot make {}", directory.display()))?;
+        // Whoever logs on may make files there.
+        std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o777))
+            .with_context(|| format!("cannot change {}", directory.display()))?;
     }
     let mut cluster = options.cluster.clone();
     cluster.users.push(format!("{SECOND_USER}:{PASSWORD}"));
@@ -169,7 +185,19 @@ async fn start(options: &ConformanceOptions) -> anyhow::Result<(Cluster, tempfil
     // The persistent suites connect to three names of one directory.
     cluster.shares.push(format!("fo={}", common.display()));
     cluster.shares.extend(CA_SHARES.iter().map(|name| format!("{name}={},ca", common.display())));
-    Ok((Cluster::start(&cluster).await?, directories))
+    cluster.shares.push(format!("{HIDING_SHARE}={}", own.display()));
+    let cluster = Cluster::start(&cluster).await?;
+    let password = crate::cluster::write_secret(directories.path(), "password", PASSWORD)?;
+    let password = password.to_str().context("the temporary directory is not UTF-8")?;
+    for arguments in
+        [&["user", "add", PLAIN_USER, "--password-file", password][..], &["share", "set", HIDING_SHARE, "access-based-enumeration=on"]]
+    {
+        let (code, said) = cluster.command(0, arguments).await?;
+        if code != Some(0) {
+            bail!("holdfast {}: {said}", arguments.join(" "));
+        }
+    }
+    Ok((cluster, directories))
 }
 
 async fn list_tests(smbtorture: &Path) -> anyhow::Result<Vec<String>> {
@@ -204,9 +232,10 @@ fn is_wanted(test: &str, only: &[String]) -> bool {
 async fn run_test(options: &ConformanceOptions, scratch: &Path, at: SocketAddr, test: &str) -> anyhow::Result<(Outcome, String)> {
     let smbtorture = &options.smbtorture;
     let share = if test.starts_with("smb2.persistent") || test.contains("persistent-open") { CA_SHARES[0] } else { SHARE };
+    let user = if test.starts_with("smb2.acls.") && !PRIVILEGED.contains(&test) { PLAIN_USER } else { USER };
     let child = Command::new(smbtorture)
         .arg(format!("//{}/{share}", at.ip()))
-        .args(["-p", &at.port().to_string(), "-U", &format!("{USER}%{PASSWORD}"), "--option=torture:progress=no"])
+        .args(["-p", &at.port().to_string(), "-U", &format!("{user}%{PASSWORD}"), "--option=torture:progress=no"])
         .arg(format!("--option=torture:user2name={SECOND_USER}"))
         .arg(format!("--option=torture:user2password={PASSWORD}"))
         // It keeps files of its own there, and one that runs out of time leaves them.

@@ -24,6 +24,12 @@ pub(crate) struct Intent {
     pub(crate) for_backup: bool,
 }
 
+/// What a listing that hides things wants to be allowed: reading as a whole, so that what is shown can be opened.
+// windows
+const READS: AccessMask = AccessMask(
+    AccessMask::READ_DATA.0 | AccessMask::READ_EA.0 | AccessMask::READ_ATTRIBUTES.0 | AccessMask::READ_CONTROL.0,
+);
+
 /// What is to be made.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct New<'a> {
@@ -315,7 +321,7 @@ impl Asker {
         }
         let security = directory.join(name).ok().and_then(|path| self.names.security(&path).ok());
         let rights = security.map(|security| descriptor::maximal(&self.descriptor(&security), &self.token, false));
-        rights.is_some_and(|rights| rights.contains(AccessMask::READ_DATA))
+        rights.is_some_and(|rights| rights.contains(READS))
     }
 
     /// The descriptor of an object: the stored one, or the one that its owner and bits come to. One that makes no sense lets only

@@ -85,6 +85,11 @@ pub trait ShareProvider: Send + Sync {
     /// The shares that this caller may see, in the order of the list.
     fn shares(&self, caller: Option<&Identity>) -> Vec<ShareInfo>;
 
+    /// Tells whether this caller may see what only administrators see.
+    fn is_administrator(&self, caller: Option<&Identity>) -> bool {
+        caller.is_some_and(|caller| caller.is_administrator)
+    }
+
     /// A share by its name, in any case; also one that the list hides.
     fn share(&self, name: &str, caller: Option<&Identity>) -> Option<ShareInfo> {
         let lower = name.to_lowercase();
@@ -160,7 +165,7 @@ impl Service {
         if request.list.shares.tag() != level {
             return Err(Fault::INVALID_TAG);
         }
-        if is_for_administrators(level) && !is_administrator(caller) {
+        if is_for_administrators(level) && !self.provider.is_administrator(caller) {
             let list = ShareEnum { level, shares: share_info::no_list(level) };
             return Ok(ShareEnumAnswer { list, total: 0, resume: request.resume, status: STATUS_ACCESS_DENIED });
         }
@@ -185,7 +190,7 @@ impl Service {
 
     fn share(&self, request: &ShareInfoRequest, caller: Option<&Identity>) -> ShareInfoAnswer {
         let ShareInfoRequest { share_name, level, .. } = request;
-        if is_for_administrators(*level) && !is_administrator(caller) {
+        if is_for_administrators(*level) && !self.provider.is_administrator(caller) {
             let share = share_info::detail(*level, None).unwrap_or_else(|| share_info::no_detail(*level));
             return ShareInfoAnswer { share, status: STATUS_ACCESS_DENIED };
         }
@@ -230,10 +235,6 @@ impl Service {
 // MS-SRVS 3.1.4.8, 3.1.4.10
 fn is_for_administrators(level: u32) -> bool {
     matches!(level, 2 | 502 | 503)
-}
-
-fn is_administrator(caller: Option<&Identity>) -> bool {
-    caller.is_some_and(|caller| caller.is_administrator)
 }
 
 /// What is said at a level that is not told: a null pointer if the declaration has an arm for it.
