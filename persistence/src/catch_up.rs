@@ -12,6 +12,7 @@ pub(crate) fn events_between(old: &State, new: &State) -> Vec<Event> {
     nodes(old, new, &mut events);
     opens(old, new, &mut events);
     sessions(old, new, &mut events);
+    blocks(old, new, &mut events);
     files(old, new, &mut events);
     names(old, new, &mut events);
     let due = new.due_deletes().filter(|delete| !old.due_deletes().any(|known| known == *delete));
@@ -38,6 +39,12 @@ fn nodes(old: &State, new: &State, events: &mut Vec<Event>) {
             events.push(Event::NodeAddresses { node: is.id });
         }
     }
+}
+
+fn blocks(old: &State, new: &State, events: &mut Vec<Event>) {
+    let known = |network| old.client_blocks().any(|block| block.network == network);
+    let more = new.client_blocks().filter(|block| !known(block.network));
+    events.extend(more.map(|block| Event::ClientsBlocked { network: block.network }));
 }
 
 fn opens(old: &State, new: &State, events: &mut Vec<Event>) {

@@ -369,6 +369,8 @@ fn concerns_all(command: &Command) -> bool {
             // A removed token must be refused at every node.
             | Command::AdminTokenAdd(_)
             | Command::AdminTokenRemove { .. }
+            | Command::ClientBlock { .. }
+            | Command::ClientUnblock { .. }
     )
 }
 

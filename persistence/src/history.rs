@@ -285,6 +285,7 @@ fn bytes_of(event: &Event) -> usize {
         | Event::ShareChanged { .. }
         | Event::OpenReclaimed { .. }
         | Event::ShareMoved { .. }
+        | Event::ClientsBlocked { .. }
         | Event::NodeAddresses { .. } => 0,
     };
     FIXED + more

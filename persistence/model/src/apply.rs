@@ -25,8 +25,9 @@ impl State {
                     incarnation: *incarnation,
                     client_guid: *client_guid,
                     user: std::sync::Arc::new(user.clone()),
-                    user_name: user_name.clone(),
-                    client_address: client_address.clone(),
+                    user_name: user_name.as_str().into(),
+                    client_address: client_address.as_str().into(),
+                    opened_at: now,
                 };
                 command::session::open(self, &mut fx, record, *previous_session)
             }
@@ -80,6 +81,10 @@ impl State {
             }
             Command::AdminTokenAdd(token) => command::admin_token::add(self, token),
             Command::AdminTokenRemove { name } => command::admin_token::remove(self, name),
+            Command::SessionClose { session } => command::disconnect::end_by_operator(self, &mut fx, *session),
+            Command::OpenClose { open } => command::close::by_operator(self, &mut fx, *open),
+            Command::ClientBlock { network, reason } => command::block::add(self, &mut fx, *network, reason),
+            Command::ClientUnblock { network } => command::block::remove(self, *network),
             Command::NodeListen { node, by, add, remove } => command::node::listen(self, &mut fx, *node, *by, add, remove),
         };
         let (Ok(outcome) | Err(outcome)) = step;

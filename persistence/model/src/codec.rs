@@ -48,6 +48,8 @@ pub enum Kind {
     Group = 10,
     /// `AdminToken`.
     AdminToken = 16,
+    /// `ClientBlock`.
+    Block = 17,
     /// `Command`.
     Command = 64,
     /// `Applied`.

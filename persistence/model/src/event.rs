@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use smb_types::{LeaseState, OplockLevel};
 
 use crate::id::{FileKey, Incarnation, LeaseId, NodeId, OpenId, SessionId, ShareId};
-use crate::record::PendingDelete;
+use crate::record::{Network, PendingDelete};
 
 /// Something that happened.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -119,6 +119,11 @@ pub enum Event {
         share: ShareId,
         /// Who owns it now.
         owner: NodeId,
+    },
+    /// Nobody is served at these addresses any more.
+    ClientsBlocked {
+        /// The addresses.
+        network: Network,
     },
     /// Clients reach a living node at other addresses than before.
     NodeAddresses {

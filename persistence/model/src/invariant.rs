@@ -32,7 +32,7 @@ fn check_open(state: &State, o: &Open) -> Result<(), String> {
     ensure(o.id.0 < cluster.next_open, "its id could be given again")?;
     ensure(o.file.is_some() || o.state == OpenState::Reserved, "an open without a file")?;
     ensure(o.file.is_none_or(|k| state.file(&k).is_some_and(|f| f.opens.contains(&o.id))), "its file does not list it")?;
-    ensure(o.owner.is_none() == o.disconnected_at.is_some(), "attached and disconnected at once, or neither")?;
+    ensure(o.owner.is_none() == o.away.is_some(), "attached and disconnected at once, or neither")?;
     ensure((o.state == OpenState::Reserved) == o.request.is_some(), "only a reservation keeps its request")?;
     ensure(state.share(o.share).is_some(), "its share is gone")?;
     let Some(owner) = o.owner else { return Ok(()) };

@@ -31,7 +31,7 @@ pub use id::{FileKey, Incarnation, LeaseId, LogTime, NodeId, OpenId, SessionId, 
 pub use outcome::{Applied, DurableGrant, Grant, LeaseGrant, Outcome, Rejection};
 pub use rebirth::{LeftBehind, Rebirth};
 pub use record::{
-    AdminRole, AdminToken, AppInstance, ByteRangeLock, Cluster, CreateAction, Durability, Few, FileState, Group, JoinToken, Lease, Leases,
+    AdminRole, AdminToken, AppInstance, Away, ByteRangeLock, ClientBlock, Cluster, CreateAction, Durability, Few, FileState, Group, JoinToken, Lease, Leases,
     LockSequence, LockSequences, Network, Node, NodeAddresses, NodeState, Open, OpenSet, OpenState, Oplock, Owner, PendingDelete, Session,
     Share, ShareSettings, UnixUser, User,
 };

@@ -123,6 +123,9 @@ pub enum Rejection {
     /// Clients could not reach the node any more.
     #[error("a node must keep one address for its clients")]
     LastAddress,
+    /// An operator has shut the client out.
+    #[error("the client's address is blocked")]
+    ClientBlocked,
     /// No such admin token.
     #[error("no such admin token")]
     NoSuchAdminToken,

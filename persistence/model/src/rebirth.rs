@@ -72,7 +72,7 @@ impl State {
         // Their time begins anew: nobody could come back while there was no cluster.
         let kept: Vec<OpenId> = self.opens().map(|open| open.id).collect();
         for open in &kept {
-            self.edit_open(*open, |open| open.disconnected_at = Some(now));
+            self.edit_open(*open, |open| open.away.iter_mut().for_each(|away| away.since = now));
         }
         (left.opens_kept, left.opens) = (kept.len(), left.opens - kept.len());
         self.nodes.clear();
@@ -81,6 +81,7 @@ impl State {
         // Their holders need the new cluster's authority anyway.
         self.admin_tokens.clear();
         self.pending_deletes.clear();
+        self.blocks.values_mut().for_each(|block| block.since = now);
         let cluster = self.cluster.as_mut().ok_or("it holds no cluster record: that cluster was never initialised")?;
         if let Some((net_name, server_guid)) = &rebirth.renamed {
             (cluster.net_name, cluster.server_guid) = (net_name.clone(), *server_guid);

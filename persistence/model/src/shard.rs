@@ -94,6 +94,7 @@ impl Command {
             | Self::SetResilient { open, .. }
             | Self::SetOpenClass { open, .. }
             | Self::EndReplay { open, .. }
+            | Self::OpenClose { open }
             | Self::BreakUndeliverable { target: BreakTarget::Open(open) } => Route::One(group_of_open(open)),
             Self::ReclaimOpen(r) => Route::One(group_of_open(&r.open)),
             Self::LeaseAck { client_guid, key, .. } => {
@@ -107,6 +108,7 @@ impl Command {
             Self::RenameIntent { open, .. } | Self::RenameDone { open, .. } => Route::Spanning(group_of_open(open)),
             Self::SessionOpen { .. }
             | Self::DisconnectOpens { .. }
+            | Self::SessionClose { .. }
             | Self::NodeJoin { .. }
             | Self::NodeDown { .. }
             | Self::NodeEnd { .. }
@@ -131,6 +133,8 @@ impl Command {
             | Self::TokenUse { .. }
             | Self::AdminTokenAdd(_)
             | Self::AdminTokenRemove { .. }
+            | Self::ClientBlock { .. }
+            | Self::ClientUnblock { .. }
             | Self::AsymmetricShareAdd { .. }
             | Self::ShareMove { .. }
             | Self::NodeListen { .. } => Route::Home,

@@ -42,7 +42,7 @@ fn the_oldest_have_their_turn_first() {
     assert_eq!(end(&mut w, at, 2), Outcome::Done);
     assert!(w.last.events.contains(&Event::SessionEnded { session: at.session, node: DEAD }));
     assert!(!w.state.is_ending(DEAD));
-    let away: Vec<_> = opens.iter().map(|id| w.state.open(*id).unwrap().disconnected_at).collect();
+    let away: Vec<_> = opens.iter().map(|id| w.state.open(*id).unwrap().away.as_ref().map(|away| away.since)).collect();
     assert_eq!(away, [Some(LogTime(1000)); 5], "their time runs from the death of their node");
     assert_eq!(end(&mut w, at, 2), Outcome::Rejected(Rejection::StaleIncarnation));
 }

@@ -67,6 +67,10 @@ fn story() -> Vec<Command> {
         Command::CloseOpen { open: open(4), by },
         Command::BreakForIo { file: file(10), by_open: None, kind: IoKind::Security },
         Command::EndReplay { open: open(3), by },
+        Command::OpenClose { open: open(3) },
+        Command::ClientBlock { network: "192.0.2.0/24".parse().unwrap(), reason: "broken".into() },
+        Command::ClientBlock { network: "2001:db8::7".parse().unwrap(), reason: String::new() },
+        Command::ClientUnblock { network: "2001:db8::7".parse().unwrap() },
         Command::Expire,
     ]
 }

@@ -75,7 +75,7 @@ fn persistent_handles_wait_for_their_clients_when_they_shall() {
     let (mut state, left) = w.state.reborn(LogTime(5000), &Rebirth { keep_handles: true, ..Rebirth::default() }).unwrap();
     assert_eq!((left.opens_kept, left.opens), (1, 1));
     let record = state.open(open).unwrap();
-    assert_eq!((record.disconnected_at, record.locks.len()), (Some(LogTime(5000)), 1));
+    assert_eq!((record.away.as_ref().map(|away| away.since), record.locks.len()), (Some(LogTime(5000)), 1));
     let incarnation = join_first(&mut state, 5010);
     let session = SessionId::of(incarnation, 1);
     let opened = Command::SessionOpen {

@@ -1,12 +1,14 @@
 //! How opens end or outlive their connection (MS-SMB2 3.3.4.17, 3.3.7.1): closing, taking away, detaching, attaching.
 
+use std::sync::Arc;
+
 use smb_types::{LeaseState, OplockLevel};
 
 use crate::arbiter::breaks;
 use crate::effects::{Effects, file_of};
 use crate::event::Event;
-use crate::id::{NodeId, OpenId};
-use crate::record::{Durability, NodeState, Open, OpenState, Owner, PendingDelete};
+use crate::id::{LogTime, NodeId, OpenId};
+use crate::record::{Away, Durability, NodeState, Open, OpenState, Owner, PendingDelete};
 use crate::state::{RecordKey, State};
 
 /// Why an open lost its session; decides what a durable one has to hold to be kept.
@@ -16,6 +18,8 @@ pub(crate) enum Loss {
     Connection,
     /// LOGOFF or a newer session.
     Logoff,
+    /// An operator has ended it: nothing is kept.
+    Operator,
 }
 
 /// Closes an open for good; gives what `node` (or, without one, any live node) has to remove from the backend now.
@@ -82,6 +86,9 @@ pub(crate) fn live_node(state: &State) -> Option<NodeId> {
 // Resilient and persistent opens always; durable ones at a connection's loss only with BATCH, or with a lease with H, that is not being broken.
 // windows: durable ones with byte-range locks only if their client has the file for itself, so that nobody relies on the locks meanwhile.
 fn outlives(state: &State, open: &Open, loss: Loss) -> bool {
+    if loss == Loss::Operator {
+        return false;
+    }
     let lease = open.lease.and_then(|id| state.lease(&file_of(open), id));
     let shared = lease.is_some_and(|l| !l.state.contains(LeaseState::WRITE));
     match open.durability {
@@ -109,18 +116,30 @@ pub(crate) enum Lost {
     Closed(Option<PendingDelete>),
 }
 
+/// Who is to come back for an open that loses its session now.
+fn away_since(state: &State, open: &Open, since: LogTime) -> Away {
+    let session = open.owner.and_then(|owner| state.session(owner.session));
+    Away {
+        since,
+        node: open.owner.map(|owner| owner.node).unwrap_or_default(),
+        user_name: session.map_or_else(|| "".into(), |session| Arc::clone(&session.user_name)),
+        client_address: session.map_or_else(|| "".into(), |session| Arc::clone(&session.client_address)),
+    }
+}
+
 /// An open loses its session: it is detached or closed, by what it was promised. A reservation for a persistent open waits for its replay.
 pub(crate) fn lose(state: &mut State, fx: &mut Effects, id: OpenId, loss: Loss, node: Option<NodeId>) -> Lost {
     let Some(open) = state.open(id) else { return Lost::Closed(None) };
     let keep = match open.state {
-        OpenState::Reserved => open.class == crate::class::Class::Persistent,
+        OpenState::Reserved => open.class == crate::class::Class::Persistent && loss != Loss::Operator,
         OpenState::Open => outlives(state, open, loss),
     };
     if !keep {
         return Lost::Closed(close(state, fx, id, node));
     }
-    let (file, lease, now) = (open.file, open.lease, fx.now);
-    state.edit_open(id, |o| (o.owner, o.disconnected_at) = (None, Some(now)));
+    let (file, lease) = (open.file, open.lease);
+    let away = Box::new(away_since(state, open, fx.now));
+    state.edit_open(id, |o| (o.owner, o.away) = (None, Some(away)));
     let Some(key) = file else { return Lost::Detached };
     fx.changed(key);
     if let Some(l) = lease.and_then(|l| state.lease(&key, l)).filter(|l| l.breaking)
@@ -140,7 +159,7 @@ pub(crate) fn attach(state: &mut State, fx: &mut Effects, id: OpenId, owner: Own
     let now = fx.now;
     let Some(open) = state.open(id) else { return };
     let (file, lease, oplock) = (open.file, open.lease, open.oplock);
-    state.edit_open(id, |o| (o.owner, o.disconnected_at) = (Some(owner), None));
+    state.edit_open(id, |o| (o.owner, o.away) = (Some(owner), None));
     fx.event(Event::OpenReclaimed { open: id, node: owner.node });
     if oplock.breaking {
         fx.event(Event::OplockBreak { open: id, node: owner.node, session: owner.session, level: oplock.break_to, ack_required: true });

@@ -7,7 +7,7 @@ use smb_types::{AccessMask, CreateOptions, LeaseState, OplockLevel};
 use crate::class::Class;
 use crate::command::{OpenRequest, RequestedDurability, RequestedLease, RequestedOplock};
 use crate::effects::file_of;
-use crate::id::{FileKey, LeaseId, OpenId, ShareId};
+use crate::id::{FileKey, LeaseId, LogTime, OpenId, ShareId};
 use crate::outcome::{DurableGrant, Grant, LeaseGrant};
 use crate::record::{Durability, Few, FileState, Lease, LockSequences, Open, OpenSet, OpenState, Oplock, Owner};
 use crate::state::State;
@@ -20,7 +20,7 @@ pub(crate) const DURABLE_TIMEOUT_DEFAULT_MS: u32 = 60_000;
 pub(crate) const DURABLE_TIMEOUT_MAX_MS: u32 = 300_000;
 
 /// The record of a request, reserved or open, with no caching and no durability yet.
-pub(crate) fn record_of(state: &State, id: OpenId, r: &OpenRequest, open_state: OpenState) -> Open {
+pub(crate) fn record_of(state: &State, now: LogTime, id: OpenId, r: &OpenRequest, open_state: OpenState) -> Open {
     let owner = Owner { node: r.node, incarnation: r.incarnation, session: r.session };
     let ca = state.share(r.share).is_some_and(|s| s.settings.ca);
     let class = match r.durability {
@@ -51,7 +51,8 @@ pub(crate) fn record_of(state: &State, id: OpenId, r: &OpenRequest, open_state: 
         lease: None,
         durability: Durability::None,
         timeout_ms: u64::from(timeout_ms(state, r)),
-        disconnected_at: None,
+        opened_at: now,
+        away: None,
         locks: Few::default(),
         lock_sequences: LockSequences::default(),
         app_instance: r.app_instance.map(Box::new),

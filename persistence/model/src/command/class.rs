@@ -33,6 +33,8 @@ impl Command {
             Self::GroupRemove { .. } | Self::GroupMember { .. } => Class::Persistent,
             Self::TokenAdd { .. } | Self::TokenUse { .. } => Class::Persistent,
             Self::AdminTokenAdd(_) | Self::AdminTokenRemove { .. } => Class::Persistent,
+            // Takes what was promised, and its client may come back.
+            Self::SessionClose { .. } | Self::OpenClose { .. } | Self::ClientBlock { .. } | Self::ClientUnblock { .. } => Class::Persistent,
             // Takes from clients that are away or silent, and they may come back.
             Self::Expire | Self::ExpireSome { .. } => Class::Persistent,
             Self::OpenFile(r) | Self::ReserveOpen(r) => requested(state, r).max(changed_by_create(state, r, r.file, None)),

@@ -44,15 +44,28 @@ pub(crate) fn disconnect(state: &mut State, fx: &mut Effects, session: SessionId
     }
 }
 
+/// An operator ends a session: all its opens are closed.
+// MS-SMB2 3.3.4.12
+pub(crate) fn end_by_operator(state: &mut State, fx: &mut Effects, session: SessionId) -> Step {
+    if state.session(session).is_none() {
+        return reject(Rejection::NoSuchSession);
+    }
+    let mut ended = end_session(state, fx, session, Loss::Operator);
+    for delete in ended.deletes.drain(..) {
+        fx.event(Event::DeleteDue { delete });
+    }
+    Ok(ended.into())
+}
+
 /// Ends a session: its opens are detached or closed by what they were promised.
 pub(crate) fn end_session(state: &mut State, fx: &mut Effects, session: SessionId, loss: Loss) -> Ended {
     let mut ended = Ended::default();
-    let Some(record) = state.remove_session(session) else { return ended };
-    fx.event(Event::SessionEnded { session, node: record.node });
-    fx.interest(record.node);
+    let Some(node) = state.session(session).map(|record| record.node) else { return ended };
+    fx.event(Event::SessionEnded { session, node });
+    fx.interest(node);
     let opens: Vec<OpenId> = state.opens_of_session(session).map(|o| o.id).collect();
     for id in opens {
-        match close::lose(state, fx, id, loss, Some(record.node)) {
+        match close::lose(state, fx, id, loss, Some(node)) {
             Lost::Detached => ended.detached.push(id),
             Lost::Closed(delete) => {
                 ended.closed.push(id);
@@ -61,5 +74,6 @@ pub(crate) fn end_session(state: &mut State, fx: &mut Effects, session: SessionI
         }
     }
     assert!(state.opens_of_session(session).next().is_none(), "no open is left with a dead session");
+    state.remove_session(session);
     ended
 }

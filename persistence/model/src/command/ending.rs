@@ -93,10 +93,13 @@ fn met(state: &State, command: &Command) -> Met {
         | Command::Unlock { open, .. }
         | Command::CloseOpen { open, .. }
         | Command::AbortOpen { open, .. }
+        | Command::OpenClose { open }
         | Command::RenameDone { open, .. }
         | Command::OplockAck { open, .. }
         | Command::BreakUndeliverable { target: BreakTarget::Open(open) } => files(file_of(open).into_iter().collect()),
-        Command::SessionOpen { previous_session: Some(session), .. } | Command::DisconnectOpens { session, .. } => {
+        Command::SessionOpen { previous_session: Some(session), .. }
+        | Command::DisconnectOpens { session, .. }
+        | Command::SessionClose { session } => {
             Met { files: state.opens_of_session(*session).filter_map(|o| o.file).collect(), opens: Vec::new(), session: Some(*session) }
         }
         // These are about one open of a living node and nobody else's, about all that is open, or about none of it.

@@ -3,6 +3,7 @@
 //! `by` is the incarnation of the node that proposes. A command about an open is refused with FILE_CLOSED when that open is not, or no longer, that incarnation's.
 
 pub(crate) mod admin_token;
+pub(crate) mod block;
 pub(crate) mod caching;
 mod class;
 pub(crate) mod close;
@@ -34,7 +35,7 @@ use smb_types::{ClientGuid, Guid, LeaseKey, LeaseState, OplockLevel, Sid};
 use crate::class::Class;
 use crate::codec::{FORMAT_OWNERS, FORMAT_PARTS, FORMAT_VERSION};
 use crate::id::{FileKey, Incarnation, LeaseId, NodeId, OpenId, SessionId, ShareId};
-use crate::record::{AdminToken, ByteRangeLock, CreateAction, LockSequence, NodeAddresses, ShareSettings, UnixUser};
+use crate::record::{AdminToken, ByteRangeLock, CreateAction, LockSequence, Network, NodeAddresses, ShareSettings, UnixUser};
 
 pub use request::{OpenRequest, ReclaimKind, ReclaimLease, ReclaimRequest, RequestedDurability, RequestedLease, RequestedOplock};
 
@@ -458,6 +459,28 @@ pub enum Command {
     AdminTokenRemove {
         /// The token's name, without regard to case.
         name: String,
+    },
+    /// An operator ends a session: its opens are closed, whatever they were promised. → Disconnected | Rejected
+    SessionClose {
+        /// Which session.
+        session: SessionId,
+    },
+    /// An operator closes an open, wherever its client is. → Done | Rejected
+    OpenClose {
+        /// Which open.
+        open: OpenId,
+    },
+    /// Nobody is served at these addresses any more: sessions from there are not opened. → Done | Rejected
+    ClientBlock {
+        /// The addresses.
+        network: Network,
+        /// Why, for people.
+        reason: String,
+    },
+    /// Ends a block. → Done | Rejected
+    ClientUnblock {
+        /// The addresses, as they were blocked.
+        network: Network,
     },
 }
 

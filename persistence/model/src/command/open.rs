@@ -22,7 +22,7 @@ pub(crate) fn open_file(state: &mut State, fx: &mut Effects, r: &OpenRequest) ->
     admit(state, fx, r)?;
     weigh(state, fx, r)?;
     let id = next_open(state);
-    state.insert_open(grant::record_of(state, id, r, OpenState::Open));
+    state.insert_open(grant::record_of(state, fx.now, id, r, OpenState::Open));
     grant::enlist(state, id, key);
     grant::grant(state, id, r);
     fx.changed(key);
@@ -35,7 +35,7 @@ pub(crate) fn reserve(state: &mut State, fx: &mut Effects, r: &OpenRequest) -> S
     admit(state, fx, r)?;
     weigh(state, fx, r)?;
     let id = next_open(state);
-    state.insert_open(grant::record_of(state, id, r, OpenState::Reserved));
+    state.insert_open(grant::record_of(state, fx.now, id, r, OpenState::Reserved));
     if let Some(key) = r.file {
         grant::enlist(state, id, key);
         fx.changed(key);

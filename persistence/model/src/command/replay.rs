@@ -48,7 +48,7 @@ fn of_reservation(state: &mut State, fx: &mut Effects, r: &OpenRequest, o: &Open
     (request.node, request.incarnation, request.session) = (r.node, r.incarnation, r.session);
     let owner = Owner { node: r.node, incarnation: r.incarnation, session: r.session };
     state.edit_open(o.id, |o| {
-        (o.owner, o.disconnected_at, o.request) = (Some(owner), None, Some(request));
+        (o.owner, o.away, o.request) = (Some(owner), None, Some(request));
     });
     // The first try may have ended before all that have the file open knew of it.
     o.file.into_iter().for_each(|f| {

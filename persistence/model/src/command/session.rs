@@ -20,6 +20,9 @@ pub(crate) fn open(state: &mut State, fx: &mut Effects, session: Session, previo
     if state.sessions.contains_key(&session.id) {
         return reject(Rejection::Exists);
     }
+    if crate::record::block::client_ip(&session.client_address).is_some_and(|ip| state.client_block(ip).is_some()) {
+        return reject(Rejection::ClientBlocked);
+    }
     if state.sessions.len() >= SESSIONS_MAX {
         return reject(Rejection::LimitReached);
     }

@@ -1,6 +1,7 @@
 //! The records: plain data, one file per record. They hold facts and small questions about themselves, never rules between two records.
 
 pub mod admin_token;
+pub mod block;
 pub mod cluster;
 pub mod delete;
 pub mod few;
@@ -17,6 +18,7 @@ pub mod token;
 pub mod user;
 
 pub use admin_token::{AdminRole, AdminToken};
+pub use block::ClientBlock;
 pub use cluster::Cluster;
 pub use delete::PendingDelete;
 pub use few::Few;
@@ -25,7 +27,7 @@ pub use group::Group;
 pub use lease::{Lease, Leases};
 pub use lock::{ByteRangeLock, LockSequence, LockSequences};
 pub use node::{Node, NodeAddresses, NodeState};
-pub use open::{AppInstance, CreateAction, Durability, Open, OpenState, Oplock, Owner};
+pub use open::{AppInstance, Away, CreateAction, Durability, Open, OpenState, Oplock, Owner};
 pub use open_set::OpenSet;
 pub use session::Session;
 pub use share::{Network, Share, ShareSettings};

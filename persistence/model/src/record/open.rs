@@ -89,6 +89,19 @@ pub struct AppInstance {
     pub version: Option<(u64, u64)>,
 }
 
+/// The session that an open had: who is to come back for it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Away {
+    /// Since when. Its time counts from here.
+    pub since: LogTime,
+    /// The node that served it.
+    pub node: NodeId,
+    /// The user's name.
+    pub user_name: Arc<str>,
+    /// The client's address and port.
+    pub client_address: Arc<str>,
+}
+
 /// A plain oplock of an open; leases are in the file's record.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Oplock {
@@ -151,8 +164,10 @@ pub struct Open {
     pub durability: Durability,
     /// DurableOpenTimeout.
     pub timeout_ms: u64,
-    /// Since when its client is away; None while attached.
-    pub disconnected_at: Option<LogTime>,
+    /// Since when there is a handle, or the reservation of one.
+    pub opened_at: LogTime,
+    /// Set while its client is away.
+    pub away: Option<Box<Away>>,
     /// Byte-range locks, in the order taken.
     pub locks: Few<ByteRangeLock>,
     /// LockSequenceArray: index to number, valid entries only.
@@ -196,7 +211,7 @@ impl Open {
     /// When its client's time is up; None while attached.
     #[must_use]
     pub fn expires_at(&self) -> Option<LogTime> {
-        self.disconnected_at.map(|t| t.plus(self.timeout_ms))
+        self.away.as_ref().map(|away| away.since.plus(self.timeout_ms))
     }
 
     /// Tells whether it is attached to this life of a node.

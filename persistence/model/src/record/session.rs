@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use smb_types::{ClientGuid, Sid};
 
-use crate::id::{Incarnation, NodeId, SessionId};
+use crate::id::{Incarnation, LogTime, NodeId, SessionId};
 
 /// Lives on one node and dies with it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -20,8 +20,10 @@ pub struct Session {
     pub client_guid: ClientGuid,
     /// The user; shared with its opens.
     pub user: Arc<Sid>,
-    /// The user's name, for the operator.
-    pub user_name: String,
-    /// The client's address, for the operator.
-    pub client_address: String,
+    /// The user's name, for the operator; shared with opens whose client is away.
+    pub user_name: Arc<str>,
+    /// The client's address and port, for the operator; shared with opens whose client is away.
+    pub client_address: Arc<str>,
+    /// Since when.
+    pub opened_at: LogTime,
 }

@@ -64,6 +64,27 @@ impl Network {
     }
 }
 
+impl Network {
+    /// The same range, written in the one way that two equal ranges share: canonical address, no bit beyond the prefix.
+    #[must_use]
+    pub fn normal(&self) -> Self {
+        let mapped = matches!(self.address, IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some()) && self.prefix >= 96;
+        let (address, prefix) = if mapped { (self.address.to_canonical(), self.prefix - 96) } else { (self.address, self.prefix) };
+        match address {
+            IpAddr::V4(v4) => {
+                let prefix = prefix.min(32);
+                let mask = u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0);
+                Self { address: IpAddr::V4((v4.to_bits() & mask).into()), prefix }
+            }
+            IpAddr::V6(v6) => {
+                let prefix = prefix.min(128);
+                let mask = u128::MAX.checked_shl(128 - u32::from(prefix)).unwrap_or(0);
+                Self { address: IpAddr::V6((v6.to_bits() & mask).into()), prefix }
+            }
+        }
+    }
+}
+
 impl fmt::Display for Network {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.address, self.prefix)

@@ -9,7 +9,7 @@ use smb_types::Sid;
 use super::index::Builder;
 use super::{RecordKey, State};
 use crate::codec::{self, DecodeError, Kind};
-use crate::record::{AdminToken, Cluster, FileState, Group, JoinToken, Node, Open, PendingDelete, Session, Share, User};
+use crate::record::{AdminToken, ClientBlock, Cluster, FileState, Group, JoinToken, Node, Open, PendingDelete, Session, Share, User};
 
 /// A stored record that is decoded, and not yet part of a state.
 #[derive(Debug)]
@@ -29,6 +29,7 @@ enum Record {
     Token(JoinToken),
     PendingDelete(PendingDelete),
     AdminToken(AdminToken),
+    Block(ClientBlock),
 }
 
 /// A state in the making.
@@ -74,6 +75,8 @@ impl Record {
             Self::PendingDelete(codec::decode(Kind::PendingDelete, value)?)
         } else if kind == Kind::AdminToken as u8 {
             Self::AdminToken(codec::decode(Kind::AdminToken, value)?)
+        } else if kind == Kind::Block as u8 {
+            Self::Block(codec::decode(Kind::Block, value)?)
         } else {
             return Err(DecodeError::Key);
         };
@@ -93,6 +96,7 @@ impl Record {
             Self::Token(r) => RecordKey::Token(r.hash),
             Self::PendingDelete(r) => RecordKey::PendingDelete(r.file),
             Self::AdminToken(r) => RecordKey::AdminToken(r.hash),
+            Self::Block(r) => RecordKey::Block(r.network),
         }
     }
 }
@@ -134,6 +138,7 @@ impl Loader {
             Record::Token(r) => state.tokens.insert(r.hash, r).is_none(),
             Record::PendingDelete(r) => state.pending_deletes.insert(r.file, r).is_none(),
             Record::AdminToken(r) => state.admin_tokens.insert(r.hash, r).is_none(),
+            Record::Block(r) => state.blocks.insert(r.network, r).is_none(),
         };
         if is_new { Ok(()) } else { Err(DecodeError::Key) }
     }

@@ -8,10 +8,11 @@ mod read;
 mod table;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use crate::codec::{self, DecodeError, Kind};
 use crate::id::{FileKey, NodeId, OpenId, SessionId, ShareId};
-use crate::record::{AdminToken, Cluster, FileState, Group, JoinToken, Node, Open, PendingDelete, Session, Share, User};
+use crate::record::{AdminToken, ClientBlock, Cluster, FileState, Group, JoinToken, Network, Node, Open, PendingDelete, Session, Share, User};
 pub use accounts::Account;
 use hash::Table;
 use index::Indexes;
@@ -31,6 +32,7 @@ pub(crate) enum RecordKey {
     Token([u8; 32]),
     PendingDelete(FileKey),
     AdminToken([u8; 32]),
+    Block(Network),
 }
 
 /// The replicated state. Changed by `apply` only.
@@ -50,6 +52,7 @@ pub struct State {
     pub(crate) pending_deletes: BTreeMap<FileKey, PendingDelete>,
     /// By the hash of the secret.
     pub(crate) admin_tokens: BTreeMap<[u8; 32], AdminToken>,
+    pub(crate) blocks: BTreeMap<Network, ClientBlock>,
     pub(crate) index: Indexes,
     dirty: BTreeSet<RecordKey>,
     /// Records looked at or changed; tests count with it that no command's work grows with what it has nothing to do with.
@@ -71,6 +74,7 @@ impl PartialEq for State {
             && self.tokens == o.tokens
             && self.pending_deletes == o.pending_deletes
             && self.admin_tokens == o.admin_tokens
+            && self.blocks == o.blocks
     }
 }
 
@@ -99,7 +103,8 @@ impl State {
             .chain(self.tokens.keys().map(|k| RecordKey::Token(*k)))
             .chain(self.pending_deletes.keys().map(|k| RecordKey::PendingDelete(*k)))
             .chain(self.groups.keys().map(|k| RecordKey::Group(k.clone())))
-            .chain(self.admin_tokens.keys().map(|k| RecordKey::AdminToken(*k)));
+            .chain(self.admin_tokens.keys().map(|k| RecordKey::AdminToken(*k)))
+            .chain(self.blocks.keys().map(|k| RecordKey::Block(*k)));
         keys.filter_map(|k| self.encode_record(&k).map(|v| (k.to_bytes(), v))).collect()
     }
 
@@ -134,6 +139,7 @@ impl State {
             RecordKey::Group(k) => self.groups.get(k).map(|r| codec::encode(Kind::Group, r)),
             RecordKey::PendingDelete(k) => self.pending_deletes.get(k).map(|r| codec::encode(Kind::PendingDelete, r)),
             RecordKey::AdminToken(k) => self.admin_tokens.get(k).map(|r| codec::encode(Kind::AdminToken, r)),
+            RecordKey::Block(k) => self.blocks.get(k).map(|r| codec::encode(Kind::Block, r)),
         }
     }
 }
@@ -159,6 +165,9 @@ impl RecordKey {
             Self::Token(k) => with(Kind::Token, k),
             Self::PendingDelete(k) => file(Kind::PendingDelete, k),
             Self::AdminToken(k) => with(Kind::AdminToken, k),
+            // IPv4 before IPv6, as addresses sort.
+            Self::Block(Network { address: IpAddr::V4(v4), prefix }) => with(Kind::Block, &[&[4], &v4.octets()[..], &[*prefix]].concat()),
+            Self::Block(Network { address: IpAddr::V6(v6), prefix }) => with(Kind::Block, &[&[6], &v6.octets()[..], &[*prefix]].concat()),
         }
     }
 }

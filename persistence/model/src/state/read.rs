@@ -1,6 +1,7 @@
 //! What the server may ask its replica. Nothing here changes anything.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::ops::{Bound, RangeInclusive};
 
 use smb_types::{ClientGuid, CreateGuid, Guid};
@@ -10,7 +11,7 @@ use super::index::{Place, digest_of_guid, digest_of_lease, parent_of};
 use crate::arbiter;
 use crate::command::IoKind;
 use crate::id::{FileKey, LeaseId, LogTime, NodeId, OpenId, SessionId, ShareId, fold_path};
-use crate::record::{AdminToken, Cluster, FileState, Lease, Node, NodeState, Open, Owner, PendingDelete, Session, Share, User};
+use crate::record::{AdminToken, ClientBlock, Cluster, FileState, Lease, Node, NodeState, Open, Owner, PendingDelete, Session, Share, User};
 
 impl State {
     /// The cluster; None before ClusterInit.
@@ -296,6 +297,17 @@ impl State {
     /// All admin tokens, ascending by hash.
     pub fn admin_tokens(&self) -> impl Iterator<Item = &AdminToken> {
         self.admin_tokens.values()
+    }
+
+    /// The block that a client meets, if any.
+    #[must_use]
+    pub fn client_block(&self, client: IpAddr) -> Option<&ClientBlock> {
+        self.blocks.values().find(|block| block.network.contains(client))
+    }
+
+    /// All blocks, ascending by address.
+    pub fn client_blocks(&self) -> impl Iterator<Item = &ClientBlock> {
+        self.blocks.values()
     }
 
     /// Files that are to be removed from the backend, and cannot be opened any more, ascending by key.

@@ -31,7 +31,7 @@ const IDLE: Duration = Duration::from_secs(2);
 const PIECE_BYTES: usize = 64 << 10;
 
 /// Everything that may happen.
-const KINDS: [&str; 16] = [
+const KINDS: [&str; 17] = [
     "node_up",
     "node_down",
     "node_draining",
@@ -40,6 +40,7 @@ const KINDS: [&str; 16] = [
     "share_moved",
     "user_changed",
     "group_changed",
+    "clients_blocked",
     "session_ended",
     "open_taken",
     "open_reclaimed",
@@ -244,6 +245,7 @@ fn line_of(position: EventPosition, event: &Event) -> EventLine {
         Event::NodeAddresses { node } => {
             EventLine { node: Some(node.0), ..of("node_addresses", format!("clients reach node {node} at other addresses")) }
         }
+        Event::ClientsBlocked { network } => of("clients_blocked", format!("clients at {network} are not served any more")),
         Event::UserChanged { name } => of("user_changed", format!("user {name} was changed")),
         Event::GroupChanged { name } => of("group_changed", format!("group {name} was changed")),
         Event::SessionEnded { session, node } => {

@@ -1,8 +1,11 @@
 //! The server service (MS-SRVS), as far as clients of a file server ask it: lists of shares, one share, the server, the
-//! time of day. Who the shares are comes through [`ShareProvider`]; it changes nothing.
+//! time of day; and, for administrators, who uses the server and how that is ended. Who the shares are comes through
+//! [`ShareProvider`], who uses them through [`UseProvider`]; shares are not changed.
 
 pub mod declaration;
+mod in_use;
 mod share_info;
+pub mod use_declaration;
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -13,6 +16,11 @@ use self::declaration::{
     ServerDetail, ServerInfo100, ServerInfo101, ServerInfo102, ServerInfoAnswer, ServerInfoRequest, ShareCheckAnswer, ShareCheckRequest,
     ShareEnum, ShareEnumAnswer, ShareEnumRequest, ShareInfoAnswer, ShareInfoRequest, SrvsvcServer, SrvsvcStub, TimeOfDay, TimeOfDayAnswer,
     TimeOfDayRequest,
+};
+pub use self::in_use::{ConnectionInUse, FileInUse, InUseFilter, NotEnded, SessionInUse, UseProvider};
+use self::use_declaration::{
+    ConnectionEnumAnswer, ConnectionEnumRequest, FileCloseRequest, FileEnumAnswer, FileEnumRequest, FileInfoAnswer, FileInfoRequest,
+    SessionDelRequest, SessionEnumAnswer, SessionEnumRequest, StatusAnswer,
 };
 use super::{CallContext, CallFuture, Interface};
 use crate::fault::Fault;
@@ -105,7 +113,12 @@ pub struct Srvsvc {
 impl Srvsvc {
     /// Serves what the provider tells.
     pub fn new(provider: Arc<dyn ShareProvider>) -> Self {
-        Self { stub: SrvsvcStub(Arc::new(Service { provider })) }
+        Self { stub: SrvsvcStub(Arc::new(Service { provider, uses: None })) }
+    }
+
+    /// Tells administrators who uses the server besides, and ends what they want ended.
+    pub fn with_uses(provider: Arc<dyn ShareProvider>, uses: Arc<dyn UseProvider>) -> Self {
+        Self { stub: SrvsvcStub(Arc::new(Service { provider, uses: Some(uses) })) }
     }
 }
 
@@ -125,9 +138,34 @@ impl Interface for Srvsvc {
 
 struct Service {
     provider: Arc<dyn ShareProvider>,
+    uses: Option<Arc<dyn UseProvider>>,
 }
 
 impl SrvsvcServer for Service {
+    async fn connection_enum(self: Arc<Self>, request: ConnectionEnumRequest, context: CallContext) -> Result<ConnectionEnumAnswer, Fault> {
+        in_use::connections(self.uses_for(&context), request).await
+    }
+
+    async fn file_enum(self: Arc<Self>, request: FileEnumRequest, context: CallContext) -> Result<FileEnumAnswer, Fault> {
+        in_use::files(self.uses_for(&context), request).await
+    }
+
+    async fn file_info(self: Arc<Self>, request: FileInfoRequest, context: CallContext) -> Result<FileInfoAnswer, Fault> {
+        Ok(in_use::file(self.uses_for(&context), &request))
+    }
+
+    async fn file_close(self: Arc<Self>, request: FileCloseRequest, context: CallContext) -> Result<StatusAnswer, Fault> {
+        Ok(StatusAnswer { status: in_use::close_file(self.uses_for(&context), request).await })
+    }
+
+    async fn session_enum(self: Arc<Self>, request: SessionEnumRequest, context: CallContext) -> Result<SessionEnumAnswer, Fault> {
+        in_use::sessions(self.uses_for(&context), request).await
+    }
+
+    async fn session_del(self: Arc<Self>, request: SessionDelRequest, context: CallContext) -> Result<StatusAnswer, Fault> {
+        Ok(StatusAnswer { status: in_use::end_sessions(self.uses_for(&context), request).await })
+    }
+
     async fn share_enum(self: Arc<Self>, request: ShareEnumRequest, context: CallContext) -> Result<ShareEnumAnswer, Fault> {
         self.list(&request, context.identity.as_deref())
     }
@@ -153,13 +191,18 @@ impl SrvsvcServer for Service {
         Ok(TimeOfDayAnswer { time: Some(time_of_day()), status: STATUS_OK })
     }
 
-    /// Connections, files, sessions and everything that changes something is for administrators, elsewhere.
+    /// Everything that changes shares and server is for administrators, elsewhere.
     fn other(&self, opnum: u16) -> Fault {
         if (8..=59).contains(&opnum) { Fault::ACCESS_DENIED } else { Fault::OPNUM_OUT_OF_RANGE }
     }
 }
 
 impl Service {
+    /// Who uses the server, for this caller.
+    fn uses_for(&self, context: &CallContext) -> Option<&dyn UseProvider> {
+        self.uses.as_deref().filter(|_| self.provider.is_administrator(context.identity.as_deref()))
+    }
+
     fn list(&self, request: &ShareEnumRequest, caller: Option<&Identity>) -> Result<ShareEnumAnswer, Fault> {
         let level = request.list.level;
         if request.list.shares.tag() != level {

@@ -1,6 +1,10 @@
 //! The server service as MS-SRVS declares it, as far as it is served here.
 
 use super::SRVSVC;
+use super::use_declaration::{
+    ConnectionEnumAnswer, ConnectionEnumRequest, FileCloseRequest, FileEnumAnswer, FileEnumRequest, FileInfoAnswer, FileInfoRequest,
+    SessionDelRequest, SessionEnumAnswer, SessionEnumRequest, StatusAnswer,
+};
 use crate::ndr::Counted;
 
 crate::ndr_structures! {
@@ -339,6 +343,18 @@ crate::interface! {
     stub: pub SrvsvcStub;
     /// Calls of the server service.
     client: pub SrvsvcCalls;
+    /// NetrConnectionEnum.
+    8 => connection_enum(ConnectionEnumRequest) -> ConnectionEnumAnswer;
+    /// NetrFileEnum.
+    9 => file_enum(FileEnumRequest) -> FileEnumAnswer;
+    /// NetrFileGetInfo.
+    10 => file_info(FileInfoRequest) -> FileInfoAnswer;
+    /// NetrFileClose.
+    11 => file_close(FileCloseRequest) -> StatusAnswer;
+    /// NetrSessionEnum.
+    12 => session_enum(SessionEnumRequest) -> SessionEnumAnswer;
+    /// NetrSessionDel.
+    13 => session_del(SessionDelRequest) -> StatusAnswer;
     /// NetrShareEnum.
     15 => share_enum(ShareEnumRequest) -> ShareEnumAnswer;
     /// NetrShareGetInfo.
