@@ -1,6 +1,6 @@
 //! Carries out what the records' events ask of this node: breaks to deliver, opens that were taken away, sessions that ended, deletions.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, net::IpAddr, sync::Arc, time::Duration};
 
 use persistence_model::{Command, DisconnectReason, Event, OpenId, OpenState, Outcome, SessionId};
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
@@ -104,6 +104,7 @@ fn handle(server: &Arc<Server>, event: &Event) {
             let is_gone = server.store.with_state(|state| state.share(*share).is_none());
             if is_gone { server.share_removed(*share) } else { server.share_changed(*share) }
         }
+        Event::ClientsBlocked { network } => cut_off(server, |peer| network.contains(peer)),
         Event::UserChanged { .. } | Event::GroupChanged { .. } => server.accounts_changed(),
         Event::OpensExpired { opens } => opens.iter().for_each(|open| forget(server, *open)),
         Event::NodeDown { node: dead, incarnation } => {
@@ -151,6 +152,14 @@ fn stand_down(server: &Arc<Server>) {
     }
 }
 
+/// An operator has shut these clients out.
+fn cut_off(server: &Server, is_blocked: impl Fn(IpAddr) -> bool) {
+    for connection in server.connections().into_iter().filter(|connection| is_blocked(connection.peer.ip())) {
+        tracing::warn!(peer = %connection.peer, "a client is cut off: its address is blocked; `holdfast client list` shows why");
+        connection.disconnect(crate::Disconnect::because("its address is blocked"));
+    }
+}
+
 fn missed_some(server: &Arc<Server>, missed: u64) {
     tracing::error!(missed, "events were missed; looking at all records instead");
     resynchronise(server);
@@ -161,6 +170,7 @@ fn resynchronise(server: &Arc<Server>) {
     metrics::counter!(names::EVENTS_MISSED).increment(1);
     server.accounts_changed();
     server.shares_changed();
+    cut_off(server, |peer| server.store.with_state(|state| state.client_block(peer).is_some()));
     server.file_watches.all_changed();
     for open in server.opens().into_iter().filter(|open| open.pipe().is_none()) {
         forget(server, open.open_id);

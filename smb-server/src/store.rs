@@ -6,7 +6,7 @@ pub mod local;
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
-use persistence_model::{Command, Event, FileKey, Incarnation, NodeId, OpenId, Outcome, State};
+use persistence_model::{Command, Event, FileKey, Incarnation, LogTime, NodeId, OpenId, Outcome, State};
 use smb_types::NtStatus;
 use tokio::sync::broadcast;
 
@@ -75,6 +75,8 @@ pub trait Store: Send + Sync + 'static {
     fn lease_valid(&self) -> bool;
     /// Tells whether a leader is known, so that a proposal has a chance.
     fn has_leader(&self) -> bool;
+    /// The cluster's time now, as far as this node has heard.
+    fn log_time(&self) -> LogTime;
     /// This node.
     fn node(&self) -> NodeId;
     /// This node's current life.

@@ -30,10 +30,11 @@ pub use event::Event;
 pub use id::{FileKey, Incarnation, LeaseId, LogTime, NodeId, OpenId, SessionId, ShareId, fold_path};
 pub use outcome::{Applied, DurableGrant, Grant, LeaseGrant, Outcome, Rejection};
 pub use rebirth::{LeftBehind, Rebirth};
+pub use record::block::client_ip;
 pub use record::{
-    AdminRole, AdminToken, AppInstance, Away, ByteRangeLock, ClientBlock, Cluster, CreateAction, Durability, Few, FileState, Group, JoinToken, Lease, Leases,
-    LockSequence, LockSequences, Network, Node, NodeAddresses, NodeState, Open, OpenSet, OpenState, Oplock, Owner, PendingDelete, Session,
-    Share, ShareSettings, UnixUser, User,
+    AdminRole, AdminToken, AppInstance, Away, ByteRangeLock, ClientBlock, Cluster, CreateAction, Durability, Few, FileState, Group,
+    JoinToken, Lease, Leases, LockSequence, LockSequences, Network, Node, NodeAddresses, NodeState, Open, OpenSet, OpenState, Oplock,
+    Owner, PendingDelete, Session, Share, ShareSettings, UnixUser, User,
 };
 pub use shard::{RaftGroup, Route, SLOTS, shard, slot};
 pub use state::{Account, Loader, State, StoredRecord};

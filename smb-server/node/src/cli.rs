@@ -31,8 +31,21 @@ pub enum Command {
     Serve(ServeArgs),
     /// Shows the cluster as a node sees it
     Status(LookArgs),
-    /// Lists open handles
-    Handles(LookArgs),
+    /// Lists sessions: who is logged on, from where, since when
+    Sessions(crate::command::in_use::FindArgs),
+    /// Lists open handles, also those whose client is away
+    Handles(crate::command::in_use::FindArgs),
+    /// Lists byte-range locks
+    Locks(crate::command::in_use::FindArgs),
+    /// Ends sessions
+    #[command(subcommand)]
+    Session(crate::command::in_use::SessionCommand),
+    /// Closes handles
+    #[command(subcommand)]
+    Handle(crate::command::in_use::HandleCommand),
+    /// Shuts clients out, and lets them in again
+    #[command(subcommand)]
+    Client(crate::command::in_use::ClientCommand),
     /// Lists witness registrations, moves and notifies clients
     #[command(subcommand)]
     Witness(crate::command::witness::WitnessCommand),

@@ -67,7 +67,12 @@ fn run(command: &Command) -> Result<(), Failure> {
             block_on(daemon::serve_file(&args.at.config, args.exit_with_stdin))
         }
         Command::Status(args) => command::look::status(args),
-        Command::Handles(args) => command::look::handles(args),
+        Command::Sessions(args) => command::in_use::sessions(args),
+        Command::Handles(args) => command::in_use::handles(args),
+        Command::Locks(args) => command::in_use::locks(args),
+        Command::Session(command) => command::in_use::session(command),
+        Command::Handle(command) => command::in_use::handle(command),
+        Command::Client(command) => command::in_use::client(command),
         Command::Witness(command) => command::witness::run(command),
         Command::Events(args) => command::events::run(args),
         Command::User(command) => command::user::run(command),

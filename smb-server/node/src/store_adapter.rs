@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use persistence_model::{Command, Event, FileKey, Incarnation, NodeId, OpenId, Outcome, State};
+use persistence_model::{Command, Event, FileKey, Incarnation, LogTime, NodeId, OpenId, Outcome, State};
 use smb_server::{
     StoreError,
     store::{BoxFuture, Flight},
@@ -51,6 +51,10 @@ impl smb_server::Store for LifeStore {
 
     fn has_leader(&self) -> bool {
         self.store.has_leader()
+    }
+
+    fn log_time(&self) -> LogTime {
+        LogTime(self.store.status().raft.time_ms)
     }
 
     fn node(&self) -> NodeId {

@@ -12,10 +12,7 @@ use std::{
 };
 
 use holdfast::{
-    admin::{
-        listen::tls::provider,
-        view::{HandleView, Status},
-    },
+    admin::{in_use::HandleView, listen::tls::provider, view::Status},
     audit::{AuditResult, Entry},
     client::{Answer, Connection, Endpoint, Tls},
     failure::{DATA, NO_PERMISSION, USAGE},

@@ -2,6 +2,7 @@
 //!
 //! Knows nothing of NDR; the services are the runtime's, the shares come from the records.
 
+mod in_use;
 mod provider;
 
 use std::{sync::Arc, time::Duration};
@@ -23,6 +24,7 @@ use crate::{
     receive::RequestContext,
     state::{Pipe, Server},
 };
+use in_use::InUse;
 use provider::Provider;
 
 /// A read that finds nothing for this long becomes asynchronous.
@@ -56,7 +58,7 @@ pub(crate) fn association<'a>(ctx: &RequestContext, pipe: &'a Pipe) -> &'a PipeA
         let services = match (pipe.name.as_str(), ctx.server.endpoints.get()) {
             (MAPPER, Some(map)) => managed(EndpointMapper::new(Arc::clone(map)).into()),
             ("wkssvc", _) => InterfaceSet::new().with(Arc::new(Wkssvc::new(provider))),
-            _ => InterfaceSet::new().with(Arc::new(Srvsvc::new(provider))),
+            _ => InterfaceSet::new().with(Arc::new(Srvsvc::with_uses(provider, Arc::new(InUse::new(&ctx.server))))),
         };
         let user = ctx.session.as_ref().and_then(|session| session.user());
         let identity = user.map(|user| {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use persistence_model::{Command, Outcome, SessionId};
+use persistence_model::{Command, Outcome, Rejection, SessionId};
 use smb_auth::{
     Acceptor, Account, LogonKind, NonceSequence, NtHash, PreauthHash, Role, SessionKeys, SigningKey, Step, keys::channel_signing_key,
     spnego::Accepted,
@@ -171,6 +171,7 @@ async fn open_record(ctx: &RequestContext, session: &Session, user: &User, previ
     }
     match outcome {
         Ok(Outcome::SessionOpened { .. }) => Ok(()),
+        Ok(Outcome::Rejected(Rejection::ClientBlocked)) => Err(Refusal::new(NtStatus::ACCESS_DENIED, "the client's address is blocked")),
         Ok(_) => Err(Refusal::new(NtStatus::SERVER_UNAVAILABLE, "the records do not take the session")),
         Err(_) => Err(Refusal::new(NtStatus::SERVER_UNAVAILABLE, "the records cannot be reached")),
     }

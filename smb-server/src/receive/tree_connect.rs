@@ -68,7 +68,8 @@ pub(crate) async fn handle(ctx: &mut RequestContext) -> Result<Response, Refusal
         maximal_access,
     };
     let encrypt_data = share.encrypt_data;
-    let tree = Arc::new(TreeConnect::new(session.next_tree_id(), share, maximal_access, encrypt_data));
+    let now = ctx.server.clock.instant();
+    let tree = Arc::new(TreeConnect::new(session.next_tree_id(), share, maximal_access, encrypt_data, now));
     session.add_tree(Arc::clone(&tree));
     let mut reply = Response::success(|out| response.encode(out));
     reply.tree_id = Some(tree.tree_id);

@@ -252,6 +252,12 @@ impl Session {
         self.trees.write().remove(&tree_id)
     }
 
+    /// All tree connects.
+    #[must_use]
+    pub fn trees(&self) -> Vec<Arc<TreeConnect>> {
+        self.trees.read().values().cloned().collect()
+    }
+
     /// Number of tree connects.
     #[must_use]
     pub fn tree_count(&self) -> usize {

@@ -1,8 +1,11 @@
 //! TreeConnect: a session's use of a share (MS-SMB2 3.3.1.9).
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
 };
 
 use smb_types::AccessMask;
@@ -20,14 +23,16 @@ pub struct TreeConnect {
     pub maximal_access: AccessMask,
     /// Requests on this tree must be encrypted.
     pub encrypt_data: bool,
+    /// Since when.
+    pub connected_at: Instant,
     gone: AtomicBool,
 }
 
 impl TreeConnect {
     /// A new tree connect.
     #[must_use]
-    pub fn new(tree_id: u32, share: Arc<Share>, maximal_access: AccessMask, encrypt_data: bool) -> Self {
-        Self { tree_id, share, maximal_access, encrypt_data, gone: AtomicBool::new(false) }
+    pub fn new(tree_id: u32, share: Arc<Share>, maximal_access: AccessMask, encrypt_data: bool, connected_at: Instant) -> Self {
+        Self { tree_id, share, maximal_access, encrypt_data, connected_at, gone: AtomicBool::new(false) }
     }
 
     /// Marks the tree as disconnected; requests under way that open something must give it up again.

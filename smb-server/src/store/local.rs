@@ -129,6 +129,10 @@ impl Store for LocalStore {
         true
     }
 
+    fn log_time(&self) -> LogTime {
+        self.now()
+    }
+
     fn node(&self) -> NodeId {
         NODE
     }

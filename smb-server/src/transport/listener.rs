@@ -15,6 +15,7 @@ use crate::{
     loss, metrics as names,
     send::writer::{self, QUEUE_FRAMES_MAX},
     state::{Connection, Server},
+    store::StoreExt as _,
     timer,
 };
 
@@ -37,6 +38,11 @@ pub async fn listen(server: Arc<Server>, listener: TcpListener, stop: Cancellati
                 continue;
             }
         };
+        if server.store.with_state(|state| state.client_block(peer.ip()).is_some()) {
+            // What comes again and again is not worth a line each time: the block itself was told.
+            tracing::debug!(%peer, "a blocked client is turned away");
+            continue;
+        }
         let Ok(local) = stream.local_addr() else { continue };
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY");

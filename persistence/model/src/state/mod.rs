@@ -12,7 +12,9 @@ use std::net::IpAddr;
 
 use crate::codec::{self, DecodeError, Kind};
 use crate::id::{FileKey, NodeId, OpenId, SessionId, ShareId};
-use crate::record::{AdminToken, ClientBlock, Cluster, FileState, Group, JoinToken, Network, Node, Open, PendingDelete, Session, Share, User};
+use crate::record::{
+    AdminToken, ClientBlock, Cluster, FileState, Group, JoinToken, Network, Node, Open, PendingDelete, Session, Share, User,
+};
 pub use accounts::Account;
 use hash::Table;
 use index::Indexes;

@@ -11,7 +11,9 @@ use super::index::{Place, digest_of_guid, digest_of_lease, parent_of};
 use crate::arbiter;
 use crate::command::IoKind;
 use crate::id::{FileKey, LeaseId, LogTime, NodeId, OpenId, SessionId, ShareId, fold_path};
-use crate::record::{AdminToken, ClientBlock, Cluster, FileState, Lease, Node, NodeState, Open, Owner, PendingDelete, Session, Share, User};
+use crate::record::{
+    AdminToken, ClientBlock, Cluster, FileState, Lease, Node, NodeState, Open, Owner, PendingDelete, Session, Share, User,
+};
 
 impl State {
     /// The cluster; None before ClusterInit.

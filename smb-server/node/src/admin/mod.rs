@@ -13,6 +13,7 @@ pub mod change;
 pub mod events;
 pub mod faults;
 pub mod groups;
+pub mod in_use;
 pub mod listen;
 mod problem;
 pub mod shares;
@@ -88,7 +89,10 @@ pub fn router(admin: &Arc<Admin>, stop: CancellationToken) -> Router {
 
 fn for_viewers() -> Router<Arc<Admin>> {
     Router::new()
-        .route("/api/v1/handles", get(view::handles))
+        .route("/api/v1/sessions", get(in_use::sessions))
+        .route("/api/v1/handles", get(in_use::handles))
+        .route("/api/v1/locks", get(in_use::locks))
+        .route("/api/v1/clients/blocked", get(in_use::blocks))
         .route("/api/v1/users", get(view::users))
         .route("/api/v1/groups", get(groups::list))
         .route("/api/v1/shares", get(shares::list))
@@ -119,6 +123,10 @@ fn changes() -> Router<Arc<Admin>> {
         .route("/api/v1/shares/set", post(shares::set))
         .route("/api/v1/shares/acl", post(shares::change_acl))
         .route("/api/v1/shares/remove", post(shares::remove))
+        .route("/api/v1/sessions/close", post(in_use::close_sessions))
+        .route("/api/v1/handles/close", post(in_use::close_handles))
+        .route("/api/v1/clients/block", post(in_use::block))
+        .route("/api/v1/clients/unblock", post(in_use::unblock))
         .route("/api/v1/tokens", post(change::token_create))
         .route("/api/v1/nodes/drain", post(change::node_drain))
         .route("/api/v1/nodes/remove", post(change::node_remove))

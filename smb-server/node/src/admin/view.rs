@@ -109,29 +109,6 @@ pub struct NodeView {
     pub newest_level: Option<u16>,
 }
 
-/// One open handle.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HandleView {
-    /// Persistent file id.
-    pub id: String,
-    /// Share.
-    pub share: String,
-    /// Path in it.
-    pub path: String,
-    /// The node that serves it; none while its client is away.
-    pub node: Option<u64>,
-    /// volatile, durable or persistent.
-    pub class: String,
-    /// SID of the user.
-    pub user: String,
-    /// Granted access mask.
-    pub access: String,
-    /// Share access mask.
-    pub share_access: String,
-    /// Byte-range locks held.
-    pub locks: usize,
-}
-
 /// One user.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UserView {
@@ -240,21 +217,6 @@ fn attention(own: &persistence::StoreStatus, days: Option<i64>, free: Option<u64
         }
     }
     attention
-}
-
-pub(super) async fn handles(State(admin): State<Arc<Admin>>) -> Json<Vec<HandleView>> {
-    let view = |state: &persistence_model::State, open: &persistence_model::Open| HandleView {
-        id: format!("{:#x}", open.id.0),
-        share: state.share(open.share).map(|s| s.name.clone()).unwrap_or_default(),
-        path: open.path.to_string(),
-        node: open.owner.as_ref().map(|owner| owner.node.0),
-        class: format!("{:?}", open.class).to_lowercase(),
-        user: open.user.to_string(),
-        access: format!("{:#010x}", open.granted_access.0),
-        share_access: format!("{:#x}", open.share_access.0),
-        locks: open.locks.len(),
-    };
-    Json(admin.store.look_at_opens(view).await)
 }
 
 pub(super) async fn users(State(admin): State<Arc<Admin>>) -> Json<Vec<UserView>> {

@@ -107,7 +107,7 @@ pub struct Entries {
 }
 
 /// RFC 3339 in UTC with milliseconds.
-pub(super) fn time_text(time: SystemTime) -> String {
+pub(crate) fn time_text(time: SystemTime) -> String {
     let time = OffsetDateTime::from(time);
     let (year, month, day) = time.to_calendar_date();
     let (hour, minute, second, ms) = time.to_hms_milli();

@@ -11,6 +11,7 @@ mod files;
 mod log;
 mod user;
 
+pub(crate) use entry::time_text;
 pub use entry::{AuditResult, Entries, Entry, Origin, redacted};
 pub(crate) use log::READ_ENTRIES_MAX;
 pub use log::{AuditLog, append_once};

@@ -1,10 +1,10 @@
-//! `status`, `handles`: what a node sees.
+//! `status`: what a node sees.
 
 use serde::Deserialize as _;
 
 use super::{say, say_json};
 use crate::{
-    admin::view::{BriefStatus, HandleView, Status},
+    admin::view::{BriefStatus, Status},
     cli::LookArgs,
     client::AdminClient,
     failure::{DATA, Failure, UNAVAILABLE},
@@ -56,21 +56,4 @@ fn brief_status(args: &LookArgs, status: &BriefStatus) -> Result<(), Failure> {
 
 fn serving(is_serving: bool, node: u64) -> Result<(), Failure> {
     if is_serving { Ok(()) } else { Err(Failure::new(UNAVAILABLE, format!("node {node} does not serve at the moment"))) }
-}
-
-/// `holdfast handles`.
-///
-/// # Errors
-/// The node cannot be asked.
-pub fn handles(args: &LookArgs) -> Result<(), Failure> {
-    let handles: Vec<HandleView> = AdminClient::of(&args.at)?.get("/api/v1/handles")?;
-    if args.json {
-        return say_json(&handles);
-    }
-    for h in &handles {
-        let node = h.node.map_or("away".to_owned(), |id| format!("node {id}"));
-        say(&format!("{:<14} {:<10} {:<8} {}\\{}   locks {}   {}", h.id, h.class, node, h.share, h.path, h.locks, h.user));
-    }
-    say(&format!("{} handles", handles.len()));
-    Ok(())
 }

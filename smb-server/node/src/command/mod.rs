@@ -6,6 +6,7 @@ pub mod backup;
 pub mod certificate;
 pub mod events;
 pub mod group;
+pub mod in_use;
 pub mod init;
 pub mod join;
 mod local_audit;

@@ -239,8 +239,8 @@ fn shown(entry: &EntryView) -> String {
     format!("{:<6} {:<8} {}", if entry.denies { "deny" } else { "allow" }, entry.rights, entry.who)
 }
 
-/// A share's name in a URL.
-fn escaped(name: &str) -> String {
+/// A text in a URL.
+pub(super) fn escaped(name: &str) -> String {
     let mut out = String::new();
     for byte in name.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
