@@ -117,7 +117,9 @@ fn handle(server: &Arc<Server>, event: &Event) {
         | Event::NodeDraining { .. }
         | Event::NodeAddresses { .. }
         | Event::ShareMoved { .. }
-        | Event::OpenReclaimed { .. } => {}
+        | Event::OpenReclaimed { .. }
+        // Whoever logs on reads them in the records.
+        | Event::SettingsChanged => {}
     }
 }
 

@@ -31,9 +31,9 @@ pub use id::{FileKey, Incarnation, LeaseId, LogTime, NodeId, OpenId, SessionId, 
 pub use outcome::{Applied, DurableGrant, Grant, LeaseGrant, Outcome, Rejection};
 pub use rebirth::{LeftBehind, Rebirth};
 pub use record::{
-    AdminRole, AdminToken, AppInstance, ByteRangeLock, Cluster, CreateAction, Durability, Few, FileState, Group, JoinToken, Lease, Leases,
-    LockSequence, LockSequences, Network, Node, NodeAddresses, NodeState, Open, OpenSet, OpenState, Oplock, Owner, PendingDelete, Session,
-    Share, ShareSettings, UnixUser, User,
+    AdminRole, AdminToken, AppInstance, ByteRangeLock, Cluster, ClusterSettings, CreateAction, Durability, Few, FileState, Group,
+    JoinToken, Lease, Leases, LockSequence, LockSequences, LogonFailures, Network, Node, NodeAddresses, NodeState, Open, OpenSet,
+    OpenState, Oplock, Owner, PendingDelete, Session, Share, ShareSettings, UnixUser, User,
 };
 pub use shard::{RaftGroup, Route, SLOTS, shard, slot};
 pub use state::{Account, Loader, State, StoredRecord};

@@ -17,7 +17,7 @@ pub mod token;
 pub mod user;
 
 pub use admin_token::{AdminRole, AdminToken};
-pub use cluster::Cluster;
+pub use cluster::{Cluster, ClusterSettings};
 pub use delete::PendingDelete;
 pub use few::Few;
 pub use file::FileState;
@@ -30,4 +30,4 @@ pub use open_set::OpenSet;
 pub use session::Session;
 pub use share::{Network, Share, ShareSettings};
 pub use token::JoinToken;
-pub use user::{UnixUser, User};
+pub use user::{LogonFailures, UnixUser, User};
