@@ -99,7 +99,7 @@ async fn answer(connection: &Arc<Connection>, request: &Header, response: Respon
     let credits = connection.window.lock().grant(request.credits);
     let succeeded = response.status == NtStatus::SUCCESS;
     let header = request.response(response.status, credits);
-    let frame = seal::frame(vec![Outgoing { header, response, key: None }], None)?;
+    let frame = seal::frame(vec![Outgoing { header, response, key: None, is_proof: false }], None)?;
     if succeeded && connection.dialect() == Some(Dialect::Smb311) {
         connection.preauth.lock().update(frame.message());
     }

@@ -76,7 +76,6 @@ async fn first(ctx: &mut RequestContext, request: &SessionSetupRequest, session:
     }
     result.map(|mut response| {
         response.session_id = Some(session.session_id.0);
-        response.plain = true;
         response
     })
 }
@@ -143,7 +142,7 @@ async fn establish(
     let mut response = done(session, &accepted.token);
     // MS-SMB2 3.3.5.5.3
     // The final response is signed whether or not signing is required: it proves the key.
-    response.sign = if anonymous { SignWith::Nothing } else { SignWith::Key(signing_key) };
+    response.sign = if anonymous { SignWith::Nothing } else { SignWith::Proof(signing_key) };
     Ok(response)
 }
 
@@ -182,7 +181,7 @@ async fn renew(ctx: &mut RequestContext, request: &SessionSetupRequest, session:
     let security = session.security().ok_or(Refusal::new(NtStatus::USER_SESSION_DELETED, "the session is not set up"))?;
     let connection_id = ctx.connection.connection_id;
     let key = session.signing_key(connection_id);
-    if ctx.bad_signature || (security.signing_required && !ctx.signed && !ctx.encrypted) {
+    if ctx.bad_signature || (security.signing_required && !ctx.signed && !ctx.is_encrypted()) {
         return Err(Refusal::new(NtStatus::ACCESS_DENIED, "a renewal with a bad or missing signature"));
     }
     ctx.session = Some(Arc::clone(&session));
@@ -203,7 +202,8 @@ async fn renew(ctx: &mut RequestContext, request: &SessionSetupRequest, session:
         outcome => {
             let refusal = match outcome.and_then(|step| renewed(ctx, step, &session)) {
                 Ok(mut response) => {
-                    sign(&mut response);
+                    // MS-SMB2 3.3.5.5.3
+                    response.sign = key.clone().map_or(SignWith::Nothing, SignWith::Proof);
                     return Ok(response);
                 }
                 Err(refusal) => refusal,
@@ -235,8 +235,8 @@ fn bind(ctx: &mut RequestContext, request: &SessionSetupRequest, session_id: Ses
     let key = session
         .signing_key(ctx.connection.connection_id)
         .or_else(|| session.security().map(|security| Arc::clone(&security.signing_key)))
-        .filter(|key| ctx.header.is_signed() && !ctx.encrypted && key.verify_shared(&ctx.message, Role::Client));
-    let proved = key.is_some() || ctx.encrypted;
+        .filter(|key| ctx.header.is_signed() && !ctx.is_encrypted() && key.verify_shared(&ctx.message, Role::Client));
+    let proved = key.is_some() || ctx.is_encrypted();
     let result = check_bindable(ctx, &session, proved).and_then(|()| {
         let result = bind_leg(ctx, request, &session);
         if result.is_err() {
@@ -254,7 +254,6 @@ fn bind(ctx: &mut RequestContext, request: &SessionSetupRequest, session_id: Ses
         }
     };
     response.session_id = Some(session_id.0);
-    response.plain = !ctx.encrypted;
     Ok(response)
 }
 
@@ -282,7 +281,7 @@ fn check_bindable(ctx: &RequestContext, session: &Session, proved: bool) -> Resu
     if !negotiated.dialect.is_3x() || !negotiated.has(Capabilities::MULTI_CHANNEL) {
         return refuse(NtStatus::REQUEST_NOT_ACCEPTED, "multichannel was not negotiated");
     }
-    if !ctx.header.is_signed() && !ctx.encrypted {
+    if !ctx.header.is_signed() && !ctx.is_encrypted() {
         return refuse(NtStatus::INVALID_PARAMETER, "a binding must be signed");
     }
     if session.dialect != negotiated.dialect || session.negotiated.cipher != negotiated.cipher {
@@ -345,7 +344,7 @@ fn bind_leg(ctx: &mut RequestContext, request: &SessionSetupRequest, session: &A
             ctx.connection.add_session(Arc::clone(session));
             ctx.session = Some(Arc::clone(session));
             let mut response = done(session, &accepted.token);
-            response.sign = SignWith::Key(key);
+            response.sign = SignWith::Proof(key);
             Ok(response)
         }
     }
