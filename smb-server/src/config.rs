@@ -1,6 +1,6 @@
 //! What the operator decides about a node's SMB service, and the limits with their names.
 //!
-//! Shares and users are records, not configuration.
+//! Shares, users, and whether sessions sign or encrypt are records, not configuration: every node is the same in them.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,10 +10,6 @@ use smb_backend::{Backend, BackendError};
 /// Options of one node's SMB service. `Default` is what a cluster node wants.
 #[derive(Debug, Clone)]
 pub struct ServerConfig {
-    /// Every session must sign (guests and anonymous excepted).
-    pub signing_required: bool,
-    /// Every session must encrypt; clients that cannot are refused.
-    pub encryption_required: bool,
     /// NetBIOS-style name of the cluster, as told in NTLM and to srvsvc.
     pub server_name: String,
     /// Domain or workgroup name told in NTLM.
@@ -51,8 +47,6 @@ pub struct ServerConfig {
 impl Default for ServerConfig {
     fn default() -> Self {
         Self {
-            signing_required: false,
-            encryption_required: false,
             server_name: "HOLDFAST".to_owned(),
             domain_name: "WORKGROUP".to_owned(),
             announce_cluster: true,

@@ -306,11 +306,14 @@ fn admit(ctx: &mut RequestContext, signature: Signature) -> Result<Result<(), Re
         return Ok(Ok(()));
     }
     let session = if related { ctx.chain.session.clone() } else { ctx.connection.session(SessionId(ctx.header.session_id)) };
+    // An operator, or the user's end, may have ended it while a request of its message was under way.
+    let is_ended = session.as_ref().is_some_and(|session| session.is_ended());
+    let session = session.filter(|_| !is_ended);
     let Some(session) = session else {
         if command == Command::Echo {
             return Ok(Ok(()));
         }
-        let status = if related { NtStatus::INVALID_PARAMETER } else { NtStatus::USER_SESSION_DELETED };
+        let status = if related && !is_ended { NtStatus::INVALID_PARAMETER } else { NtStatus::USER_SESSION_DELETED };
         return Ok(Err(Refusal::new(status, "no such session on this connection")));
     };
     ctx.session = Some(Arc::clone(&session));

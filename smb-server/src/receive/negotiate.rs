@@ -146,7 +146,7 @@ fn base_response(server: &Server) -> NegotiateResponse {
 }
 
 fn security_mode(server: &Server) -> SecurityMode {
-    if server.config.signing_required {
+    if server.settings().signing_required {
         SecurityMode::SIGNING_ENABLED | SecurityMode::SIGNING_REQUIRED
     } else {
         SecurityMode::SIGNING_ENABLED

@@ -1,10 +1,13 @@
 //! A server with an in-process store and memory file systems, and a client that speaks bytes to it over a pipe.
 #![allow(dead_code, unreachable_pub, missing_docs, reason = "a helper of tests; each test file uses its part")]
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use bytes::Bytes;
-use persistence_model::{Command as Record, Share, ShareSettings};
+use persistence_model::{ClusterSettings, Command as Record, Outcome, Share, ShareSettings};
 use smb_auth::{
     CipherId, Credentials, Initiator, NonceSequence, NtHash, PreauthHash, Role, SealingKey, SessionKeys, SigningAlgorithm, SigningKey,
     keys::channel_signing_key,
@@ -87,12 +90,26 @@ impl Rig {
         (Self { server, store, stop }, events)
     }
 
+    /// Changes the cluster's settings.
+    pub fn set(&self, change: impl FnOnce(&mut ClusterSettings)) {
+        let instead_of = self.server.settings();
+        let mut settings = instead_of.clone();
+        change(&mut settings);
+        assert_eq!(self.store.apply(&Record::ClusterSet { settings, instead_of: Box::new(instead_of) }), Outcome::Done);
+    }
+
     /// A new connection.
     pub fn connect(&self) -> Client {
+        self.connect_from([127, 0, 0, 1].into())
+    }
+
+    /// A new connection of a client at this address.
+    pub fn connect_from(&self, client: IpAddr) -> Client {
         let (ours, theirs) = tokio::io::duplex(1 << 20);
         let (reader, writer) = tokio::io::split(theirs);
         let address = SocketAddr::from(([127, 0, 0, 1], 445));
-        let served = tokio::spawn(serve(Arc::clone(&self.server), reader, writer, address, address, self.stop.child_token()));
+        let peer = SocketAddr::new(client, 50_000);
+        let served = tokio::spawn(serve(Arc::clone(&self.server), reader, writer, peer, address, self.stop.child_token()));
         Client {
             stream: ours,
             served,
