@@ -285,7 +285,8 @@ fn bytes_of(event: &Event) -> usize {
         | Event::ShareChanged { .. }
         | Event::OpenReclaimed { .. }
         | Event::ShareMoved { .. }
-        | Event::NodeAddresses { .. } => 0,
+        | Event::NodeAddresses { .. }
+        | Event::SettingsChanged => 0,
     };
     FIXED + more
 }

@@ -187,7 +187,9 @@ fn ntlm(config: &Config, store: &Store) -> Arc<NtlmSecurity> {
 }
 
 fn account(state: &State, user: &str) -> Option<Account> {
-    state.user_by_name(user).map(|user| Account { nt_hash: NtHash::from_bytes(user.nt_hash), disabled: user.disabled })
+    state
+        .user_by_name(user)
+        .map(|user| Account { nt_hash: NtHash::from_bytes(user.nt_hash), disabled: user.disabled || user.is_locked_out() })
 }
 
 /// Pause between two looks at the disk.

@@ -34,6 +34,12 @@ pub async fn run(config: Arc<Config>, store: Store, current: Current, doors: Arc
                 server.share_changed(*share);
             }
         }
+        // As above: who was shut out does nothing more when the operator hears of it.
+        Event::SessionEnded { session, node } if *node == own => {
+            if let Some(server) = watched.read().as_ref() {
+                server.session_ended(*session);
+            }
+        }
         Event::UserChanged { .. } | Event::GroupChanged { .. } => {
             if let Some(server) = watched.read().as_ref() {
                 server.accounts_changed();

@@ -70,6 +70,7 @@ fn run(command: &Command) -> Result<(), Failure> {
         Command::Handles(args) => command::look::handles(args),
         Command::Witness(command) => command::witness::run(command),
         Command::Events(args) => command::events::run(args),
+        Command::Cluster(command) => command::cluster::run(command),
         Command::User(command) => command::user::run(command),
         Command::Group(command) => command::group::run(command),
         Command::Share(command) => command::share::run(command),

@@ -242,6 +242,13 @@ impl Server {
         self.sessions.write().insert(session.session_id, session);
     }
 
+    /// The records have ended a session: no further request of it is taken, whatever becomes of what is under way.
+    pub fn session_ended(&self, session_id: SessionId) {
+        if let Some(session) = self.session(session_id) {
+            session.end();
+        }
+    }
+
     /// Removes a session.
     pub(crate) fn remove_session(&self, session_id: SessionId) -> Option<Arc<Session>> {
         self.sessions.write().remove(&session_id)

@@ -39,6 +39,7 @@ const KINDS: [&str; 16] = [
     "share_changed",
     "share_moved",
     "user_changed",
+    "settings_changed",
     "group_changed",
     "session_ended",
     "open_taken",
@@ -245,6 +246,7 @@ fn line_of(position: EventPosition, event: &Event) -> EventLine {
             EventLine { node: Some(node.0), ..of("node_addresses", format!("clients reach node {node} at other addresses")) }
         }
         Event::UserChanged { name } => of("user_changed", format!("user {name} was changed")),
+        Event::SettingsChanged => of("settings_changed", "the cluster's settings were changed".to_owned()),
         Event::GroupChanged { name } => of("group_changed", format!("group {name} was changed")),
         Event::SessionEnded { session, node } => {
             let text = format!("session {session} at node {node} was ended");
