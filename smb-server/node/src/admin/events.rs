@@ -31,7 +31,7 @@ const IDLE: Duration = Duration::from_secs(2);
 const PIECE_BYTES: usize = 64 << 10;
 
 /// Everything that may happen.
-const KINDS: [&str; 16] = [
+const KINDS: [&str; 17] = [
     "node_up",
     "node_down",
     "node_draining",
