@@ -7,6 +7,8 @@ use std::{sync::Arc, time::Duration};
 use persistence_model::Share as ShareRecord;
 use smb_backend::{Backend, BackendError};
 
+use crate::failed_logons::FailedLogons;
+
 /// Options of one node's SMB service. `Default` is what a cluster node wants.
 #[derive(Debug, Clone)]
 pub struct ServerConfig {
@@ -42,6 +44,8 @@ pub struct ServerConfig {
     pub lease_hold: Duration,
     /// How long one command may take in the store before the client is told to try again.
     pub propose_timeout: Duration,
+    /// Who has failed to log on at this machine lately, over SMB or elsewhere.
+    pub failed_logons: Arc<FailedLogons>,
 }
 
 impl Default for ServerConfig {
@@ -62,6 +66,7 @@ impl Default for ServerConfig {
             unauthenticated_timeout: Duration::from_secs(45),
             lease_hold: Duration::from_secs(3),
             propose_timeout: Duration::from_secs(20),
+            failed_logons: Arc::default(),
         }
     }
 }

@@ -137,6 +137,18 @@ impl FailedLogons {
         Answer::At(at, permit)
     }
 
+    /// Whether the delay after the last failure is over, for those who cannot let an answer wait: they refuse whoever comes before.
+    pub fn may_try(&self, who: &Claimant, now: Instant) -> bool {
+        let mut tables = self.tables.lock();
+        let pair = tables.pairs.get_mut(&who.pair(), now).map(|tally| *tally);
+        let is_known = pair.is_some_and(|tally| tally.is_known);
+        let address = tables.addresses.get_mut(&network(who.address), now).map(|tally| *tally).filter(|_| !is_known);
+        let is_over = |tally: Option<Tally>, free: u32| {
+            tally.is_none_or(|tally| now.duration_since(tally.last) >= delay(tally.failures.saturating_sub(free)))
+        };
+        is_over(pair, 0) && is_over(address, FREE_FAILURES_OF_ADDRESS)
+    }
+
     /// A logon has failed.
     pub fn failed(&self, who: &Claimant, now: Instant) -> Logged {
         let mut tables = self.tables.lock();
@@ -327,6 +339,22 @@ mod tests {
         logons.succeeded(&who("bob", 1), now);
         assert_eq!(wait(&logons, &who("eve", 1), now), Some(200));
         assert_eq!(wait(&logons, &who("eve", 1), now + FORGOTTEN_AFTER), Some(0), "and one day it is forgotten");
+    }
+
+    #[test]
+    fn who_cannot_wait_comes_back_later() {
+        let (logons, now) = (FailedLogons::default(), Instant::now());
+        let ann = who("ann", 1);
+        assert!(logons.may_try(&ann, now));
+        logons.failed(&ann, now);
+        logons.failed(&ann, now);
+        let after = |ms| now + Duration::from_millis(ms);
+        assert_eq!((logons.may_try(&ann, after(199)), logons.may_try(&ann, after(200))), (false, true));
+        assert!(logons.may_try(&who("bob", 1), now) && logons.may_try(&who("ann", 2), now));
+        (0..10).for_each(|n| _ = logons.failed(&who(&format!("u{n}"), 1), now));
+        assert!(!logons.may_try(&who("bob", 1), after(199)), "the address has failed too often");
+        logons.succeeded(&ann, now);
+        assert!(logons.may_try(&ann, now));
     }
 
     #[test]

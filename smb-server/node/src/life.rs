@@ -89,7 +89,12 @@ async fn serve_life(
     let (net_name, server_guid) = store
         .with_state(|state| state.cluster().map(|cluster| (cluster.net_name.clone(), cluster.server_guid)))
         .unwrap_or_else(|| ("HOLDFAST".to_owned(), Guid::ZERO));
-    let options = ServerConfig { server_name: net_name, domain_name: config.smb.workgroup.clone(), ..ServerConfig::default() };
+    let options = ServerConfig {
+        server_name: net_name,
+        domain_name: config.smb.workgroup.clone(),
+        failed_logons: Arc::clone(&rpc.failed_logons),
+        ..ServerConfig::default()
+    };
     let records = LifeStore::new(store.clone(), incarnation);
     let server = Server::new(options, server_guid, records, Arc::new(SystemClock), Arc::new(open_backend));
     server.secure_pipes(rpc.security(config, store));

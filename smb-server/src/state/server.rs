@@ -125,7 +125,6 @@ impl Server {
         let acceptor = Arc::new(acceptor_config(&config));
         Arc::new(Self {
             acceptor,
-            config,
             server_guid,
             store,
             clock,
@@ -133,7 +132,8 @@ impl Server {
             notify: NotifyRegistry::default(),
             file_watches: Arc::default(),
             telling: Arc::default(),
-            failed_logons: Arc::default(),
+            failed_logons: Arc::clone(&config.failed_logons),
+            config,
             failures_to_count: Arc::new(Semaphore::new(FAILURES_TO_COUNT_MAX)),
             backends,
             connections: RwLock::new(BTreeMap::new()),

@@ -188,7 +188,8 @@ mod tests {
         let fields = serde_json::to_value(&change).unwrap();
         let names: Vec<String> = OPTION_NAMES.iter().map(|name| name.replace('-', "_")).collect();
         let (mut fields, mut sorted): (Vec<&String>, Vec<&String>) = (fields.as_object().unwrap().keys().collect(), names.iter().collect());
-        (fields.sort(), sorted.sort());
+        fields.sort();
+        sorted.sort();
         assert_eq!(fields, sorted);
     }
 }
