@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use chaos::client::{ClientError, ClientIdentity, OpenPlan, Session, Tree, Try};
 use chaos::cluster::{CA_SHARE, Cluster, ClusterOptions};
 use serde_json::Value;
+use smb_proto::message::negotiate::SecurityMode;
 use smb_types::{NtStatus, ShareAccess};
 use tokio::process::Command;
 
@@ -222,12 +223,12 @@ async fn what_the_cluster_demands_holds_on_every_node_at_once() {
             assert_eq!(said.contains("NT_STATUS_ACCESS_DENIED"), !is_listed, "{option}, node {node}: {said}");
         }
     }
-    let unsigned = ["--option=client signing=disabled", "--option=client ipc signing=disabled"];
-    assert!(!world.list(0, &unsigned).await.contains("blocks"), "who does not sign is refused");
-    world.holdfast(2, &["cluster", "set", "signing=offered"]).await;
-    for node in 0..3 {
-        let said = world.list(node, &unsigned).await;
-        assert!(said.contains("blocks"), "node {node}: {said}");
+    for (option, demands) in [("signing=offered", false), ("signing=required", true)] {
+        world.holdfast(2, &["cluster", "set", option]).await;
+        for node in 0..3 {
+            let tree = world.log_on(node, "bob", PASSWORD).await.unwrap();
+            assert_eq!(tree.session.negotiated.security_mode.contains(SecurityMode::SIGNING_REQUIRED), demands, "{option}, node {node}");
+        }
     }
     let (code, said) = world.cluster.command(0, &["cluster", "set", "lockout-minutes=0"]).await.unwrap();
     assert!(code != Some(0) && said.contains("1 to 10080"), "{said}");
