@@ -360,6 +360,9 @@ async fn bind_leg(ctx: &mut RequestContext, request: &SessionSetupRequest, sessi
             if session.user().is_none_or(|owner| owner.sid != user.sid) {
                 return Err(Refusal::new(NtStatus::ACCESS_DENIED, "a binding by another user"));
             }
+            if session.is_ended() {
+                return Err(Refusal::new(NtStatus::USER_SESSION_DELETED, "the session ended meanwhile"));
+            }
             let secret = channel_signing_key(session.dialect, &accepted.session_key, &authentication.preauth);
             let key = Arc::new(SigningKey::new(ctx.negotiated().signing, &secret));
             session.add_channel(Channel { connection_id, signing_key: Arc::clone(&key) });
