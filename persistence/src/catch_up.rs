@@ -108,6 +108,9 @@ fn lease_break(state: &State, file: FileKey, lease: &Lease) -> Event {
 }
 
 fn names(old: &State, new: &State, events: &mut Vec<Event>) {
+    if old.settings() != new.settings() {
+        events.push(Event::SettingsChanged);
+    }
     let shares = |state: &State| state.shares().map(|share| (share.id, share.clone())).collect::<BTreeMap<_, _>>();
     let (was, is) = (shares(old), shares(new));
     let ids: BTreeSet<_> = was.keys().chain(is.keys()).copied().collect();

@@ -358,6 +358,8 @@ fn concerns_all(command: &Command) -> bool {
             | Command::UserEnable { .. }
             | Command::UserRemove { .. }
             | Command::UserMap { .. }
+            | Command::UserUnlock { .. }
+            | Command::ClusterSet { .. }
             | Command::GroupAdd { .. }
             | Command::GroupChange { .. }
             | Command::GroupRemove { .. }

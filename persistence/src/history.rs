@@ -286,7 +286,8 @@ fn bytes_of(event: &Event) -> usize {
         | Event::OpenReclaimed { .. }
         | Event::ShareMoved { .. }
         | Event::ClientsBlocked { .. }
-        | Event::NodeAddresses { .. } => 0,
+        | Event::NodeAddresses { .. }
+        | Event::SettingsChanged => 0,
     };
     FIXED + more
 }

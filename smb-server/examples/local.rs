@@ -1,10 +1,10 @@
 //! Serves a directory from one process with records in memory only: for trying clients without a cluster.
 //!
-//! `cargo run -p smb-server --example local -- /some/dir 127.0.0.1:4455 [user password] [signing|encryption]`
+//! `cargo run -p smb-server --example local -- /some/dir 127.0.0.1:4455 [user password] [unsigned|encryption]`
 
 use std::{net::SocketAddr, sync::Arc};
 
-use persistence_model::{Command, Share, ShareSettings};
+use persistence_model::{ClusterSettings, Command, Share, ShareSettings};
 use smb_auth::NtHash;
 use smb_backend::{Backend, BackendError, PosixBackend};
 use smb_server::{LocalStore, Server, ServerConfig, SystemClock, events, listen};
@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 #[tokio::main]
 async fn main() {
     let mut arguments = std::env::args().skip(1);
-    let directory = arguments.next().expect("usage: local DIRECTORY ADDRESS [USER PASSWORD] [signing|encryption]");
+    let directory = arguments.next().expect("usage: local DIRECTORY ADDRESS [USER PASSWORD] [unsigned|encryption]");
     let address: SocketAddr = arguments.next().expect("an address to listen on").parse().expect("an address like 127.0.0.1:4455");
     let user = arguments.next().unwrap_or_else(|| "alice".to_owned());
     let password = arguments.next().unwrap_or_else(|| "secret".to_owned());
@@ -37,12 +37,13 @@ async fn main() {
     }
     store.apply(&Command::UserAdd { name: user, nt_hash: *NtHash::of_password(&password).expose(), sid: None, unix: None });
 
-    let config =
-        ServerConfig { signing_required: extra == "signing", encryption_required: extra == "encryption", ..ServerConfig::default() };
+    let settings =
+        ClusterSettings { signing_required: extra != "unsigned", encryption_required: extra == "encryption", ..ClusterSettings::default() };
+    store.apply(&Command::ClusterSet { settings, instead_of: Box::default() });
     let backends = |share: &Share| -> Result<Arc<dyn Backend>, BackendError> {
         Ok(Arc::new(PosixBackend::open_root(std::path::Path::new(&share.settings.path))?))
     };
-    let server = Server::new(config, guid, store.clone(), Arc::new(SystemClock), Arc::new(backends));
+    let server = Server::new(ServerConfig::default(), guid, store.clone(), Arc::new(SystemClock), Arc::new(backends));
     let stop = CancellationToken::new();
     tokio::spawn(events::run(Arc::clone(&server), stop.clone()));
     tokio::spawn(async move {

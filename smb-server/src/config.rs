@@ -1,19 +1,17 @@
 //! What the operator decides about a node's SMB service, and the limits with their names.
 //!
-//! Shares and users are records, not configuration.
+//! Shares, users, and whether sessions sign or encrypt are records, not configuration: every node is the same in them.
 
 use std::{sync::Arc, time::Duration};
 
 use persistence_model::Share as ShareRecord;
 use smb_backend::{Backend, BackendError};
 
+use crate::failed_logons::FailedLogons;
+
 /// Options of one node's SMB service. `Default` is what a cluster node wants.
 #[derive(Debug, Clone)]
 pub struct ServerConfig {
-    /// Every session must sign (guests and anonymous excepted).
-    pub signing_required: bool,
-    /// Every session must encrypt; clients that cannot are refused.
-    pub encryption_required: bool,
     /// NetBIOS-style name of the cluster, as told in NTLM and to srvsvc.
     pub server_name: String,
     /// Domain or workgroup name told in NTLM.
@@ -46,13 +44,13 @@ pub struct ServerConfig {
     pub lease_hold: Duration,
     /// How long one command may take in the store before the client is told to try again.
     pub propose_timeout: Duration,
+    /// Who has failed to log on at this machine lately, over SMB or elsewhere.
+    pub failed_logons: Arc<FailedLogons>,
 }
 
 impl Default for ServerConfig {
     fn default() -> Self {
         Self {
-            signing_required: false,
-            encryption_required: false,
             server_name: "HOLDFAST".to_owned(),
             domain_name: "WORKGROUP".to_owned(),
             announce_cluster: true,
@@ -68,6 +66,7 @@ impl Default for ServerConfig {
             unauthenticated_timeout: Duration::from_secs(45),
             lease_hold: Duration::from_secs(3),
             propose_timeout: Duration::from_secs(20),
+            failed_logons: Arc::default(),
         }
     }
 }

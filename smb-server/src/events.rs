@@ -42,6 +42,9 @@ pub fn run(server: Arc<Server>, stop: CancellationToken) -> impl Future<Output =
                     continue;
                 }
                 _ = sweep.tick() => {
+                    if let Some(left_out) = server.failed_logons.left_out(tokio::time::Instant::now()) {
+                        tracing::warn!(left_out, "further logons were refused and not logged one by one");
+                    }
                     orphans = close_orphans(&server, &orphans);
                     continue;
                 }
@@ -86,11 +89,8 @@ fn handle(server: &Arc<Server>, event: &Event) {
             }
         }
         Event::SessionEnded { session, node: owner } => {
-            if *owner == node
-                && let Some(session) = server.remove_session(*session)
-            {
-                let server = Arc::clone(server);
-                tokio::spawn(async move { loss::end_session(&server, &session, DisconnectReason::Logoff).await });
+            if *owner == node {
+                end_session(server, *session);
             }
         }
         Event::DeleteDue { delete } => {
@@ -105,7 +105,11 @@ fn handle(server: &Arc<Server>, event: &Event) {
             if is_gone { server.share_removed(*share) } else { server.share_changed(*share) }
         }
         Event::ClientsBlocked { network } => cut_off(server, |peer| network.contains(peer)),
-        Event::UserChanged { .. } | Event::GroupChanged { .. } => server.accounts_changed(),
+        Event::UserChanged { .. } => {
+            server.accounts_changed();
+            end_fallen(server);
+        }
+        Event::GroupChanged { .. } => server.accounts_changed(),
         Event::OpensExpired { opens } => opens.iter().for_each(|open| forget(server, *open)),
         Event::NodeDown { node: dead, incarnation } => {
             if *dead == node && *incarnation == server.store.incarnation() {
@@ -118,8 +122,28 @@ fn handle(server: &Arc<Server>, event: &Event) {
         | Event::NodeDraining { .. }
         | Event::NodeAddresses { .. }
         | Event::ShareMoved { .. }
-        | Event::OpenReclaimed { .. } => {}
+        | Event::OpenReclaimed { .. }
+        // Whoever logs on reads them in the records.
+        | Event::SettingsChanged => {}
     }
+}
+
+/// Ends the sessions whose user may not be in any more, or has another password. Most have ended with their records; those that are somebody
+/// else's by now, after a renewal, have not.
+fn end_fallen(server: &Arc<Server>) {
+    let fallen = server.sessions().into_iter().filter(|session| session.user().is_some_and(|user| !server.stands(&user)));
+    for session in fallen {
+        end_session(server, session.session_id);
+    }
+}
+
+/// Ends a session on behalf of an operator, or of its user's end.
+fn end_session(server: &Arc<Server>, session: SessionId) {
+    let Some(session) = server.remove_session(session) else { return };
+    // From here on its requests are refused, even while some are still under way.
+    session.end();
+    let server = Arc::clone(server);
+    tokio::spawn(async move { loss::end_session(&server, &session, DisconnectReason::Logoff).await });
 }
 
 /// An open was closed or taken by somebody else. Events may be late: one that has come back to this very session since stays.
@@ -177,11 +201,11 @@ fn resynchronise(server: &Arc<Server>) {
     }
     for session in server.sessions() {
         let known = session.security().is_none() || server.store.with_state(|state| state.session(session.session_id).is_some());
-        if !known && server.remove_session(session.session_id).is_some() {
-            let server = Arc::clone(server);
-            tokio::spawn(async move { loss::end_session(&server, &session, DisconnectReason::Logoff).await });
+        if !known {
+            end_session(server, session.session_id);
         }
     }
+    end_fallen(server);
     start_due_deletions(server);
 }
 

@@ -13,6 +13,7 @@ pub mod config;
 pub mod deletion;
 pub mod error;
 pub mod events;
+pub mod failed_logons;
 pub mod file_watch;
 pub mod loss;
 pub mod metrics;

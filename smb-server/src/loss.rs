@@ -28,6 +28,10 @@ pub(crate) async fn connection_lost(server: &Arc<Server>, connection: &Arc<Conne
 
 /// Ends a session that is in no table any more: its local opens are gone at once, the records learn of it as soon as they can.
 pub(crate) async fn end_session(server: &Arc<Server>, session: &Arc<Session>, why: DisconnectReason) {
+    session.end();
+    for connection in session.channel_connections().into_iter().filter_map(|id| server.connection(id)) {
+        connection.remove_session(session.session_id);
+    }
     for tree in session.take_trees() {
         tree.disconnect();
     }
@@ -35,11 +39,9 @@ pub(crate) async fn end_session(server: &Arc<Server>, session: &Arc<Session>, wh
     for open in session.opens() {
         server.forget_open(session, &open);
     }
+    // The channels' keys sign the answers to what was under way.
     for connection in session.channel_connections() {
         session.remove_channel(connection);
-        if let Some(connection) = server.connection(connection) {
-            connection.remove_session(session.session_id);
-        }
     }
     if session.security().is_none() {
         // It never got as far as a record.

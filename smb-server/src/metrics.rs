@@ -16,6 +16,10 @@ pub const BYTES_IN: &str = "smb_received_bytes_total";
 pub const BYTES_OUT: &str = "smb_sent_bytes_total";
 /// Logons, by result.
 pub const LOGONS: &str = "smb_logons_total";
+/// Logons that failed, by reason.
+pub const LOGON_FAILURES: &str = "smb_logon_failures_total";
+/// Logons whose answer waited because of failures before.
+pub const LOGONS_DELAYED: &str = "smb_logons_delayed_total";
 /// Sessions that exist now.
 pub const SESSIONS: &str = "smb_sessions";
 /// Requests held because the node had lost its right to answer.

@@ -13,7 +13,7 @@ use smb_proto::{
         close::CloseRequest,
         echo::EchoRequest,
         logoff::LogoffRequest,
-        negotiate::Capabilities,
+        negotiate::{Capabilities, SecurityMode},
         tree_connect::{ShareCapabilities, ShareType},
         tree_disconnect::TreeDisconnectRequest,
     },
@@ -114,9 +114,10 @@ async fn a_bad_signature_is_denied() {
 
 #[tokio::test]
 async fn demanded_signatures_must_be_there() {
-    let rig = Rig::with(ServerConfig { signing_required: true, ..ServerConfig::default() });
+    let rig = Rig::new();
     let mut client = rig.connect();
-    client.negotiate(&[Dialect::Smb302]).await;
+    let response = client.negotiate(&[Dialect::Smb302]).await;
+    assert!(response.security_mode.contains(SecurityMode::SIGNING_REQUIRED));
     client.log_on("alice", "secret", 0).await;
     let key = client.key.take();
     let (header, _) = client.request(Command::Logoff, |out| LogoffRequest.encode(out)).await;

@@ -28,7 +28,7 @@ pub use cluster::{ClusterEvent, ClusterView, Interface, InterfaceState, Share};
 #[cfg(feature = "krb5")]
 pub use kerberos::{KerberosContext, KerberosSecurity};
 pub use message::{Address, Notification, ResourceChange, ResourceState};
-pub use security::{NtlmInitiator, NtlmSecurity};
+pub use security::{LogonWatch, NtlmInitiator, NtlmSecurity};
 pub use server::{WITNESS, serve, serve_mapper};
 pub use service::WitnessService;
 pub use status::Status;

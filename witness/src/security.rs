@@ -1,5 +1,6 @@
 //! NTLM, bare or inside SPNEGO, for dcerpc-rs: adapts the steps of smb-auth. Accounts come through a lookup.
 
+use std::cell::RefCell;
 use std::net::IpAddr;
 use std::ops::Range;
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use dcerpc_rs::security::auth_type;
 use dcerpc_rs::{Identity, SecurityContext, SecurityError, SecurityProvider, Step};
 use smb_auth::gss::SIGNATURE_LENGTH;
 use smb_auth::spnego::{Initiator, InitiatorConfig, InitiatorStep};
-use smb_auth::{Acceptor, AcceptorConfig, Account, Credentials, LogonKind, NtlmContext};
+use smb_auth::{Acceptor, AcceptorConfig, Account, AuthError, Credentials, LogonKind, NtlmContext};
 use smb_types::FileTime;
 
 /// Finds an account by user and domain. Called from connection tasks; must not wait.
@@ -18,11 +19,21 @@ pub type AccountLookup = Arc<dyn Fn(&str, &str) -> Option<Account> + Send + Sync
 /// Where server challenges and their time come from.
 pub type ChallengeSource = Arc<dyn Fn() -> Result<([u8; 8], FileTime), SecurityError> + Send + Sync>;
 
+/// Slows down those who guess, and hears how logons end. Called from connection tasks; must not wait.
+pub trait LogonWatch: Send + Sync {
+    /// Whether a client may try to be this user now; if not it is refused, whatever it knows.
+    fn may_try(&self, user: &str, peer: Option<IpAddr>) -> bool;
+
+    /// A logon with a user's name has succeeded, or has failed for that reason. Not for those that were not to be tried.
+    fn ended(&self, user: &str, peer: Option<IpAddr>, failure: Option<AuthError>);
+}
+
 /// Acceptors for a server.
 pub struct NtlmSecurity {
     config: Arc<AcceptorConfig>,
     lookup: AccountLookup,
     challenges: ChallengeSource,
+    watch: Option<Arc<dyn LogonWatch>>,
 }
 
 impl NtlmSecurity {
@@ -33,16 +44,23 @@ impl NtlmSecurity {
 
     /// As [`Self::new`] with challenges of one's own: what happened once can be played again.
     pub fn with_challenges(config: Arc<AcceptorConfig>, lookup: AccountLookup, challenges: ChallengeSource) -> Self {
-        Self { config, lookup, challenges }
+        Self { config, lookup, challenges, watch: None }
+    }
+
+    /// The same, with somebody who watches the logons.
+    #[must_use]
+    pub fn watched(self, watch: Arc<dyn LogonWatch>) -> Self {
+        Self { watch: Some(watch), ..self }
     }
 }
 
 impl SecurityProvider for NtlmSecurity {
-    fn acceptor(&self, auth_type: u8, _first_token: &[u8], _peer: Option<IpAddr>) -> Option<Box<dyn SecurityContext>> {
+    fn acceptor(&self, auth_type: u8, _first_token: &[u8], peer: Option<IpAddr>) -> Option<Box<dyn SecurityContext>> {
         matches!(auth_type, auth_type::SPNEGO | auth_type::NTLMSSP).then(|| {
             let acceptor = Acceptor::new(Arc::clone(&self.config));
             let (lookup, challenges) = (Arc::clone(&self.lookup), Arc::clone(&self.challenges));
-            let logon = Some(Box::new(Logon { acceptor, lookup, challenges }));
+            let watch = self.watch.clone();
+            let logon = Some(Box::new(Logon { acceptor, lookup, challenges, watch, peer }));
             Box::new(NtlmAcceptor { logon, context: None }) as Box<dyn SecurityContext>
         })
     }
@@ -58,14 +76,33 @@ struct Logon {
     acceptor: Acceptor,
     lookup: AccountLookup,
     challenges: ChallengeSource,
+    watch: Option<Arc<dyn LogonWatch>>,
+    peer: Option<IpAddr>,
+}
+
+impl Logon {
+    fn step(&mut self, token: &[u8]) -> Result<smb_auth::Step, SecurityError> {
+        let (challenge, time) = (self.challenges)()?;
+        let named = RefCell::new(None);
+        let lookup = |user: &str, domain: &str| {
+            *named.borrow_mut() = Some(user.to_owned());
+            (self.lookup)(user, domain)
+        };
+        let result = self.acceptor.step(token, challenge, time, &lookup);
+        if let (Some(watch), Some(user)) = (&self.watch, named.into_inner()) {
+            if !watch.may_try(&user, self.peer) {
+                return Err(SecurityError("too many logons have failed: try again later".into()));
+            }
+            watch.ended(&user, self.peer, result.as_ref().err().copied());
+        }
+        result.map_err(refused)
+    }
 }
 
 impl SecurityContext for NtlmAcceptor {
     fn step(&mut self, token: &[u8]) -> Result<Step, SecurityError> {
         let Some(logon) = &mut self.logon else { return Err(SecurityError("the logon is over".into())) };
-        let (challenge, time) = (logon.challenges)()?;
-        let step = logon.acceptor.step(token, challenge, time, &|user, domain| (logon.lookup)(user, domain)).map_err(refused)?;
-        Ok(match step {
+        Ok(match logon.step(token)? {
             smb_auth::Step::Continue(token) => Step::Continue(token),
             smb_auth::Step::Done(accepted) => {
                 self.logon = None;

@@ -64,8 +64,8 @@ impl State {
             Command::ShareRemove { share } => command::share::remove(self, &mut fx, *share),
             Command::UserAdd { name, nt_hash, sid, unix } => command::user::add(self, &mut fx, name, *nt_hash, sid.as_ref(), *unix),
             Command::UserMap { name, unix } => command::user::map(self, &mut fx, name, *unix),
-            Command::UserSetPassword { name, nt_hash } => command::user::edit(self, &mut fx, name, |u| u.nt_hash = *nt_hash),
-            Command::UserEnable { name, enabled } => command::user::edit(self, &mut fx, name, |u| u.disabled = !*enabled),
+            Command::UserSetPassword { name, nt_hash } => command::user::set_password(self, &mut fx, name, *nt_hash),
+            Command::UserEnable { name, enabled } => command::user::enable(self, &mut fx, name, *enabled),
             Command::UserRemove { name } => command::user::remove(self, &mut fx, name),
             Command::GroupAdd { name, comment, gid } => command::group::add(self, &mut fx, name, comment, *gid),
             Command::GroupChange { name, comment, gid } => command::group::change(self, &mut fx, name, comment.as_deref(), *gid),
@@ -85,6 +85,10 @@ impl State {
             Command::OpenClose { open } => command::close::by_operator(self, &mut fx, *open),
             Command::ClientBlock { network, reason } => command::block::add(self, &mut fx, *network, reason),
             Command::ClientUnblock { network } => command::block::remove(self, *network),
+            Command::ClusterSet { settings, instead_of } => command::cluster::set(self, &mut fx, settings, instead_of),
+            Command::LogonFailed { name } => command::user::logon_failed(self, &mut fx, name),
+            Command::LogonSucceeded { name } => command::user::logon_succeeded(self, name),
+            Command::UserUnlock { name } => command::user::unlock(self, &mut fx, name),
             Command::NodeListen { node, by, add, remove } => command::node::listen(self, &mut fx, *node, *by, add, remove),
         };
         let (Ok(outcome) | Err(outcome)) = step;

@@ -130,4 +130,6 @@ pub enum Event {
         /// Which.
         node: NodeId,
     },
+    /// The cluster's settings are others.
+    SettingsChanged,
 }

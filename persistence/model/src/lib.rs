@@ -32,9 +32,9 @@ pub use outcome::{Applied, DurableGrant, Grant, LeaseGrant, Outcome, Rejection};
 pub use rebirth::{LeftBehind, Rebirth};
 pub use record::block::client_ip;
 pub use record::{
-    AdminRole, AdminToken, AppInstance, Away, ByteRangeLock, ClientBlock, Cluster, CreateAction, Durability, Few, FileState, Group,
-    JoinToken, Lease, Leases, LockSequence, LockSequences, Network, Node, NodeAddresses, NodeState, Open, OpenSet, OpenState, Oplock,
-    Owner, PendingDelete, Session, Share, ShareSettings, UnixUser, User,
+    AdminRole, AdminToken, AppInstance, Away, ByteRangeLock, ClientBlock, Cluster, ClusterSettings, CreateAction, Durability, Few,
+    FileState, Group, JoinToken, Lease, Leases, LockSequence, LockSequences, LogonFailures, Network, Node, NodeAddresses, NodeState, Open,
+    OpenSet, OpenState, Oplock, Owner, PendingDelete, Session, Share, ShareSettings, UnixUser, User,
 };
 pub use shard::{RaftGroup, Route, SLOTS, shard, slot};
 pub use state::{Account, Loader, State, StoredRecord};

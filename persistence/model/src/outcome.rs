@@ -129,6 +129,9 @@ pub enum Rejection {
     /// No such admin token.
     #[error("no such admin token")]
     NoSuchAdminToken,
+    /// A number of the cluster's settings that makes no sense.
+    #[error("lockout-threshold must be 0 (off) to 1000, lockout-minutes 1 to 10080 (a week)")]
+    InvalidSetting,
 }
 
 /// The answer to a command.

@@ -78,6 +78,9 @@ impl State {
         self.nodes.clear();
         self.sessions.clear();
         self.tokens.clear();
+        // Log time begins anew with the nodes.
+        let names: Vec<String> = self.users.keys().cloned().collect();
+        names.into_iter().for_each(|name| drop(self.apply(now, &Command::UserUnlock { name })));
         // Their holders need the new cluster's authority anyway.
         self.admin_tokens.clear();
         self.pending_deletes.clear();

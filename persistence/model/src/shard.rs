@@ -113,6 +113,10 @@ impl Command {
             | Self::NodeDown { .. }
             | Self::NodeEnd { .. }
             | Self::ShareRemove { .. }
+            // They end sessions, and close what a user has open.
+            | Self::UserSetPassword { .. }
+            | Self::UserEnable { .. }
+            | Self::UserRemove { .. }
             | Self::Expire
             | Self::ExpireSome { .. } => Route::Every,
             Self::ClusterInit { .. }
@@ -121,10 +125,11 @@ impl Command {
             | Self::ShareAdd { .. }
             | Self::ShareChange { .. }
             | Self::UserAdd { .. }
-            | Self::UserSetPassword { .. }
-            | Self::UserEnable { .. }
-            | Self::UserRemove { .. }
             | Self::UserMap { .. }
+            | Self::UserUnlock { .. }
+            | Self::LogonFailed { .. }
+            | Self::LogonSucceeded { .. }
+            | Self::ClusterSet { .. }
             | Self::GroupAdd { .. }
             | Self::GroupChange { .. }
             | Self::GroupRemove { .. }

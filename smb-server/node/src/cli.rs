@@ -51,6 +51,9 @@ pub enum Command {
     Witness(crate::command::witness::WitnessCommand),
     /// Tells what has happened and what happens in the cluster
     Events(crate::command::events::EventsArgs),
+    /// Shows and changes what holds on every node: signing, encryption, lockout
+    #[command(subcommand)]
+    Cluster(crate::command::cluster::ClusterCommand),
     /// Makes, changes and lists users
     #[command(subcommand)]
     User(crate::command::user::UserCommand),

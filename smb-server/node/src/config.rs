@@ -80,17 +80,13 @@ pub struct Listen {
 pub struct Smb {
     /// Domain or workgroup told in NTLM.
     pub workgroup: String,
-    /// Every session must sign.
-    pub signing_required: bool,
-    /// Every session must encrypt.
-    pub encryption_required: bool,
     /// Further names under which clients mount; the cluster's own is always one.
     pub aliases: Vec<String>,
 }
 
 impl Default for Smb {
     fn default() -> Self {
-        Self { workgroup: "WORKGROUP".to_owned(), signing_required: false, encryption_required: false, aliases: Vec::new() }
+        Self { workgroup: "WORKGROUP".to_owned(), aliases: Vec::new() }
     }
 }
 

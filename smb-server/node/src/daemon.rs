@@ -8,6 +8,7 @@ use parking_lot::RwLock;
 use persistence::{Store, StoreConfig};
 use persistence_model::{NodeAddresses, State};
 use smb_auth::{AcceptorConfig, Account, NtHash, ServerNames};
+use smb_server::failed_logons::FailedLogons;
 use tokio::{io::AsyncReadExt as _, signal::unix::SignalKind};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use witness::{NtlmSecurity, WitnessService};
@@ -28,6 +29,7 @@ use crate::{
     life, peer,
     registrations::Registrations,
     replication::Replication,
+    rpc_logons::RpcLogons,
 };
 
 /// Runs a node until SIGTERM, SIGINT, or the end of standard input if `watch_stdin`.
@@ -72,7 +74,7 @@ pub async fn serve(config: Config, watch_stdin: bool) -> Result<(), Failure> {
     let doors = Doors::new(store.clone(), smb);
     peer::answer(&store, &registrations, &doors, &audit);
     tasks.spawn(Arc::clone(&doors).follow(stop.clone()));
-    let rpc = Rpc { endpoints: EndpointMap::new(), keytab };
+    let rpc = Rpc { endpoints: EndpointMap::new(), failed_logons: Arc::default(), keytab };
     witness::server::announce(&rpc.endpoints, config.listen.witness.port());
     let limits = dcerpc_rs::Limits::default();
     let checks = rpc.security(&config, &store);
@@ -162,6 +164,8 @@ fn install_metrics() -> Result<PrometheusHandle, Failure> {
 pub struct Rpc {
     /// What the endpoint mapper tells.
     pub endpoints: Arc<EndpointMap>,
+    /// Who has failed to log on lately, to them or over SMB.
+    pub failed_logons: Arc<FailedLogons>,
     keytab: Option<Keytab>,
 }
 
@@ -169,25 +173,29 @@ impl Rpc {
     /// Who checks the security of binds: the users of the records, and Kerberos before them.
     #[must_use]
     pub fn security(&self, config: &Config, store: &Store) -> Arc<dyn SecurityProvider> {
-        kerberos::with_keytab(self.keytab.as_ref(), ntlm(config, store))
+        kerberos::with_keytab(self.keytab.as_ref(), self.ntlm(config, store))
+    }
+
+    fn ntlm(&self, config: &Config, store: &Store) -> Arc<NtlmSecurity> {
+        let net_name = store.with_state(|state| state.cluster().map(|c| c.net_name.clone())).unwrap_or_else(|| config.name.clone());
+        let names = ServerNames {
+            nb_computer: net_name.to_uppercase(),
+            nb_domain: config.smb.workgroup.to_uppercase(),
+            dns_computer: net_name.to_lowercase(),
+            dns_domain: config.smb.workgroup.to_lowercase(),
+        };
+        let acceptor = Arc::new(AcceptorConfig { names, anonymous_allowed: false, guest_allowed: false });
+        let watch = Arc::new(RpcLogons::new(store.clone(), Arc::clone(&self.failed_logons)));
+        let store = store.clone();
+        let accounts = Arc::new(move |user: &str, _domain: &str| store.with_state(|state| account(state, user)));
+        Arc::new(NtlmSecurity::new(acceptor, accounts).watched(watch))
     }
 }
 
-fn ntlm(config: &Config, store: &Store) -> Arc<NtlmSecurity> {
-    let net_name = store.with_state(|state| state.cluster().map(|c| c.net_name.clone())).unwrap_or_else(|| config.name.clone());
-    let names = ServerNames {
-        nb_computer: net_name.to_uppercase(),
-        nb_domain: config.smb.workgroup.to_uppercase(),
-        dns_computer: net_name.to_lowercase(),
-        dns_domain: config.smb.workgroup.to_lowercase(),
-    };
-    let acceptor = Arc::new(AcceptorConfig { names, anonymous_allowed: false, guest_allowed: false });
-    let store = store.clone();
-    Arc::new(NtlmSecurity::new(acceptor, Arc::new(move |user: &str, _domain: &str| store.with_state(|state| account(state, user)))))
-}
-
 fn account(state: &State, user: &str) -> Option<Account> {
-    state.user_by_name(user).map(|user| Account { nt_hash: NtHash::from_bytes(user.nt_hash), disabled: user.disabled })
+    state
+        .user_by_name(user)
+        .map(|user| Account { nt_hash: NtHash::from_bytes(user.nt_hash), disabled: user.disabled || user.is_locked_out() })
 }
 
 /// Pause between two looks at the disk.

@@ -24,6 +24,7 @@ pub mod principal;
 pub mod rate_limit;
 pub mod registrations;
 pub mod replication;
+pub mod rpc_logons;
 pub mod secret;
 pub mod store_adapter;
 pub mod words;

@@ -34,6 +34,12 @@ pub async fn run(config: Arc<Config>, store: Store, current: Current, doors: Arc
                 server.share_changed(*share);
             }
         }
+        // As above: who was shut out does nothing more when the operator hears of it.
+        Event::SessionEnded { session, node } if *node == own => {
+            if let Some(server) = watched.read().as_ref() {
+                server.session_ended(*session);
+            }
+        }
         Event::UserChanged { .. } | Event::GroupChanged { .. } => {
             if let Some(server) = watched.read().as_ref() {
                 server.accounts_changed();
@@ -84,10 +90,9 @@ async fn serve_life(
         .with_state(|state| state.cluster().map(|cluster| (cluster.net_name.clone(), cluster.server_guid)))
         .unwrap_or_else(|| ("HOLDFAST".to_owned(), Guid::ZERO));
     let options = ServerConfig {
-        signing_required: config.smb.signing_required,
-        encryption_required: config.smb.encryption_required,
         server_name: net_name,
         domain_name: config.smb.workgroup.clone(),
+        failed_logons: Arc::clone(&rpc.failed_logons),
         ..ServerConfig::default()
     };
     let records = LifeStore::new(store.clone(), incarnation);

@@ -75,6 +75,7 @@ fn run(command: &Command) -> Result<(), Failure> {
         Command::Client(command) => command::in_use::client(command),
         Command::Witness(command) => command::witness::run(command),
         Command::Events(args) => command::events::run(args),
+        Command::Cluster(command) => command::cluster::run(command),
         Command::User(command) => command::user::run(command),
         Command::Group(command) => command::group::run(command),
         Command::Share(command) => command::share::run(command),

@@ -47,8 +47,9 @@ pub struct RequestContext {
     pub message: Bytes,
     /// The entry in the request table.
     pub request: Arc<Request>,
-    /// The message came encrypted.
-    pub encrypted: bool,
+    /// The session whose keys decrypted the message; None when it came in clear. The answers to all its elements are encrypted with the same
+    /// keys, whatever session an element names or has lost.
+    pub(crate) sealed_by: Option<Arc<Session>>,
     /// The request carried a good signature.
     pub signed: bool,
     /// The request carried a signature that is wrong, or cannot be checked on this connection.
@@ -127,6 +128,12 @@ impl RequestContext {
             return Err(Refusal::invalid("CreditCharge is too small"));
         }
         Ok(())
+    }
+
+    /// The message came encrypted.
+    #[must_use]
+    pub const fn is_encrypted(&self) -> bool {
+        self.sealed_by.is_some()
     }
 
     /// Finds the open a request names (in a related request: the one of the request before) and counts the request in it.
@@ -230,7 +237,7 @@ impl RequestContext {
         let credits = self.connection.window.lock().grant(self.header.credits);
         let session_id = self.session.as_ref().map_or(self.header.session_id, |session| session.session_id.0);
         let outgoing = interim(&self.header, session_id, async_id, credits);
-        let frame = seal::frame(vec![outgoing], self.seal_with().map(Arc::as_ref)).map_err(|because| self.disconnect(because.because))?;
+        let frame = seal::frame(vec![outgoing], self.sealed_by.as_deref()).map_err(|because| self.disconnect(because.because))?;
         self.connection.send(frame).await.map_err(gone)
     }
 
@@ -240,17 +247,8 @@ impl RequestContext {
             return Ok(());
         }
         let finished = std::mem::take(&mut self.finished);
-        let frame = seal::frame(finished, self.seal_with().map(Arc::as_ref)).map_err(|because| self.disconnect(because.because))?;
+        let frame = seal::frame(finished, self.sealed_by.as_deref()).map_err(|because| self.disconnect(because.because))?;
         self.connection.send(frame).await.map_err(|_| Refusal::new(NtStatus::CANCELLED, "the connection is gone"))
-    }
-
-    /// The session whose keys encrypt the response; None for a plain one.
-    // MS-SMB2 3.3.4.1.4
-    // Answers to encrypted requests are encrypted. Where encryption is demanded, plain requests get no further than a plain refusal.
-    pub(crate) fn seal_with(&self) -> Option<&Arc<Session>> {
-        let session = self.session.as_ref().filter(|_| self.encrypted)?;
-        session.security()?.sealing.as_ref()?;
-        Some(session)
     }
 
     /// The connection must go: return what this gives.

@@ -83,7 +83,10 @@ async fn answer(
         // An unrelated request takes nothing over from those before it, and neither do those related to it.
         let unrelated = !element.header.is_related();
         let mut current = match ctx.take() {
-            None => new_context(server, connection, element.header, element.request, message, permit.take()),
+            None => {
+                let sealed_by = decrypted_by.clone();
+                new_context(server, connection, element.header, element.request, message, sealed_by, permit.take())
+            }
             Some(earlier) => RequestContext {
                 header: element.header,
                 request: element.request,
@@ -99,10 +102,9 @@ async fn answer(
         }
         current.is_first = index == 0;
         current.is_last = index == last;
-        current.encrypted = decrypted_by.is_some();
         current.signed = signature == Signature::Good;
         current.bad_signature = signature == Signature::Bad;
-        one(&mut current, signature, decrypted_by.as_ref()).await?;
+        one(&mut current, signature).await?;
         ctx = Some(current);
     }
     let Some(mut ctx) = ctx else { return Ok(()) };
@@ -110,8 +112,9 @@ async fn answer(
     if finished.is_empty() {
         return Ok(());
     }
-    let seal = finished.iter().all(|outgoing| !outgoing.response.plain).then(|| ctx.seal_with()).flatten();
-    let frame = seal::frame(finished, seal.map(Arc::as_ref))?;
+    // MS-SMB2 3.3.4.1.4
+    // The message decides, not its elements. Where encryption is demanded, plain requests get no further than a plain refusal.
+    let frame = seal::frame(finished, decrypted_by.as_deref())?;
     // A connection that has gone needs no answer.
     let _ = connection.send(frame).await;
     Ok(())
@@ -123,6 +126,7 @@ fn new_context(
     header: Header,
     request: Arc<Request>,
     message: Bytes,
+    sealed_by: Option<Arc<Session>>,
     permit: Option<OwnedSemaphorePermit>,
 ) -> RequestContext {
     RequestContext {
@@ -133,7 +137,7 @@ fn new_context(
         header,
         message,
         request,
-        encrypted: false,
+        sealed_by,
         signed: false,
         bad_signature: false,
         is_first: true,
@@ -147,11 +151,11 @@ fn new_context(
 }
 
 /// Answers one element and queues its response behind those before it.
-async fn one(ctx: &mut RequestContext, signature: Signature, decrypted_by: Option<&Arc<Session>>) -> Result<(), Disconnect> {
+async fn one(ctx: &mut RequestContext, signature: Signature) -> Result<(), Disconnect> {
     let started = ctx.server.clock.instant();
     let command = ctx.header.command;
     hold(ctx).await?;
-    let admitted = admit(ctx, signature, decrypted_by)?;
+    let admitted = admit(ctx, signature)?;
     // The key is kept from before the handler: LOGOFF takes the session away and is signed all the same.
     let key = response_key(ctx);
     let result = match admitted {
@@ -204,9 +208,10 @@ fn queue(ctx: &mut RequestContext, response: Response, key: Option<Arc<SigningKe
             header.set_tree_id(tree_id);
         }
     }
+    let is_proof = matches!(response.sign, SignWith::Proof(_));
     let key = match &response.sign {
         SignWith::Session => key,
-        SignWith::Key(key) => Some(Arc::clone(key)),
+        SignWith::Key(key) | SignWith::Proof(key) => Some(Arc::clone(key)),
         SignWith::Nothing => None,
     };
     // windows: a signed request that is refused before its key is known gets its own signature back; clients look for the flag.
@@ -214,7 +219,7 @@ fn queue(ctx: &mut RequestContext, response: Response, key: Option<Arc<SigningKe
         header.flags |= HeaderFlags::SIGNED;
         header.signature = ctx.header.signature;
     }
-    ctx.finished.push(Outgoing { header, response, key });
+    ctx.finished.push(Outgoing { header, response, key, is_proof });
 }
 
 /// The key that signs the response by the session's rules.
@@ -278,7 +283,7 @@ fn verify(connection: &Connection, bytes: &mut BytesMut, elements: &[Element], d
 
 /// The checks every request passes before its handler, in the order of the specification.
 // MS-SMB2 3.3.5.2.4, 3.3.5.2.7, 3.3.5.2.9, 3.3.5.2.11
-fn admit(ctx: &mut RequestContext, signature: Signature, decrypted_by: Option<&Arc<Session>>) -> Result<Result<(), Refusal>, Disconnect> {
+fn admit(ctx: &mut RequestContext, signature: Signature) -> Result<Result<(), Refusal>, Disconnect> {
     let command = ctx.header.command;
     let related = ctx.header.is_related();
     if related && ctx.is_first {
@@ -290,22 +295,25 @@ fn admit(ctx: &mut RequestContext, signature: Signature, decrypted_by: Option<&A
     if command == Command::Unknown {
         return Ok(Err(Refusal::invalid("no such command")));
     }
-    // SESSION_SETUP finds and checks its session itself.
-    if command == Command::SessionSetup {
-        return Ok(Ok(()));
-    }
-    let session = if related { ctx.chain.session.clone() } else { ctx.connection.session(SessionId(ctx.header.session_id)) };
-    if let (Some(opener), false) = (decrypted_by, related) {
+    if let (Some(opener), false) = (&ctx.sealed_by, related) {
         // MS-SMB2 3.3.5.2.1.1
         if ctx.header.session_id != opener.session_id.0 && ctx.header.session_id != 0 {
             return Err(Disconnect::because("an encrypted request names another session than its envelope"));
         }
     }
+    // SESSION_SETUP finds and checks its session itself.
+    if command == Command::SessionSetup {
+        return Ok(Ok(()));
+    }
+    let session = if related { ctx.chain.session.clone() } else { ctx.connection.session(SessionId(ctx.header.session_id)) };
+    // An operator, or the user's end, may have ended it while a request of its message was under way.
+    let is_ended = session.as_ref().is_some_and(|session| session.is_ended());
+    let session = session.filter(|_| !is_ended);
     let Some(session) = session else {
         if command == Command::Echo {
             return Ok(Ok(()));
         }
-        let status = if related { NtStatus::INVALID_PARAMETER } else { NtStatus::USER_SESSION_DELETED };
+        let status = if related && !is_ended { NtStatus::INVALID_PARAMETER } else { NtStatus::USER_SESSION_DELETED };
         return Ok(Err(Refusal::new(status, "no such session on this connection")));
     };
     ctx.session = Some(Arc::clone(&session));
@@ -321,7 +329,7 @@ fn check_signature(ctx: &RequestContext, session: &Session, signature: Signature
     match signature {
         Signature::Good => Ok(Ok(())),
         Signature::Bad => denied("bad signature"),
-        Signature::Absent if ctx.encrypted => Ok(Ok(())),
+        Signature::Absent if ctx.is_encrypted() => Ok(Ok(())),
         Signature::Absent => {
             // MS-SMB2 3.3.5.7
             // On 3.1.1 a real user's TREE_CONNECT proves the negotiation; without a proof somebody may have meddled with it.
@@ -345,7 +353,7 @@ fn check_session(ctx: &RequestContext, session: &Session) -> Result<(), Refusal>
         SessionState::Expired => return Err(Refusal::new(NtStatus::NETWORK_SESSION_EXPIRED, "authenticate again first")),
     }
     let encrypt = session.security().is_some_and(|security| security.encrypt_data);
-    if encrypt && !ctx.encrypted {
+    if encrypt && !ctx.is_encrypted() {
         return Err(Refusal::new(NtStatus::ACCESS_DENIED, "the session demands encryption"));
     }
     Ok(())
@@ -374,7 +382,7 @@ fn find_tree(ctx: &mut RequestContext, session: &Session) -> Result<(), Refusal>
         return Err(Refusal::new(NtStatus::ACCESS_DENIED, "anonymous reaches IPC$ only"));
     }
     // MS-SMB2 3.3.5.2.11
-    if encrypt && !ctx.encrypted {
+    if encrypt && !ctx.is_encrypted() {
         return Err(Refusal::new(NtStatus::ACCESS_DENIED, "the share demands encryption"));
     }
     Ok(())

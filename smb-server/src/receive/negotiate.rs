@@ -99,7 +99,7 @@ async fn answer(connection: &Arc<Connection>, request: &Header, response: Respon
     let credits = connection.window.lock().grant(request.credits);
     let succeeded = response.status == NtStatus::SUCCESS;
     let header = request.response(response.status, credits);
-    let frame = seal::frame(vec![Outgoing { header, response, key: None }], None)?;
+    let frame = seal::frame(vec![Outgoing { header, response, key: None, is_proof: false }], None)?;
     if succeeded && connection.dialect() == Some(Dialect::Smb311) {
         connection.preauth.lock().update(frame.message());
     }
@@ -146,7 +146,7 @@ fn base_response(server: &Server) -> NegotiateResponse {
 }
 
 fn security_mode(server: &Server) -> SecurityMode {
-    if server.config.signing_required {
+    if server.settings().signing_required {
         SecurityMode::SIGNING_ENABLED | SecurityMode::SIGNING_REQUIRED
     } else {
         SecurityMode::SIGNING_ENABLED

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use persistence_model::{Command, Outcome, Rejection, SessionId};
+use parking_lot::Mutex;
+use persistence_model::{Command, Outcome, Rejection, SessionId, User as UserRecord};
 use smb_auth::{
     Acceptor, Account, LogonKind, NonceSequence, NtHash, PreauthHash, Role, SessionKeys, SigningKey, Step, keys::channel_signing_key,
     spnego::Accepted,
@@ -12,15 +13,17 @@ use smb_proto::message::{
     session_setup::{SessionFlags, SessionSetupRequest, SessionSetupResponse},
 };
 use smb_types::{Dialect, NtStatus, Sid};
+use tokio::time::Instant;
 
 use super::RequestContext;
 use crate::{
     clock::random,
     error::Refusal,
+    failed_logons::{Answer, Claimant, Logged},
     loss, metrics as names,
     send::{Response, response::SignWith},
     state::{
-        Channel, Security, Session, SessionState, User,
+        Channel, Security, Server, Session, SessionState, User,
         session::{Authentication, Sealing},
     },
     store::StoreExt as _,
@@ -31,7 +34,7 @@ pub(crate) async fn handle(ctx: &mut RequestContext) -> Result<Response, Refusal
     let request = SessionSetupRequest::decode(&ctx.message)?;
     let session_id = SessionId(ctx.header.session_id);
     if request.is_binding() {
-        return bind(ctx, &request, session_id);
+        return bind(ctx, &request, session_id).await;
     }
     if session_id.0 == 0 {
         let session = begin(ctx, &request)?;
@@ -49,7 +52,7 @@ pub(crate) async fn handle(ctx: &mut RequestContext) -> Result<Response, Refusal
 // MS-SMB2 3.3.5.5.1
 fn begin(ctx: &RequestContext, request: &SessionSetupRequest) -> Result<Arc<Session>, Refusal> {
     let negotiated = ctx.negotiated();
-    if ctx.server.config.encryption_required && negotiated.cipher.is_none() {
+    if ctx.server.settings().encryption_required && negotiated.cipher.is_none() {
         return Err(Refusal::new(NtStatus::ACCESS_DENIED, "this server demands encryption and the client has none"));
     }
     if ctx.connection.session_count() >= ctx.server.config.sessions_per_connection_max {
@@ -61,6 +64,7 @@ fn begin(ctx: &RequestContext, request: &SessionSetupRequest) -> Result<Arc<Sess
         preauth: *ctx.connection.preauth.lock(),
         is_binding: false,
         previous_session_id: request.previous_session_id,
+        claimed: None,
     };
     session.authentications.lock().insert(ctx.connection.connection_id, authentication);
     ctx.connection.add_session(Arc::clone(&session));
@@ -76,7 +80,6 @@ async fn first(ctx: &mut RequestContext, request: &SessionSetupRequest, session:
     }
     result.map(|mut response| {
         response.session_id = Some(session.session_id.0);
-        response.plain = true;
         response
     })
 }
@@ -86,7 +89,7 @@ async fn first_leg(ctx: &mut RequestContext, request: &SessionSetupRequest, sess
     if session.dialect == Dialect::Smb311 {
         authentication.preauth.update(&ctx.message);
     }
-    match step(ctx, &mut authentication, &request.security_buffer)? {
+    match step(ctx, &mut authentication, &request.security_buffer).await? {
         Step::Continue(token) => {
             let mut response = more(&token);
             response.sign = SignWith::Nothing;
@@ -107,7 +110,7 @@ async fn establish(
     accepted: &Accepted,
     authentication: &Authentication,
 ) -> Result<Response, Refusal> {
-    let user = user_of(ctx, accepted)?;
+    let user = user_of(authentication, accepted)?;
     let negotiated = Arc::clone(&session.negotiated);
     // Nobody's keys are known to everybody: nothing is demanded of them, but a client may use them.
     let anonymous = user.is_anonymous;
@@ -120,13 +123,14 @@ async fn establish(
         nonces: NonceSequence::new(random()),
     });
     open_record(ctx, session, &user, authentication.previous_session_id).await?;
-    let encrypt_data = !anonymous && ctx.server.config.encryption_required && sealing.is_some();
+    let settings = ctx.server.settings();
+    let encrypt_data = !anonymous && settings.encryption_required && sealing.is_some();
     tracing::debug!(user = user.name, session = session.session_id.0, peer = %ctx.connection.peer, "logged on");
     session.establish(
         user,
         Security {
             keys,
-            signing_required: !anonymous && (wants_signing || ctx.server.config.signing_required),
+            signing_required: !anonymous && (wants_signing || settings.signing_required),
             encrypt_data,
             signing_key: Arc::clone(&signing_key),
             sealing,
@@ -137,13 +141,21 @@ async fn establish(
         ctx.connection.set_proved();
     }
     ctx.server.add_session(Arc::clone(session));
+    metrics::gauge!(names::SESSIONS).increment(1.0);
+    // What ended the user, or this very session, before it was in the tables found none to end.
+    let is_known = ctx.server.store.with_state(|state| state.session(session.session_id).is_some());
+    if !is_known || !session.user().is_some_and(|user| ctx.server.stands(&user)) {
+        if ctx.server.remove_session(session.session_id).is_some() {
+            loss::end_session(&ctx.server, session, persistence_model::DisconnectReason::Logoff).await;
+        }
+        return Err(Refusal::new(NtStatus::LOGON_FAILURE, "the user was shut out, or has another password, meanwhile"));
+    }
     ctx.session = Some(Arc::clone(session));
     metrics::counter!(names::LOGONS, "result" => "accepted").increment(1);
-    metrics::gauge!(names::SESSIONS).increment(1.0);
     let mut response = done(session, &accepted.token);
     // MS-SMB2 3.3.5.5.3
     // The final response is signed whether or not signing is required: it proves the key.
-    response.sign = if anonymous { SignWith::Nothing } else { SignWith::Key(signing_key) };
+    response.sign = if anonymous { SignWith::Nothing } else { SignWith::Proof(signing_key) };
     Ok(response)
 }
 
@@ -183,7 +195,7 @@ async fn renew(ctx: &mut RequestContext, request: &SessionSetupRequest, session:
     let security = session.security().ok_or(Refusal::new(NtStatus::USER_SESSION_DELETED, "the session is not set up"))?;
     let connection_id = ctx.connection.connection_id;
     let key = session.signing_key(connection_id);
-    if ctx.bad_signature || (security.signing_required && !ctx.signed && !ctx.encrypted) {
+    if ctx.bad_signature || (security.signing_required && !ctx.signed && !ctx.is_encrypted()) {
         return Err(Refusal::new(NtStatus::ACCESS_DENIED, "a renewal with a bad or missing signature"));
     }
     ctx.session = Some(Arc::clone(&session));
@@ -192,9 +204,10 @@ async fn renew(ctx: &mut RequestContext, request: &SessionSetupRequest, session:
         preauth: PreauthHash::START,
         is_binding: false,
         previous_session_id: 0,
+        claimed: None,
     });
     let sign = |response: &mut Response| response.sign = key.clone().map_or(SignWith::Nothing, SignWith::Key);
-    match step(ctx, &mut authentication, &request.security_buffer) {
+    match step(ctx, &mut authentication, &request.security_buffer).await {
         Ok(Step::Continue(token)) => {
             session.authentications.lock().insert(connection_id, authentication);
             let mut response = more(&token);
@@ -202,9 +215,10 @@ async fn renew(ctx: &mut RequestContext, request: &SessionSetupRequest, session:
             Ok(response)
         }
         outcome => {
-            let refusal = match outcome.and_then(|step| renewed(ctx, step, &session)) {
+            let refusal = match outcome.and_then(|step| renewed(ctx, step, &authentication, &session)) {
                 Ok(mut response) => {
-                    sign(&mut response);
+                    // MS-SMB2 3.3.5.5.3
+                    response.sign = key.clone().map_or(SignWith::Nothing, SignWith::Proof);
                     return Ok(response);
                 }
                 Err(refusal) => refusal,
@@ -221,30 +235,38 @@ async fn renew(ctx: &mut RequestContext, request: &SessionSetupRequest, session:
 }
 
 /// The renewal has succeeded. Opens stay whoever has proved himself: they belong to the session.
-fn renewed(ctx: &RequestContext, step: Step, session: &Session) -> Result<Response, Refusal> {
+fn renewed(ctx: &RequestContext, step: Step, authentication: &Authentication, session: &Session) -> Result<Response, Refusal> {
     let Step::Done(accepted) = step else { return Err(Refusal::new(NtStatus::LOGON_FAILURE, "the renewal is not finished")) };
-    session.set_user(user_of(ctx, &accepted)?);
+    let user = user_of(authentication, &accepted)?;
+    session.set_user(user.clone());
+    // Looked at after it is the session's user: from then on an event of the user finds it.
+    if !ctx.server.stands(&user) {
+        return Err(Refusal::new(NtStatus::LOGON_FAILURE, "the user was shut out, or has another password, meanwhile"));
+    }
     session.set_state(SessionState::Valid);
     Ok(done(session, &accepted.token))
 }
 
 /// One leg of a binding: the session gets a further channel.
 // MS-SMB2 3.3.5.5
-fn bind(ctx: &mut RequestContext, request: &SessionSetupRequest, session_id: SessionId) -> Result<Response, Refusal> {
+async fn bind(ctx: &mut RequestContext, request: &SessionSetupRequest, session_id: SessionId) -> Result<Response, Refusal> {
     let session = find_bindable(ctx, session_id)?;
     // Only who has the session's key gets a refusal signed with it.
     let key = session
         .signing_key(ctx.connection.connection_id)
         .or_else(|| session.security().map(|security| Arc::clone(&security.signing_key)))
-        .filter(|key| ctx.header.is_signed() && !ctx.encrypted && key.verify_shared(&ctx.message, Role::Client));
-    let proved = key.is_some() || ctx.encrypted;
-    let result = check_bindable(ctx, &session, proved).and_then(|()| {
-        let result = bind_leg(ctx, request, &session);
-        if result.is_err() {
-            session.authentications.lock().remove(&ctx.connection.connection_id);
+        .filter(|key| ctx.header.is_signed() && !ctx.is_encrypted() && key.verify_shared(&ctx.message, Role::Client));
+    let proved = key.is_some() || ctx.is_encrypted();
+    let result = match check_bindable(ctx, &session, proved) {
+        Ok(()) => {
+            let result = bind_leg(ctx, request, &session).await;
+            if result.is_err() {
+                session.authentications.lock().remove(&ctx.connection.connection_id);
+            }
+            result
         }
-        result
-    });
+        Err(refusal) => Err(refusal),
+    };
     let mut response = match result {
         Ok(response) => response,
         Err(refusal) => {
@@ -255,7 +277,6 @@ fn bind(ctx: &mut RequestContext, request: &SessionSetupRequest, session_id: Ses
         }
     };
     response.session_id = Some(session_id.0);
-    response.plain = !ctx.encrypted;
     Ok(response)
 }
 
@@ -283,7 +304,7 @@ fn check_bindable(ctx: &RequestContext, session: &Session, proved: bool) -> Resu
     if !negotiated.dialect.is_3x() || !negotiated.has(Capabilities::MULTI_CHANNEL) {
         return refuse(NtStatus::REQUEST_NOT_ACCEPTED, "multichannel was not negotiated");
     }
-    if !ctx.header.is_signed() && !ctx.encrypted {
+    if !ctx.header.is_signed() && !ctx.is_encrypted() {
         return refuse(NtStatus::INVALID_PARAMETER, "a binding must be signed");
     }
     if session.dialect != negotiated.dialect || session.negotiated.cipher != negotiated.cipher {
@@ -312,7 +333,7 @@ fn check_bindable(ctx: &RequestContext, session: &Session, proved: bool) -> Resu
     Ok(())
 }
 
-fn bind_leg(ctx: &mut RequestContext, request: &SessionSetupRequest, session: &Arc<Session>) -> Result<Response, Refusal> {
+async fn bind_leg(ctx: &mut RequestContext, request: &SessionSetupRequest, session: &Arc<Session>) -> Result<Response, Refusal> {
     let connection_id = ctx.connection.connection_id;
     let security = session.security().ok_or(Refusal::new(NtStatus::REQUEST_NOT_ACCEPTED, "the session is not set up yet"))?;
     let mut authentication = session.authentications.lock().remove(&connection_id).unwrap_or_else(|| Authentication {
@@ -321,11 +342,12 @@ fn bind_leg(ctx: &mut RequestContext, request: &SessionSetupRequest, session: &A
         preauth: *ctx.connection.preauth.lock(),
         is_binding: true,
         previous_session_id: 0,
+        claimed: None,
     });
     if session.dialect == Dialect::Smb311 {
         authentication.preauth.update(&ctx.message);
     }
-    match step(ctx, &mut authentication, &request.security_buffer)? {
+    match step(ctx, &mut authentication, &request.security_buffer).await? {
         Step::Continue(token) => {
             let mut response = more(&token);
             // Until the channel has its own key, the session's signs.
@@ -335,9 +357,12 @@ fn bind_leg(ctx: &mut RequestContext, request: &SessionSetupRequest, session: &A
             Ok(response)
         }
         Step::Done(accepted) => {
-            let user = user_of(ctx, &accepted)?;
+            let user = user_of(&authentication, &accepted)?;
             if session.user().is_none_or(|owner| owner.sid != user.sid) {
                 return Err(Refusal::new(NtStatus::ACCESS_DENIED, "a binding by another user"));
+            }
+            if session.is_ended() {
+                return Err(Refusal::new(NtStatus::USER_SESSION_DELETED, "the session ended meanwhile"));
             }
             let secret = channel_signing_key(session.dialect, &accepted.session_key, &authentication.preauth);
             let key = Arc::new(SigningKey::new(ctx.negotiated().signing, &secret));
@@ -346,7 +371,7 @@ fn bind_leg(ctx: &mut RequestContext, request: &SessionSetupRequest, session: &A
             ctx.connection.add_session(Arc::clone(session));
             ctx.session = Some(Arc::clone(session));
             let mut response = done(session, &accepted.token);
-            response.sign = SignWith::Key(key);
+            response.sign = SignWith::Proof(key);
             Ok(response)
         }
     }
@@ -358,28 +383,100 @@ fn take(ctx: &RequestContext, session: &Session) -> Result<Authentication, Refus
     taken.ok_or(Refusal::new(NtStatus::REQUEST_NOT_ACCEPTED, "another leg of this logon is under way"))
 }
 
-fn step(ctx: &RequestContext, authentication: &mut Authentication, token: &[u8]) -> Result<Step, Refusal> {
+/// One leg of a conversation. Whoever names an account waits for his answer, whatever it is, if he has failed before.
+async fn step(ctx: &mut RequestContext, authentication: &mut Authentication, token: &[u8]) -> Result<Step, Refusal> {
+    let named = Mutex::new(None);
     let lookup = |user: &str, _domain: &str| {
-        ctx.server.store.with_state(|state| {
-            state.user_by_name(user).map(|record| Account { nt_hash: NtHash::from_bytes(record.nt_hash), disabled: record.disabled })
-        })
+        let record = ctx.server.store.with_state(|state| state.user_by_name(user).cloned());
+        let account = record.as_ref().map(|record| Account { nt_hash: NtHash::from_bytes(record.nt_hash), disabled: record.disabled });
+        *named.lock() = Some((Claimant::new(user, ctx.connection.peer.ip()), record));
+        account
     };
-    authentication.acceptor.step(token, random(), ctx.server.clock.now(), &lookup).map_err(|error| {
-        tracing::debug!(%error, peer = %ctx.connection.peer, "logon failed");
-        Refusal::new(error.status(), "the logon failed")
-    })
+    let result = authentication.acceptor.step(token, random(), ctx.server.clock.now(), &lookup);
+    let Some((claimant, record)) = named.into_inner() else {
+        return result.map_err(|error| {
+            tracing::debug!(%error, peer = %ctx.connection.peer, "logon failed");
+            Refusal::new(error.status(), "the logon failed")
+        });
+    };
+    authentication.claimed = record.as_ref().map(|record| User {
+        sid: record.sid.clone(),
+        name: record.name.clone(),
+        is_anonymous: false,
+        generation: record.generation,
+    });
+    let result = match (result, record.as_ref().is_some_and(|record| record.is_locked_out())) {
+        // windows: who is locked out hears that whatever his password is; so the right one cannot be found meanwhile.
+        (_, true) => Err((NtStatus::ACCOUNT_LOCKED_OUT, "account is locked out".to_owned())),
+        (result, false) => result.map_err(|error| (error.status(), error.to_string())),
+    };
+    let answer = ctx.server.failed_logons.answer(&claimant, Instant::now());
+    match &result {
+        Ok(_) if matches!(answer, Answer::Never) => {}
+        Ok(_) => succeeded(ctx, &claimant, record.as_ref()),
+        Err((_, because)) => failed(ctx, &claimant, record.as_ref(), because),
+    }
+    match answer {
+        Answer::AtOnce => {}
+        Answer::At(at, _permit) => {
+            metrics::counter!(names::LOGONS_DELAYED).increment(1);
+            let cancelled = ctx.cancelled();
+            tokio::select! {
+                () = tokio::time::sleep_until(at) => {}
+                () = cancelled.cancelled() => return Err(Refusal::new(NtStatus::CANCELLED, "cancelled while the answer to a logon waited")),
+            }
+        }
+        Answer::Never => return Err(Refusal::new(NtStatus::LOGON_FAILURE, "too many logons wait for their answers")),
+    }
+    result.map_err(|(status, _)| Refusal::new(status, "the logon failed"))
+}
+
+/// Says and counts that a logon failed. Nobody waits for the records: an account that is there must not take longer than one that is not.
+fn failed(ctx: &RequestContext, who: &Claimant, record: Option<&UserRecord>, because: &str) {
+    let server = &ctx.server;
+    if let Logged::Yes(left_out) = server.failed_logons.failed(who, Instant::now()) {
+        let (user, address) = (&who.user, who.address);
+        tracing::warn!(?user, %address, because, left_out, "logon refused: if this goes on, somebody may be guessing passwords");
+    }
+    metrics::counter!(names::LOGON_FAILURES, "reason" => reason(record)).increment(1);
+    let counts = server.settings().lockout_threshold > 0;
+    let Some(record) = record.filter(|record| counts && !record.is_locked_out()) else { return };
+    to_records(server, Command::LogonFailed { name: record.name.clone() });
+}
+
+fn reason(record: Option<&UserRecord>) -> &'static str {
+    match record {
+        None => "unknown-user",
+        Some(record) if record.is_locked_out() => "locked-out",
+        Some(record) if record.disabled => "disabled",
+        Some(_) => "wrong-password",
+    }
+}
+
+fn succeeded(ctx: &RequestContext, who: &Claimant, record: Option<&UserRecord>) {
+    ctx.server.failed_logons.succeeded(who, Instant::now());
+    if let Some(record) = record.filter(|record| record.failures.count > 0) {
+        to_records(&ctx.server, Command::LogonSucceeded { name: record.name.clone() });
+    }
+}
+
+fn to_records(server: &Arc<Server>, command: Command) {
+    let Ok(permit) = Arc::clone(&server.failures_to_count).try_acquire_owned() else { return };
+    let server = Arc::clone(server);
+    tokio::spawn(async move {
+        if let Err(refusal) = server.propose(command).await {
+            tracing::debug!(because = refusal.because, "a logon is not counted for lockouts");
+        }
+        drop(permit);
+    });
 }
 
 /// Whose logon it was.
-fn user_of(ctx: &RequestContext, accepted: &Accepted) -> Result<User, Refusal> {
+fn user_of(authentication: &Authentication, accepted: &Accepted) -> Result<User, Refusal> {
     match accepted.identity.kind {
-        LogonKind::Anonymous => Ok(User { sid: Sid::anonymous(), name: String::new(), is_anonymous: true }),
+        LogonKind::Anonymous => Ok(User { sid: Sid::anonymous(), name: String::new(), is_anonymous: true, generation: 0 }),
         LogonKind::Guest => Err(Refusal::new(NtStatus::LOGON_FAILURE, "guests are not served")),
-        LogonKind::User => {
-            let record = ctx.server.store.with_state(|state| state.user_by_name(&accepted.identity.user).cloned());
-            let record = record.ok_or(Refusal::new(NtStatus::LOGON_FAILURE, "the user was removed meanwhile"))?;
-            Ok(User { sid: record.sid, name: record.name, is_anonymous: false })
-        }
+        LogonKind::User => authentication.claimed.clone().ok_or(Refusal::new(NtStatus::LOGON_FAILURE, "no account was named")),
     }
 }
 

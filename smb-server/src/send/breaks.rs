@@ -64,8 +64,8 @@ pub(crate) async fn lease_break(server: Arc<Server>, notice: LeaseBreak, _teller
     // Oldest first: that is the one most clients listen to.
     let connections = server.clients.connections(&notice.lease.client_guid);
     for connection in connections {
-        let session = opens.iter().find_map(|open| connection.session(SessionId(open.session_id.0)));
-        if send(&connection, session.as_deref(), 0, |out| body.encode(out)).await {
+        let seal = opens.iter().find_map(|open| connection.session(open.session_id).filter(|session| seals(session, open)));
+        if send(&connection, seal.as_deref(), 0, |out| body.encode(out)).await {
             return;
         }
     }
@@ -90,12 +90,18 @@ pub(crate) async fn oplock_break(server: Arc<Server>, open_id: OpenId, session_i
             connections.push(connection);
         }
     }
+    let seal = session.as_deref().filter(|session| seals(session, &open));
     for connection in connections {
-        if send(&connection, session.as_deref(), session_id.0, |out| body.encode(out)).await {
+        if send(&connection, seal, session_id.0, |out| body.encode(out)).await {
             return;
         }
     }
     undeliverable(&server, BreakTarget::Open(open_id)).await;
+}
+
+/// Tells whether what is said about an open is encrypted: its session or its share demands that.
+fn seals(session: &Session, open: &Open) -> bool {
+    open.tree.encrypt_data || session.security().is_some_and(|security| security.encrypt_data)
 }
 
 /// Waits until the answer to a CREATE is on its way: a break that overtook it would speak of something the client does not know.
@@ -112,8 +118,8 @@ async fn until_known<T>(look: impl Fn() -> Option<T>) -> Option<T> {
     }
 }
 
-async fn send(connection: &Connection, session: Option<&Session>, session_id: u64, encode: impl FnOnce(&mut Vec<u8>)) -> bool {
-    let sent = tokio::time::timeout(SEND_TIMEOUT, notify(connection, session, session_id, encode)).await;
+async fn send(connection: &Connection, seal: Option<&Session>, session_id: u64, encode: impl FnOnce(&mut Vec<u8>)) -> bool {
+    let sent = tokio::time::timeout(SEND_TIMEOUT, notify(connection, seal, session_id, encode)).await;
     let Ok(Ok(receipt)) = sent else { return false };
     // Whoever waits until it is told does not wait longer than that.
     receipt.written().await;

@@ -12,5 +12,5 @@ pub(crate) fn interim(request: &Header, session_id: u64, async_id: u64, credits:
     header.session_id = session_id;
     header.routing = Routing::Async { async_id };
     let response = Response::refused(&Refusal::new(NtStatus::PENDING, "interim"), None);
-    Outgoing { header, response, key: None }
+    Outgoing { header, response, key: None, is_proof: false }
 }

@@ -10,14 +10,14 @@ use super::{
 };
 use crate::state::{Connection, Session, connection::Gone};
 
-/// Sends a notification whose body `encode` appends. Never signed; encrypted when the session encrypts everything. `session_id` is 0 for
+/// Sends a notification whose body `encode` appends. Never signed; encrypted with the keys of `seal`, if there are any. `session_id` is 0 for
 /// lease breaks. Gives what tells when it is written.
 ///
 /// # Errors
 /// [`Gone`] when the connection has ended: try another channel.
 pub async fn notify(
     connection: &Connection,
-    session: Option<&Session>,
+    seal: Option<&Session>,
     session_id: u64,
     encode: impl FnOnce(&mut Vec<u8>),
 ) -> Result<Receipt, Gone> {
@@ -25,8 +25,8 @@ pub async fn notify(
     // No tree, no session for leases, all bits of the message id set.
     let mut header = Header::notification(session_id);
     header.routing = Routing::Sync { process_id: 0, tree_id: 0 };
-    let seal = session.filter(|session| session.security().is_some_and(|security| security.encrypt_data && security.sealing.is_some()));
-    let outgoing = Outgoing { header, response: Response::encode(NtStatus::SUCCESS, encode), key: None };
+    let seal = seal.filter(|session| session.security().is_some_and(|security| security.sealing.is_some()));
+    let outgoing = Outgoing { header, response: Response::encode(NtStatus::SUCCESS, encode), key: None, is_proof: false };
     match frame(vec![outgoing], seal) {
         Ok(mut frame) => {
             let receipt = frame.receipt();

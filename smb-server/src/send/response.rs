@@ -21,8 +21,10 @@ pub(crate) enum SignWith {
     /// As the session's rules say.
     #[default]
     Session,
-    /// With this key in any case: the end of a SESSION_SETUP.
+    /// With this key, unless the message is encrypted.
     Key(Arc<SigningKey>),
+    /// With this key, inside an encrypted message too: the end of a SESSION_SETUP, which proves the key.
+    Proof(Arc<SigningKey>),
     /// Not at all: a SESSION_SETUP that has no keys yet, NEGOTIATE.
     Nothing,
 }
@@ -36,8 +38,6 @@ pub struct Response {
     pub(crate) sign: SignWith,
     pub(crate) session_id: Option<u64>,
     pub(crate) tree_id: Option<u32>,
-    /// Never encrypted, whatever the request was.
-    pub(crate) plain: bool,
     /// The encoded response continues the hash of this session's authentication on that connection.
     pub(crate) hash_into: Option<(Arc<Session>, ConnectionId)>,
 }
@@ -73,7 +73,7 @@ impl Response {
     }
 
     fn with_buffer(status: NtStatus, buffer: Vec<u8>) -> Self {
-        Self { status, buffer, sign: SignWith::Session, session_id: None, tree_id: None, plain: false, hash_into: None }
+        Self { status, buffer, sign: SignWith::Session, session_id: None, tree_id: None, hash_into: None }
     }
 
     /// The same with another status (BUFFER_OVERFLOW and the like).

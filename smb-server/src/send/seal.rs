@@ -22,6 +22,8 @@ pub(crate) struct Outgoing {
     pub(crate) response: Response,
     /// Signs it, unless the frame is encrypted.
     pub(crate) key: Option<Arc<SigningKey>>,
+    /// The key signs it in an encrypted frame, too.
+    pub(crate) is_proof: bool,
 }
 
 /// Makes the frame of one message (a compound if there are several). With `seal` the whole is encrypted with that session's keys.
@@ -30,7 +32,7 @@ pub(crate) fn frame(outgoing: Vec<Outgoing>, seal: Option<&Session>) -> Result<F
     let last = outgoing.len() - 1;
     let mut parts = Vec::with_capacity(outgoing.len());
     for (index, element) in outgoing.into_iter().enumerate() {
-        let Outgoing { mut header, response, key } = element;
+        let Outgoing { mut header, response, key, is_proof } = element;
         let hash_into = response.hash_into.clone();
         let mut buffer = response.into_buffer();
         if last != 0 {
@@ -44,7 +46,10 @@ pub(crate) fn frame(outgoing: Vec<Outgoing>, seal: Option<&Session>) -> Result<F
             let length = buffer.len() - HEADROOM;
             header.next_command = u32::try_from(length).map_err(|_| Disconnect::because("a compound response is too long"))?;
         }
-        let key = key.filter(|_| seal.is_none());
+        // MS-SMB2 3.3.4.1.1, 3.3.5.5.3
+        // The tag of the envelope stands for the signature. The final SESSION_SETUP response is signed all the same: clients that encrypt look
+        // for its signature when they authenticate anew.
+        let key = key.filter(|_| seal.is_none() || is_proof);
         if key.is_some() {
             header.flags |= HeaderFlags::SIGNED;
         } else if seal.is_some() {

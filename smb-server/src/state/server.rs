@@ -11,16 +11,17 @@ use std::{
 
 use dcerpc_rs::{AssociationGroups, EndpointMap, SecurityProvider};
 use parking_lot::{Mutex, RwLock};
-use persistence_model::{Command, OpenId, Outcome, SessionId, Share as ShareRecord, ShareId};
+use persistence_model::{ClusterSettings, Command, OpenId, Outcome, SessionId, Share as ShareRecord, ShareId};
 use smb_auth::{AcceptorConfig, ServerNames};
 use smb_backend::DescriptorStore;
 use smb_types::{ClientGuid, CreateGuid, Guid, NtStatus};
+use tokio::sync::Semaphore;
 
 use super::{
     client_table::ClientTable,
     connection::{Connection, ConnectionId},
     open::Open,
-    session::Session,
+    session::{Session, User},
     share::{Share, ShareKind},
 };
 use crate::{
@@ -29,6 +30,7 @@ use crate::{
     clock::Clock,
     config::{BackendFactory, ServerConfig},
     error::Refusal,
+    failed_logons::FailedLogons,
     file_watch::FileWatches,
     notify::NotifyRegistry,
     send::telling::Telling,
@@ -48,6 +50,8 @@ struct Volume {
 
 /// Most file positions that are kept for clients that lost their connection.
 const POSITIONS_MAX: usize = 4096;
+/// Failed logons that may be on their way to the records; further ones count for the delays of this node only.
+const FAILURES_TO_COUNT_MAX: usize = 64;
 
 /// One node's SMB service.
 pub struct Server {
@@ -67,6 +71,8 @@ pub struct Server {
     pub file_watches: Arc<FileWatches>,
     /// Breaks on their way to clients of this node.
     pub telling: Arc<Telling>,
+    /// Who has failed to log on lately.
+    pub failed_logons: Arc<FailedLogons>,
     backends: Arc<dyn BackendFactory>,
     connections: RwLock<BTreeMap<ConnectionId, Arc<Connection>>>,
     sessions: RwLock<BTreeMap<SessionId, Arc<Session>>>,
@@ -81,6 +87,8 @@ pub struct Server {
     ipc: Arc<Share>,
     /// What logons are told and allowed.
     pub(crate) acceptor: Arc<AcceptorConfig>,
+    /// Failed logons on their way to the records.
+    pub(crate) failures_to_count: Arc<Semaphore>,
     /// CREATEs with a CreateGuid that are not answered yet: a replay must not overtake its elder.
     pub(crate) creates_under_way: Mutex<BTreeSet<(ClientGuid, CreateGuid)>>,
     /// Who checks RPC binds that bring their own security; set by whoever knows the accounts.
@@ -117,7 +125,6 @@ impl Server {
         let acceptor = Arc::new(acceptor_config(&config));
         Arc::new(Self {
             acceptor,
-            config,
             server_guid,
             store,
             clock,
@@ -125,6 +132,9 @@ impl Server {
             notify: NotifyRegistry::default(),
             file_watches: Arc::default(),
             telling: Arc::default(),
+            failed_logons: Arc::clone(&config.failed_logons),
+            config,
+            failures_to_count: Arc::new(Semaphore::new(FAILURES_TO_COUNT_MAX)),
             backends,
             connections: RwLock::new(BTreeMap::new()),
             sessions: RwLock::new(BTreeMap::new()),
@@ -230,6 +240,13 @@ impl Server {
     /// Enters a session.
     pub(crate) fn add_session(&self, session: Arc<Session>) {
         self.sessions.write().insert(session.session_id, session);
+    }
+
+    /// The records have ended a session: no further request of it is taken, whatever becomes of what is under way.
+    pub fn session_ended(&self, session_id: SessionId) {
+        if let Some(session) = self.session(session_id) {
+            session.end();
+        }
     }
 
     /// Removes a session.
@@ -377,6 +394,21 @@ impl Server {
     /// Users or groups changed: the rights of every session are those of now from its next request on.
     pub fn accounts_changed(&self) {
         self.accounts_changed.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// What the operator has decided for all nodes, as it is now.
+    #[must_use]
+    pub fn settings(&self) -> ClusterSettings {
+        self.store.with_state(|state| state.settings())
+    }
+
+    /// Tells whether a user that has proved himself may go on: he is still there, not disabled, and has the same password.
+    #[must_use]
+    pub fn stands(&self, user: &User) -> bool {
+        user.is_anonymous
+            || self.store.with_state(|state| {
+                state.user_by_sid(&user.sid).is_some_and(|record| !record.disabled && record.generation == user.generation)
+            })
     }
 
     /// The token of a session's user, as users and groups are now.

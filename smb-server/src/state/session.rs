@@ -5,7 +5,7 @@ use std::{
     fmt,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
 };
 
@@ -31,6 +31,8 @@ pub struct User {
     pub name: String,
     /// An anonymous logon: IPC$ only, no keys.
     pub is_anonymous: bool,
+    /// The record's generation when the user proved himself: with another one the session ends.
+    pub generation: u32,
 }
 
 /// Session.State.
@@ -87,6 +89,8 @@ pub struct Authentication {
     pub is_binding: bool,
     /// PreviousSessionId of the first request.
     pub previous_session_id: u64,
+    /// Whose account the last leg named, as it was then.
+    pub claimed: Option<User>,
 }
 
 /// One session of this node.
@@ -106,6 +110,8 @@ pub struct Session {
     /// The user's token, and how many changes of accounts it knows.
     token: Mutex<Option<(u64, Arc<Token>)>>,
     state: Mutex<SessionState>,
+    /// It is being taken out of the tables: nothing more is done in it.
+    ended: AtomicBool,
     /// PreauthSessionTable and the logon conversations, by connection.
     pub(crate) authentications: Mutex<BTreeMap<ConnectionId, Authentication>>,
     channels: RwLock<BTreeMap<ConnectionId, Arc<Channel>>>,
@@ -128,6 +134,7 @@ impl Session {
             user: RwLock::new(None),
             token: Mutex::new(None),
             state: Mutex::new(SessionState::InProgress),
+            ended: AtomicBool::new(false),
             authentications: Mutex::new(BTreeMap::new()),
             channels: RwLock::new(BTreeMap::new()),
             trees: RwLock::new(BTreeMap::new()),
@@ -159,6 +166,17 @@ impl Session {
         self.set_user(user);
         assert!(self.security.set(security).is_ok(), "keys of a session are set once");
         self.set_state(SessionState::Valid);
+    }
+
+    /// Ends the session for every request that is still to come, on whatever channel. What it has is dealt with by who calls this.
+    pub(crate) fn end(&self) {
+        self.ended.store(true, Ordering::Release);
+    }
+
+    /// Tells whether the session has ended.
+    #[must_use]
+    pub fn is_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
     }
 
     /// Who is logged on.

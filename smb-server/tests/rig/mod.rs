@@ -1,13 +1,17 @@
 //! A server with an in-process store and memory file systems, and a client that speaks bytes to it over a pipe.
 #![allow(dead_code, unreachable_pub, missing_docs, reason = "a helper of tests; each test file uses its part")]
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use bytes::Bytes;
-use persistence_model::{Command as Record, Share, ShareSettings};
+use persistence_model::{ClusterSettings, Command as Record, Outcome, Share, ShareSettings};
 use smb_auth::{
-    CipherId, Credentials, Initiator, NtHash, PreauthHash, Role, SessionKeys, SigningAlgorithm, SigningKey,
+    CipherId, Credentials, Initiator, NonceSequence, NtHash, PreauthHash, Role, SealingKey, SessionKeys, SigningAlgorithm, SigningKey,
     keys::channel_signing_key,
+    sealing::TRANSFORM_HEADER_LENGTH,
     spnego::{InitiatorConfig, InitiatorStep},
 };
 use smb_backend::{Backend, BackendError, MemoryBackend, OpenHow, RelPath, Want};
@@ -86,12 +90,26 @@ impl Rig {
         (Self { server, store, stop }, events)
     }
 
+    /// Changes the cluster's settings.
+    pub fn set(&self, change: impl FnOnce(&mut ClusterSettings)) {
+        let instead_of = self.server.settings();
+        let mut settings = instead_of.clone();
+        change(&mut settings);
+        assert_eq!(self.store.apply(&Record::ClusterSet { settings, instead_of: Box::new(instead_of) }), Outcome::Done);
+    }
+
     /// A new connection.
     pub fn connect(&self) -> Client {
+        self.connect_from([127, 0, 0, 1].into())
+    }
+
+    /// A new connection of a client at this address.
+    pub fn connect_from(&self, client: IpAddr) -> Client {
         let (ours, theirs) = tokio::io::duplex(1 << 20);
         let (reader, writer) = tokio::io::split(theirs);
         let address = SocketAddr::from(([127, 0, 0, 1], 445));
-        let served = tokio::spawn(serve(Arc::clone(&self.server), reader, writer, address, address, self.stop.child_token()));
+        let peer = SocketAddr::new(client, 50_000);
+        let served = tokio::spawn(serve(Arc::clone(&self.server), reader, writer, peer, address, self.stop.child_token()));
         Client {
             stream: ours,
             served,
@@ -107,6 +125,8 @@ impl Rig {
             session_preauth: PreauthHash::START,
             client_guid: CLIENT,
             last_signature: [0; 16],
+            sealing: None,
+            encrypts: false,
         }
     }
 
@@ -168,6 +188,17 @@ pub struct Client {
     pub client_guid: Guid,
     /// Signature of the message sent last; refusals may echo it.
     pub last_signature: [u8; 16],
+    sealing: Option<Sealing>,
+    /// Sends everything encrypted from now on, and takes nothing in clear.
+    pub encrypts: bool,
+}
+
+/// A session's cipher keys.
+struct Sealing {
+    session_id: u64,
+    outgoing: SealingKey,
+    incoming: SealingKey,
+    nonces: NonceSequence,
 }
 
 /// A response: header, and the element from its header on.
@@ -176,10 +207,15 @@ pub type Answer = (Header, Bytes);
 impl Client {
     /// Writes one message with its prefix.
     pub async fn send_raw(&mut self, message: &[u8]) {
-        let prefix = smb_proto::frame::prefix(message.len()).unwrap();
         self.last_signature = message.get(48..64).map_or([0; 16], |field| field.try_into().unwrap());
+        let mut message = message.to_vec();
+        if let Some(sealing) = self.sealing.as_ref().filter(|_| self.encrypts) {
+            message.splice(..0, [0; TRANSFORM_HEADER_LENGTH]);
+            sealing.outgoing.encrypt(&mut message, sealing.session_id, sealing.nonces.draw().unwrap()).unwrap();
+        }
+        let prefix = smb_proto::frame::prefix(message.len()).unwrap();
         self.stream.write_all(&prefix).await.unwrap();
-        self.stream.write_all(message).await.unwrap();
+        self.stream.write_all(&message).await.unwrap();
     }
 
     /// Closes the connection.
@@ -193,6 +229,10 @@ impl Client {
         self.stream.read_exact(&mut prefix).await.ok()?;
         let mut message = vec![0; smb_proto::frame::prefix_length(prefix).unwrap()];
         self.stream.read_exact(&mut message).await.ok()?;
+        if let Some(sealing) = self.sealing.as_ref().filter(|_| self.encrypts) {
+            sealing.incoming.decrypt(&mut message).expect("nothing is answered in clear, or with another session's keys");
+            message.drain(..TRANSFORM_HEADER_LENGTH);
+        }
         Some(message.into())
     }
 
@@ -208,13 +248,14 @@ impl Client {
 
     /// Encodes (and signs, when logged on) one request.
     pub fn encode(&self, mut header: Header, body: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
-        if self.key.is_some() {
+        let key = self.key.as_ref().filter(|_| !self.encrypts);
+        if key.is_some() {
             header.flags |= HeaderFlags::SIGNED;
         }
         let mut message = Vec::new();
         header.encode(&mut message);
         body(&mut message);
-        if let Some(key) = &self.key {
+        if let Some(key) = key {
             key.sign(&mut message, Role::Client);
         }
         message
@@ -330,7 +371,7 @@ impl Client {
             if status == NtStatus::MORE_PROCESSING_REQUIRED {
                 self.session_id = header.session_id;
                 self.session_preauth.update(&message);
-                if let Some(key) = &self.key {
+                if let Some(key) = self.key.as_ref().filter(|_| !self.encrypts) {
                     assert!(key.verify_shared(&message, Role::Server), "interim legs of a binding are signed with the session's key");
                 }
                 let response = SessionSetupResponse::decode(&message).unwrap();
@@ -354,7 +395,14 @@ impl Client {
             let key = match proof {
                 Proof::Binding => SigningKey::new(self.signing, &channel_signing_key(dialect, &session_key, &self.session_preauth)),
                 Proof::New | Proof::Anonymous => {
-                    SessionKeys::derive(dialect, &session_key, &self.session_preauth, self.cipher).signing_key(self.signing)
+                    let keys = SessionKeys::derive(dialect, &session_key, &self.session_preauth, self.cipher);
+                    self.sealing = self.sealing.take().or(keys.cipher.as_ref().map(|cipher| Sealing {
+                        session_id: self.session_id,
+                        outgoing: cipher.encryption(Role::Client),
+                        incoming: cipher.decryption(Role::Client),
+                        nonces: NonceSequence::new([7; 4]),
+                    }));
+                    keys.signing_key(self.signing)
                 }
                 Proof::Renewal => self.key.take().expect("a session that is renewed has a key"),
             };

@@ -35,6 +35,9 @@ impl Command {
             Self::AdminTokenAdd(_) | Self::AdminTokenRemove { .. } => Class::Persistent,
             // Takes what was promised, and its client may come back.
             Self::SessionClose { .. } | Self::OpenClose { .. } | Self::ClientBlock { .. } | Self::ClientUnblock { .. } => Class::Persistent,
+            Self::ClusterSet { .. } | Self::UserUnlock { .. } => Class::Persistent,
+            // Forgotten, somebody has a few more tries, or a few less.
+            Self::LogonFailed { .. } | Self::LogonSucceeded { .. } => Class::Volatile,
             // Takes from clients that are away or silent, and they may come back.
             Self::Expire | Self::ExpireSome { .. } => Class::Persistent,
             Self::OpenFile(r) | Self::ReserveOpen(r) => requested(state, r).max(changed_by_create(state, r, r.file, None)),

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use smb_types::{LeaseState, OplockLevel};
 
+use super::user;
 use crate::arbiter::{breaks, close};
 use crate::effects::{Effects, Step};
 use crate::event::Event;
@@ -16,6 +17,7 @@ pub(crate) fn expire(state: &mut State, fx: &mut Effects, at_most: usize) -> Ste
     let breaks = expire_leases(state, fx, at_most) + expire_oplocks(state, fx, at_most);
     let opens = expire_opens(state, fx, at_most);
     expire_tokens(state, fx);
+    user::expire_lockouts(state, fx);
     Ok(Outcome::Expired { opens, breaks })
 }
 

@@ -35,7 +35,9 @@ use smb_types::{ClientGuid, Guid, LeaseKey, LeaseState, OplockLevel, Sid};
 use crate::class::Class;
 use crate::codec::{FORMAT_OWNERS, FORMAT_PARTS, FORMAT_VERSION};
 use crate::id::{FileKey, Incarnation, LeaseId, NodeId, OpenId, SessionId, ShareId};
-use crate::record::{AdminToken, ByteRangeLock, CreateAction, LockSequence, Network, NodeAddresses, ShareSettings, UnixUser};
+use crate::record::{
+    AdminToken, ByteRangeLock, ClusterSettings, CreateAction, LockSequence, Network, NodeAddresses, ShareSettings, UnixUser,
+};
 
 pub use request::{OpenRequest, ReclaimKind, ReclaimLease, ReclaimRequest, RequestedDurability, RequestedLease, RequestedOplock};
 
@@ -378,21 +380,21 @@ pub enum Command {
         /// In, or out.
         on: bool,
     },
-    /// → Done | Rejected
+    /// Another password; the user's sessions end as by LOGOFF. → Done | Rejected
     UserSetPassword {
         /// Which user.
         name: String,
         /// MD4 of the password.
         nt_hash: [u8; 16],
     },
-    /// → Done | Rejected
+    /// Lets a user in (also one that is locked out), or shuts him out: his sessions end, and what he has open is closed. → Done | Rejected
     UserEnable {
         /// Which user.
         name: String,
         /// May log on.
         enabled: bool,
     },
-    /// → Done | Rejected
+    /// Removes a user; his sessions end, and what he has open is closed. → Done | Rejected
     UserRemove {
         /// Which user.
         name: String,
@@ -481,6 +483,28 @@ pub enum Command {
     ClientUnblock {
         /// The addresses, as they were blocked.
         network: Network,
+    },
+    /// Changes the cluster's settings. → Done | Rejected
+    ClusterSet {
+        /// New settings.
+        settings: ClusterSettings,
+        /// What they are made from: settings that are others by now stay as they are.
+        instead_of: Box<ClusterSettings>,
+    },
+    /// A logon failed; too many in a row lock the account out, if the cluster's settings say so. → Done | Rejected
+    LogonFailed {
+        /// Whose.
+        name: String,
+    },
+    /// A logon succeeded: failures are forgotten. An account that is locked out stays so. → Done | Rejected
+    LogonSucceeded {
+        /// Whose.
+        name: String,
+    },
+    /// Lets an account in again that is locked out. → Done | Rejected
+    UserUnlock {
+        /// Which user.
+        name: String,
     },
 }
 

@@ -19,7 +19,7 @@ pub mod user;
 
 pub use admin_token::{AdminRole, AdminToken};
 pub use block::ClientBlock;
-pub use cluster::Cluster;
+pub use cluster::{Cluster, ClusterSettings};
 pub use delete::PendingDelete;
 pub use few::Few;
 pub use file::FileState;
@@ -32,4 +32,4 @@ pub use open_set::OpenSet;
 pub use session::Session;
 pub use share::{Network, Share, ShareSettings};
 pub use token::JoinToken;
-pub use user::{UnixUser, User};
+pub use user::{LogonFailures, UnixUser, User};

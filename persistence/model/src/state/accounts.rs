@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use smb_types::Sid;
 
 use super::State;
+use crate::id::LogTime;
 use crate::record::{Group, UnixUser, User};
 
 /// An account of the cluster's own list.
@@ -45,6 +46,8 @@ pub(crate) struct Accounts {
     by_gid: BTreeMap<u32, String>,
     /// Groups by each of their members.
     groups_of: BTreeSet<(Sid, Sid)>,
+    /// Users that are locked out, by the end of that.
+    locked_out: BTreeSet<(LogTime, String)>,
 }
 
 impl Accounts {
@@ -53,12 +56,24 @@ impl Accounts {
         if let Some(user) = old {
             self.users.remove(&user.sid);
             user.unix.map(|unix| self.by_uid.remove(&unix.uid));
+            user.failures.locked_until.map(|until| self.locked_out.remove(&(until, user.name.to_uppercase())));
         }
         if let Some(user) = new {
             let key = user.name.to_uppercase();
             user.unix.map(|unix| self.by_uid.insert(unix.uid, key.clone()));
+            self.locked_out.extend(user.failures.locked_until.map(|until| (until, key.clone())));
             self.users.insert(user.sid.clone(), key);
         }
+    }
+
+    /// Folded names of the users whose lockout is over by then.
+    pub(crate) fn locked_out_until(&self, now: LogTime) -> impl Iterator<Item = &str> {
+        self.locked_out.iter().take_while(move |(until, _)| *until <= now).map(|(_, user)| &**user)
+    }
+
+    /// When the next lockout is over.
+    pub(crate) fn next_unlock(&self) -> Option<LogTime> {
+        self.locked_out.first().map(|(until, _)| *until)
     }
 
     /// Takes note of a group that came, changed or went.

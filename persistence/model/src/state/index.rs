@@ -8,7 +8,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use smb_types::{CreateGuid, Guid};
+use smb_types::{CreateGuid, Guid, Sid};
 
 use super::State;
 use super::accounts::Accounts;
@@ -23,6 +23,7 @@ pub(crate) struct Indexes {
     pub(crate) by_create_guid: Table<u64, OpenSet>,
     pub(crate) by_session: BTreeSet<(SessionId, OpenId)>,
     pub(crate) sessions_of_node: BTreeSet<(NodeId, SessionId)>,
+    pub(crate) sessions_of_user: BTreeSet<(Arc<Sid>, SessionId)>,
     pub(crate) by_app_instance: BTreeSet<(Guid, OpenId)>,
     /// Place in a directory: of the path, and of the one that a rename is about to give.
     pub(crate) by_place: BTreeSet<(Place, OpenId)>,
@@ -36,6 +37,8 @@ pub(crate) struct Indexes {
     pub(crate) streams: BTreeSet<FileKey>,
     /// Opens whose client is away, by the end of its time.
     pub(crate) detached: BTreeSet<(LogTime, OpenId)>,
+    /// The same by their user.
+    pub(crate) detached_of_user: BTreeSet<(Arc<Sid>, OpenId)>,
     /// Opens with an oplock break, by its deadline.
     pub(crate) breaking_opens: BTreeSet<(LogTime, OpenId)>,
     /// Files with a lease break, by its deadline.
@@ -83,6 +86,8 @@ pub(crate) struct OpenKeys {
     session: Option<SessionId>,
     app_instance: Option<Guid>,
     expires: Option<LogTime>,
+    /// Whose it is, while its client is away.
+    detached_of: Option<Arc<Sid>>,
     break_deadline: Option<LogTime>,
     names: Names,
 }
@@ -110,6 +115,7 @@ impl OpenKeys {
             session: o.owner.map(|w| w.session),
             app_instance: o.app_instance.as_ref().map(|a| a.id),
             expires: o.expires_at(),
+            detached_of: o.owner.is_none().then(|| Arc::clone(&o.user)),
             break_deadline: o.oplock.break_deadline,
             names: Names { share: o.share, path: Arc::clone(&o.path), pending: o.pending_path.clone() },
         }
@@ -178,6 +184,8 @@ impl Indexes {
         swap(&mut self.by_session, old.and_then(|k| Some((k.session?, id))), new.and_then(|k| Some((k.session?, id))));
         swap(&mut self.by_app_instance, old.and_then(|k| Some((k.app_instance?, id))), new.and_then(|k| Some((k.app_instance?, id))));
         swap(&mut self.detached, old.and_then(|k| Some((k.expires?, id))), new.and_then(|k| Some((k.expires?, id))));
+        let away = |keys: Option<&OpenKeys>| keys.and_then(|k| Some((Arc::clone(k.detached_of.as_ref()?), id)));
+        swap(&mut self.detached_of_user, away(old), away(new));
         swap(&mut self.breaking_opens, old.and_then(|k| Some((k.break_deadline?, id))), new.and_then(|k| Some((k.break_deadline?, id))));
         let (old, new) = (old.map(|k| &k.names), new.map(|k| &k.names));
         if old != new {
@@ -261,6 +269,7 @@ pub(crate) struct Builder {
     places: Vec<(Place, OpenId)>,
     apps: Vec<(Guid, OpenId)>,
     away: Vec<(LogTime, OpenId)>,
+    away_of_user: Vec<(Arc<Sid>, OpenId)>,
     breaking: Vec<(LogTime, OpenId)>,
 }
 
@@ -271,6 +280,7 @@ impl Builder {
         self.sessions.extend(keys.session.map(|k| (k, id)));
         self.apps.extend(keys.app_instance.map(|k| (k, id)));
         self.away.extend(keys.expires.map(|k| (k, id)));
+        self.away_of_user.extend(keys.detached_of.map(|k| (k, id)));
         self.breaking.extend(keys.break_deadline.map(|k| (k, id)));
         keys.names.each(|name| {
             self.places.push((Place::of(o.share, &name), id));
@@ -287,6 +297,7 @@ impl Builder {
 
     pub(crate) fn session(&mut self, s: &Session) {
         self.index.sessions_of_node.insert((s.node, s.id));
+        self.index.sessions_of_user.insert((Arc::clone(&s.user), s.id));
     }
 
     pub(crate) fn user(&mut self, u: &User) {
@@ -302,6 +313,7 @@ impl Builder {
         self.index.by_place = self.places.into_iter().collect();
         self.index.by_app_instance = self.apps.into_iter().collect();
         self.index.detached = self.away.into_iter().collect();
+        self.index.detached_of_user = self.away_of_user.into_iter().collect();
         self.index.breaking_opens = self.breaking.into_iter().collect();
         self.index
     }

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::ops::{Bound, RangeInclusive};
+use std::sync::Arc;
 
-use smb_types::{ClientGuid, CreateGuid, Guid};
+use smb_types::{ClientGuid, CreateGuid, Guid, Sid};
 
 use super::State;
 use super::index::{Place, digest_of_guid, digest_of_lease, parent_of};
@@ -12,7 +13,7 @@ use crate::arbiter;
 use crate::command::IoKind;
 use crate::id::{FileKey, LeaseId, LogTime, NodeId, OpenId, SessionId, ShareId, fold_path};
 use crate::record::{
-    AdminToken, ClientBlock, Cluster, FileState, Lease, Node, NodeState, Open, Owner, PendingDelete, Session, Share, User,
+    AdminToken, ClientBlock, Cluster, ClusterSettings, FileState, Lease, Node, NodeState, Open, Owner, PendingDelete, Session, Share, User,
 };
 
 impl State {
@@ -20,6 +21,12 @@ impl State {
     #[must_use]
     pub fn cluster(&self) -> Option<&Cluster> {
         self.cluster.as_ref()
+    }
+
+    /// The cluster's settings; those that a new cluster has, before ClusterInit.
+    #[must_use]
+    pub fn settings(&self) -> ClusterSettings {
+        self.cluster.as_ref().map(|cluster| cluster.settings.clone()).unwrap_or_default()
     }
 
     /// A node.
@@ -109,6 +116,20 @@ impl State {
     pub fn sessions_of_node(&self, node: NodeId) -> impl Iterator<Item = &Session> {
         let range = (node, SessionId(0))..=(node, SessionId(u64::MAX));
         self.index.sessions_of_node.range(range).filter_map(|(_, id)| self.session(*id))
+    }
+
+    /// The sessions of a user, ascending by id.
+    pub fn sessions_of_user(&self, user: &Sid) -> impl Iterator<Item = &Session> {
+        let user = Arc::new(user.clone());
+        let range = (Arc::clone(&user), SessionId(0))..=(user, SessionId(u64::MAX));
+        self.index.sessions_of_user.range(range).filter_map(|(_, id)| self.session(*id))
+    }
+
+    /// The opens of a user whose client is away, ascending by id.
+    pub(crate) fn detached_opens_of_user(&self, user: &Sid) -> impl Iterator<Item = &Open> {
+        let user = Arc::new(user.clone());
+        let range = (Arc::clone(&user), OpenId(0))..=(user, OpenId(u64::MAX));
+        self.index.detached_of_user.range(range).filter_map(|(_, id)| self.open(*id))
     }
 
     /// The opens attached to a session, ascending by id.
@@ -360,7 +381,8 @@ impl State {
         let oplocks = self.index.breaking_opens.first().map(|(t, _)| *t);
         let leases = self.index.breaking_files.first().map(|(t, _)| *t);
         let tokens = self.tokens.values().map(|t| t.expires);
-        opens.into_iter().chain(oplocks).chain(leases).chain(tokens).min()
+        let lockouts = self.index.accounts.next_unlock();
+        opens.into_iter().chain(oplocks).chain(leases).chain(tokens).chain(lockouts).min()
     }
 }
 

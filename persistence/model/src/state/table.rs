@@ -1,5 +1,7 @@
 //! The only ways to change an open, a file or a session: they keep indexes and the list of changed records true.
 
+use std::sync::Arc;
+
 use super::index::{OpenKeys, lease_keys};
 use super::{RecordKey, State};
 use crate::id::{FileKey, OpenId, SessionId};
@@ -75,6 +77,7 @@ impl State {
         self.visit();
         let (id, node) = (session.id, session.node);
         self.index.sessions_of_node.insert((node, id));
+        self.index.sessions_of_user.insert((Arc::clone(&session.user), id));
         self.touch(RecordKey::Session(id));
         assert!(self.sessions.insert(id, session).is_none(), "a session's id is given once");
     }
@@ -83,6 +86,7 @@ impl State {
         self.visit();
         let session = self.sessions.remove(&id)?;
         self.index.sessions_of_node.remove(&(session.node, id));
+        self.index.sessions_of_user.remove(&(Arc::clone(&session.user), id));
         self.touch(RecordKey::Session(id));
         Some(session)
     }

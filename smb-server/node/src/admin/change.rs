@@ -165,6 +165,10 @@ pub(super) async fn user_enable(State(admin): State<Arc<Admin>>, Json(user): Jso
     carry_out(&admin, Command::UserEnable { name: user.name, enabled: user.enabled }).await
 }
 
+pub(super) async fn user_unlock(State(admin): State<Arc<Admin>>, Json(user): Json<Named>) -> Answer<Done> {
+    carry_out(&admin, Command::UserUnlock { name: user.name }).await
+}
+
 pub(super) async fn user_remove(State(admin): State<Arc<Admin>>, Json(user): Json<Named>) -> Answer<Done> {
     carry_out(&admin, Command::UserRemove { name: user.name }).await
 }

@@ -31,7 +31,7 @@ const IDLE: Duration = Duration::from_secs(2);
 const PIECE_BYTES: usize = 64 << 10;
 
 /// Everything that may happen.
-const KINDS: [&str; 17] = [
+const KINDS: [&str; 18] = [
     "node_up",
     "node_down",
     "node_draining",
@@ -39,6 +39,7 @@ const KINDS: [&str; 17] = [
     "share_changed",
     "share_moved",
     "user_changed",
+    "settings_changed",
     "group_changed",
     "clients_blocked",
     "session_ended",
@@ -247,6 +248,7 @@ fn line_of(position: EventPosition, event: &Event) -> EventLine {
         }
         Event::ClientsBlocked { network } => of("clients_blocked", format!("clients at {network} are not served any more")),
         Event::UserChanged { name } => of("user_changed", format!("user {name} was changed")),
+        Event::SettingsChanged => of("settings_changed", "the cluster's settings were changed".to_owned()),
         Event::GroupChanged { name } => of("group_changed", format!("group {name} was changed")),
         Event::SessionEnded { session, node } => {
             let text = format!("session {session} at node {node} was ended");

@@ -16,6 +16,7 @@ pub mod groups;
 pub mod in_use;
 pub mod listen;
 mod problem;
+pub mod settings;
 pub mod shares;
 pub mod token;
 pub mod view;
@@ -95,6 +96,7 @@ fn for_viewers() -> Router<Arc<Admin>> {
         .route("/api/v1/clients/blocked", get(in_use::blocks))
         .route("/api/v1/users", get(view::users))
         .route("/api/v1/groups", get(groups::list))
+        .route("/api/v1/settings", get(settings::show))
         .route("/api/v1/shares", get(shares::list))
         .route("/api/v1/shares/acl", get(shares::acl))
         .route("/api/v1/certificates", get(certificate::list))
@@ -113,7 +115,9 @@ fn changes() -> Router<Arc<Admin>> {
         .route("/api/v1/users", post(change::user_add))
         .route("/api/v1/users/password", post(change::user_password))
         .route("/api/v1/users/enable", post(change::user_enable))
+        .route("/api/v1/users/unlock", post(change::user_unlock))
         .route("/api/v1/users/remove", post(change::user_remove))
+        .route("/api/v1/settings", post(settings::set))
         .route("/api/v1/users/map", post(groups::user_map))
         .route("/api/v1/groups", post(groups::add))
         .route("/api/v1/groups/set", post(groups::set))

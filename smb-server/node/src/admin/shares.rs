@@ -398,7 +398,8 @@ mod tests {
         let names: Vec<String> = OPTION_NAMES.iter().map(|name| name.replace('-', "_")).collect();
         let mut fields: Vec<&String> = fields.as_object().unwrap().keys().collect();
         let mut sorted: Vec<&String> = names.iter().collect();
-        (fields.sort(), sorted.sort());
+        fields.sort();
+        sorted.sort();
         assert_eq!(fields, sorted);
     }
 }

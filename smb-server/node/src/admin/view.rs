@@ -118,6 +118,12 @@ pub struct UserView {
     pub sid: String,
     /// May not log on.
     pub disabled: bool,
+    /// Locked out for a time, after too many failed logons.
+    #[serde(default)]
+    pub locked_out: bool,
+    /// Failed logons since the last success, where the cluster counts them.
+    #[serde(default)]
+    pub failed_logons: u32,
     /// The user on disk.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uid: Option<u32>,
@@ -225,6 +231,8 @@ pub(super) async fn users(State(admin): State<Arc<Admin>>) -> Json<Vec<UserView>
             name: user.name.clone(),
             sid: user.sid.to_string(),
             disabled: user.disabled,
+            locked_out: user.is_locked_out(),
+            failed_logons: user.failures.count,
             uid: user.unix.map(|unix| unix.uid),
             gid: user.unix.and_then(|unix| unix.gid),
             groups: state.groups_of(&[user.sid.clone()].into()).iter().map(|group| name_of(state, group)).collect(),

@@ -4,6 +4,7 @@ pub mod admin;
 pub mod audit;
 pub mod backup;
 pub mod certificate;
+pub mod cluster;
 pub mod events;
 pub mod group;
 pub mod in_use;

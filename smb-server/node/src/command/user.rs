@@ -21,15 +21,17 @@ use crate::{
 pub enum UserCommand {
     /// Adds a user; the password is asked for, or read from standard input or a file
     Add(AddArgs),
-    /// Changes a password; it is asked for, or read from standard input or a file
+    /// Changes a password, which ends the user's sessions; it is asked for, or read from standard input or a file
     Passwd(UserArgs),
     /// Says which user on disk a user is, for shares with the option `map`
     Map(MapArgs),
     /// Lets a user log on again
     Enable(NameArgs),
-    /// Forbids a user to log on
+    /// Forbids a user to log on; sessions end and handles are closed on every node at once
     Disable(NameArgs),
-    /// Removes a user
+    /// Lets a user in again who is locked out after too many failed logons
+    Unlock(NameArgs),
+    /// Removes a user; sessions end and handles are closed on every node at once
     Remove(NameArgs),
     /// Lists users
     List(LookArgs),
@@ -99,6 +101,11 @@ pub fn run(command: &UserCommand) -> Result<(), Failure> {
         }
         UserCommand::Enable(args) => enable(args, true),
         UserCommand::Disable(args) => enable(args, false),
+        UserCommand::Unlock(args) => {
+            AdminClient::of(&args.at)?.post::<Done>("/api/v1/users/unlock", &Named { name: args.name.clone() })?;
+            say(&format!("unlocked {}", args.name));
+            Ok(())
+        }
         UserCommand::Remove(args) => {
             let named = Named { name: args.name.clone() };
             AdminClient::of(&args.at)?.post::<Done>("/api/v1/users/remove", &named)?;
@@ -113,7 +120,8 @@ pub fn run(command: &UserCommand) -> Result<(), Failure> {
             for user in &users {
                 let uid = user.uid.map_or_else(String::new, |uid| format!("   uid {uid}"));
                 let disabled = if user.disabled { "   disabled" } else { "" };
-                say(&format!("{:<20} {}{uid}{disabled}   {}", user.name, user.sid, user.groups.join(", ")));
+                let locked = if user.locked_out { "   locked out" } else { "" };
+                say(&format!("{:<20} {}{uid}{disabled}{locked}   {}", user.name, user.sid, user.groups.join(", ")));
             }
             Ok(())
         }

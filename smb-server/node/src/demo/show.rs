@@ -52,11 +52,10 @@ pub(crate) fn banner(ready: &Ready, dir: &Path) {
         }
     }
     if let (Some(node), Some(share), Some(user)) = (ready.nodes.first(), ready.shares.first(), ready.users.first()) {
-        let password = user.password.unwrap_or("PASSWORD");
         let (address, port) = (node.address, node.smb_port);
         say("");
-        say(&format!("  smbclient //{address}/{} -p {port} -U '{}%{password}'", share.name, user.name));
-        let options = format!("port={port},vers=3.1.1,username={},password={password}", user.name);
+        say(&format!("  smbclient //{address}/{} -p {port} -U '{}'", share.name, user.name));
+        let options = format!("port={port},vers=3.1.1,username={}", user.name);
         say(&format!("  mount -t cifs //{address}/{} /mnt -o '{options}{}'", share.name, if share.ca { ",persistenthandles" } else { "" }));
         say(&format!("  kill -9 {}      (node {}; its clients go on elsewhere)", node.pid, node.id));
         say(&format!("  holdfast status --config {}", node.config.display()));

@@ -19,7 +19,7 @@ const PIPE_ALLOCATION_BYTES: u64 = 4096;
 /// Opens a pipe.
 ///
 /// # Errors
-/// OBJECT_NAME_NOT_FOUND for a pipe that nobody serves.
+/// OBJECT_NAME_NOT_FOUND for a pipe that nobody serves; ACCESS_DENIED for who has not logged on, unless the cluster lists for everybody.
 // MS-SMB2 3.3.5.9
 pub(super) fn open(ctx: &mut RequestContext, request: &CreateRequest) -> Result<Response, Refusal> {
     let name = request.name.trim_start_matches('\\').to_ascii_lowercase();
@@ -29,6 +29,10 @@ pub(super) fn open(ctx: &mut RequestContext, request: &CreateRequest) -> Result<
         return Err(Refusal::new(NtStatus::OBJECT_NAME_NOT_FOUND, "no such pipe"));
     }
     let session = Arc::clone(ctx.session()?);
+    // windows: no pipe is one of NullSessionPipes; behind each of them something is listed.
+    if session.is_anonymous() && !ctx.server.settings().list_anonymously {
+        return Err(Refusal::new(NtStatus::ACCESS_DENIED, "nothing is listed for who has not logged on"));
+    }
     let tree = Arc::clone(ctx.tree()?);
     let granted_access = grant(request.desired_access, tree.maximal_access | AccessMask::SYNCHRONIZE)?;
     let open = Arc::new(Open::new(OpenParts {

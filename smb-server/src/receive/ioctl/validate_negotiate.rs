@@ -43,7 +43,7 @@ pub(super) fn answer(ctx: &mut RequestContext, request: &IoctlRequest) -> Result
     let reply = IoctlResponse::to(request, output.to_bytes());
     let mut response = Response::encode(NtStatus::SUCCESS, |out| reply.encode(out));
     let key = ctx.session()?.signing_key(ctx.connection.connection_id);
-    if let Some(key) = key.filter(|_| !ctx.encrypted) {
+    if let Some(key) = key.filter(|_| !ctx.is_encrypted()) {
         response.sign = SignWith::Key(key);
     }
     Ok(response)

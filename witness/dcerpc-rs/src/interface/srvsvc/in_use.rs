@@ -348,3 +348,6 @@ pub(super) async fn end_sessions(provider: Option<&dyn UseProvider>, request: Se
     let unknown = if filter.client.is_some() { STATUS_CLIENT_NOT_FOUND } else { STATUS_USER_NOT_FOUND };
     ended(provider.end_sessions(filter).await, unknown)
 }
+
+#[cfg(test)]
+mod tests;

@@ -117,7 +117,7 @@ fn the_server_tells_of_itself_at_every_level() {
 #[test]
 fn what_is_not_served_and_what_contradicts_itself_is_a_fault() {
     let nothing = crate::ndr::NoParameters;
-    assert_eq!(ask::<_, crate::ndr::NoParameters>(12, &nothing), Err(Fault::ACCESS_DENIED));
+    assert_eq!(ask::<_, crate::ndr::NoParameters>(14, &nothing), Err(Fault::ACCESS_DENIED));
     assert_eq!(ask::<_, crate::ndr::NoParameters>(77, &nothing), Err(Fault::OPNUM_OUT_OF_RANGE));
     assert_eq!(ask::<_, ShareEnumAnswer>(15, &nothing), Err(Fault::BAD_STUB_DATA));
     let list = ShareEnum { level: 1, shares: ShareList::Level0(Some(Counted::null())) };
