@@ -21,7 +21,6 @@ pub mod kerberos;
 pub mod life;
 pub mod peer;
 pub mod principal;
-pub mod rate_limit;
 pub mod registrations;
 pub mod replication;
 pub mod secret;
@@ -29,3 +28,4 @@ pub mod store_adapter;
 pub mod words;
 
 pub use failure::Failure;
+pub use smb_server::rate_limit;

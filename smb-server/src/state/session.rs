@@ -18,6 +18,7 @@ use crate::access::Token;
 
 use super::{
     connection::{ConnectionId, Negotiated},
+    connection_table::LogonPlace,
     open::Open,
     tree_connect::TreeConnect,
 };
@@ -87,6 +88,8 @@ pub struct Authentication {
     pub is_binding: bool,
     /// PreviousSessionId of the first request.
     pub previous_session_id: u64,
+    /// Its place among the logons under way.
+    pub place: LogonPlace,
 }
 
 /// One session of this node.

@@ -88,10 +88,16 @@ impl Rig {
 
     /// A new connection.
     pub fn connect(&self) -> Client {
+        self.connect_from([127, 0, 0, 1])
+    }
+
+    /// A new connection from an address.
+    pub fn connect_from(&self, peer: [u8; 4]) -> Client {
         let (ours, theirs) = tokio::io::duplex(1 << 20);
         let (reader, writer) = tokio::io::split(theirs);
         let address = SocketAddr::from(([127, 0, 0, 1], 445));
-        let served = tokio::spawn(serve(Arc::clone(&self.server), reader, writer, address, address, self.stop.child_token()));
+        let peer = SocketAddr::from((peer, 445));
+        let served = tokio::spawn(serve(Arc::clone(&self.server), reader, writer, peer, address, self.stop.child_token()));
         Client {
             stream: ours,
             served,
@@ -180,6 +186,11 @@ impl Client {
         self.last_signature = message.get(48..64).map_or([0; 16], |field| field.try_into().unwrap());
         self.stream.write_all(&prefix).await.unwrap();
         self.stream.write_all(message).await.unwrap();
+    }
+
+    /// Writes bytes as they are.
+    pub async fn send_bytes(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.stream.write_all(bytes).await
     }
 
     /// Closes the connection.
