@@ -21,6 +21,7 @@ use crate::{
     bind::bind,
     cluster_view::{Carrier, Records},
     config::Config,
+    descriptors,
     doors::Doors,
     failure::{CONFIG, Failure, NO_INPUT, UNAVAILABLE},
     identity,
@@ -41,6 +42,7 @@ pub async fn serve(config: Config, watch_stdin: bool) -> Result<(), Failure> {
             format!("the data directory {} does not exist; run `holdfast init` or `holdfast join` first", config.data_dir.display());
         return Err(Failure::new(NO_INPUT, message));
     }
+    descriptors::raise(&config.smb.limits);
     let keytab = kerberos::keytab(&config)?;
     let metrics = install_metrics()?;
     // Every port is taken before anything is started: a collision must not cost the cluster an election.

@@ -14,6 +14,7 @@ pub mod command;
 pub mod config;
 pub mod daemon;
 pub mod demo;
+pub mod descriptors;
 pub mod doors;
 pub mod failure;
 pub mod identity;

@@ -1,0 +1,75 @@
+//! File descriptors of the process: the limit is raised at the start, and a part of it is kept from SMB
+//! clients. A node whose clients have taken the last descriptor could neither write its log nor be asked
+//! what is wrong.
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use smb_server::Limits;
+
+/// Descriptors kept for replication, records on disk, the admin API, the witness, and what opening a file takes for a moment.
+const RESERVED: u64 = 2048;
+/// Smallest part that is kept when the process may have few descriptors: one in so many.
+const RESERVED_PART: u64 = 4;
+/// Descriptors that a privileged process asks for: as many as most systems allow (fs.nr_open).
+const WANTED: u64 = 1 << 20;
+
+/// Raises the soft limit of descriptors to the hard one, and the hard one too where that is allowed. Warns when the limit is too low
+/// for the connections that are configured.
+pub fn raise(limits: &Limits) {
+    let before = getrlimit(Resource::Nofile);
+    let hard = before.maximum.unwrap_or(WANTED);
+    // The hard limit can be raised with CAP_SYS_RESOURCE only, and no further than fs.nr_open.
+    let tries = [hard.max(WANTED), hard];
+    let raised = tries.into_iter().find(|limit| {
+        let maximum = before.maximum.map(|_| *limit);
+        setrlimit(Resource::Nofile, Rlimit { current: Some(*limit), maximum }).is_ok()
+    });
+    if raised.is_none() {
+        tracing::warn!(soft = before.current, hard, "the limit of open files cannot be raised to the hard one");
+    }
+    let effective = limits.clone().within(of_smb());
+    if effective.connections < limits.connections {
+        let (configured, connections, opens, descriptors) = (limits.connections, effective.connections, effective.opens, limit());
+        tracing::warn!(
+            descriptors,
+            configured,
+            connections,
+            opens,
+            "the process may not have enough open files for smb.limits.connections: fewer connections and opens are served; raise LimitNOFILE of its service"
+        );
+    }
+}
+
+/// The soft limit as it is now.
+fn limit() -> u64 {
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
+}
+
+/// How many descriptors connections and opens of SMB clients may have.
+#[must_use]
+pub fn of_smb() -> usize {
+    usize::try_from(without_reserve(limit())).unwrap_or(usize::MAX)
+}
+
+const fn without_reserve(limit: u64) -> u64 {
+    let part = limit / RESERVED_PART;
+    limit - if part < RESERVED { part } else { RESERVED }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_is_kept_from_clients() {
+        assert_eq!(without_reserve(1024), 768);
+        assert_eq!(without_reserve(20_000), 17_952);
+        assert_eq!(without_reserve(1 << 20), (1 << 20) - 2048);
+    }
+
+    #[test]
+    fn the_limit_is_raised_to_the_hard_one() {
+        raise(&Limits::default());
+        let after = getrlimit(Resource::Nofile);
+        assert_eq!(after.current, after.maximum);
+    }
+}
