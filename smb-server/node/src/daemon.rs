@@ -76,7 +76,7 @@ pub async fn serve(config: Config, watch_stdin: bool) -> Result<(), Failure> {
     tasks.spawn(Arc::clone(&doors).follow(stop.clone()));
     let rpc = Rpc { endpoints: EndpointMap::new(), keytab };
     witness::server::announce(&rpc.endpoints, config.listen.witness.port());
-    let limits = dcerpc_rs::Limits::default();
+    let limits = descriptors::rpc_limits();
     let checks = rpc.security(&config, &store);
     tasks.spawn(witness::serve(Arc::clone(&service), witness_listener, Arc::clone(&checks), limits, stop.clone()));
     tasks.spawn(witness::serve_mapper(mapper, Arc::clone(&rpc.endpoints), checks, limits, stop.clone()));

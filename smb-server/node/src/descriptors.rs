@@ -9,6 +9,8 @@ use smb_server::Limits;
 const RESERVED: u64 = 2048;
 /// Smallest part that is kept when the process may have few descriptors: one in so many.
 const RESERVED_PART: u64 = 4;
+/// Part of the rest that the witness and the endpoint mapper may have each: one in so many.
+const RPC_PART: u64 = 8;
 /// Descriptors that a privileged process asks for: as many as most systems allow (fs.nr_open).
 const WANTED: u64 = 1 << 20;
 
@@ -47,7 +49,22 @@ fn limit() -> u64 {
 /// How many descriptors connections and opens of SMB clients may have.
 #[must_use]
 pub fn of_smb() -> usize {
-    usize::try_from(without_reserve(limit())).unwrap_or(usize::MAX)
+    let rest = without_reserve(limit());
+    usize::try_from(rest - 2 * of_rpc_listener(rest)).unwrap_or(usize::MAX)
+}
+
+/// The limits of the witness, or of the endpoint mapper: fewer connections where the process may have few descriptors.
+#[must_use]
+pub fn rpc_limits() -> dcerpc_rs::Limits {
+    let limits = dcerpc_rs::Limits::default();
+    let connections = usize::try_from(of_rpc_listener(without_reserve(limit()))).unwrap_or(usize::MAX);
+    dcerpc_rs::Limits { connections_max: limits.connections_max.min(connections), ..limits }
+}
+
+/// What each of the two RPC listeners may have of this many descriptors.
+fn of_rpc_listener(rest: u64) -> u64 {
+    let most = u64::try_from(dcerpc_rs::Limits::default().connections_max).unwrap_or(u64::MAX);
+    (rest / RPC_PART).min(most)
 }
 
 const fn without_reserve(limit: u64) -> u64 {
@@ -64,6 +81,12 @@ mod tests {
         assert_eq!(without_reserve(1024), 768);
         assert_eq!(without_reserve(20_000), 17_952);
         assert_eq!(without_reserve(1 << 20), (1 << 20) - 2048);
+    }
+
+    #[test]
+    fn witnesses_leave_most_to_the_files() {
+        assert_eq!(of_rpc_listener(17_952), 2244);
+        assert_eq!(of_rpc_listener(1 << 20), 16_384);
     }
 
     #[test]
