@@ -1,4 +1,4 @@
-//! What the operator decides about a node's SMB service, and the limits with their names.
+//! What the operator decides about a node's SMB service. The limits with their names are in `limits`.
 //!
 //! Shares, users, and whether sessions sign or encrypt are records, not configuration: every node is the same in them.
 
@@ -8,6 +8,7 @@ use persistence_model::Share as ShareRecord;
 use smb_backend::{Backend, BackendError};
 
 use crate::failed_logons::FailedLogons;
+use crate::limits::Limits;
 
 /// Options of one node's SMB service. `Default` is what a cluster node wants.
 #[derive(Debug, Clone)]
@@ -22,21 +23,8 @@ pub struct ServerConfig {
     pub transfer_bytes_max: u32,
     /// Most credits a client holds on one connection.
     pub credits_max: u32,
-    /// Most connections of this node at one time; further ones are closed at once.
-    pub connections_max: usize,
-    /// Most requests of one connection that wait asynchronously.
-    pub async_requests_max: usize,
-    /// Most messages of one connection that are worked on at one time.
-    pub concurrent_messages_max: usize,
-    /// Most sessions on one connection.
-    pub sessions_per_connection_max: usize,
-    /// Most channels of one session.
-    // windows: 32.
-    pub channels_per_session_max: usize,
-    /// Most tree connects of one session.
-    pub trees_per_session_max: usize,
-    /// Most opens of one session.
-    pub opens_per_session_max: usize,
+    /// How many of everything there may be.
+    pub limits: Limits,
     // MS-SMB2 3.3.2.3
     /// A connection without an authenticated session is closed after this time.
     pub unauthenticated_timeout: Duration,
@@ -56,13 +44,7 @@ impl Default for ServerConfig {
             announce_cluster: true,
             transfer_bytes_max: 8 << 20,
             credits_max: 8192,
-            connections_max: 4096,
-            async_requests_max: 1024,
-            concurrent_messages_max: 512,
-            sessions_per_connection_max: 1024,
-            channels_per_session_max: 32,
-            trees_per_session_max: 4096,
-            opens_per_session_max: 65_536,
+            limits: Limits::default(),
             unauthenticated_timeout: Duration::from_secs(45),
             lease_hold: Duration::from_secs(3),
             propose_timeout: Duration::from_secs(20),

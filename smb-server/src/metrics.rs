@@ -26,3 +26,9 @@ pub const SESSIONS: &str = "smb_sessions";
 pub const HELD: &str = "smb_held_requests_total";
 /// Times that events of the records were missed.
 pub const EVENTS_MISSED: &str = "smb_events_missed_total";
+/// What limits refused or closed, by limit.
+pub const LIMIT_REFUSALS: &str = "smb_limit_refusals_total";
+/// Values of the limits in force, by limit.
+pub const LIMIT: &str = "smb_limit";
+/// Logons begun and not ended.
+pub const LOGONS_UNDER_WAY: &str = "smb_logons_under_way";

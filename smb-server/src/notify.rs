@@ -14,8 +14,12 @@ use parking_lot::Mutex;
 use persistence_model::{OpenId, ShareId};
 use smb_backend::RelPath;
 use smb_proto::{info::NotifyAction, message::change_notify::CompletionFilter};
+use smb_types::Sid;
 
-use crate::state::{Open, Server};
+use crate::{
+    places::Place,
+    state::{Open, Server},
+};
 
 /// Most events that one open keeps between two requests, whatever its buffer.
 const EVENTS_MAX: usize = 4096;
@@ -26,20 +30,24 @@ const EVENT_FIXED_BYTES: usize = 12;
 #[derive(Debug, Default)]
 pub struct NotifyRegistry {
     count: AtomicUsize,
-    watchers: Mutex<BTreeMap<OpenId, Weak<Open>>>,
+    /// With their places among the directories that their users watch.
+    watchers: Mutex<BTreeMap<OpenId, (Weak<Open>, Place<Sid>)>>,
 }
 
 impl NotifyRegistry {
     /// Adds an open that begins to watch.
-    pub fn add(&self, open: &Arc<Open>) {
+    pub(crate) fn add(&self, open: &Arc<Open>, place: Place<Sid>) {
         let mut watchers = self.watchers.lock();
-        watchers.retain(|_, watcher| watcher.strong_count() > 0);
-        watchers.insert(open.open_id, Arc::downgrade(open));
+        watchers.retain(|_, (watcher, _)| watcher.strong_count() > 0);
+        watchers.insert(open.open_id, (Arc::downgrade(open), place));
         self.count.store(watchers.len(), Ordering::Release);
     }
 
     /// Removes an open.
     pub fn remove(&self, open: OpenId) {
+        if self.is_idle() {
+            return;
+        }
         let mut watchers = self.watchers.lock();
         watchers.remove(&open);
         self.count.store(watchers.len(), Ordering::Release);
@@ -52,7 +60,7 @@ impl NotifyRegistry {
     }
 
     fn watchers(&self) -> Vec<Arc<Open>> {
-        self.watchers.lock().values().filter_map(Weak::upgrade).collect()
+        self.watchers.lock().values().filter_map(|(watcher, _)| watcher.upgrade()).collect()
     }
 }
 

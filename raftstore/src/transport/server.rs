@@ -24,6 +24,8 @@ use crate::wire::{AskToJoin, Opening, OpeningReply, Request, Response};
 
 /// Pause after accepting failed, so that a lack of file descriptors does not become a busy loop.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
+/// Pause between two log lines about failed accepts.
+const ACCEPT_LINE_PAUSE: Duration = Duration::from_secs(15);
 
 /// Connections that have not said yet who they are, at most; the oldest ends first.
 const UNKNOWN_CONNECTIONS_MAX: usize = 128;
@@ -56,6 +58,7 @@ impl<S: Service> Server<S> {
     pub(crate) async fn run(self, listener: Box<dyn Listener>) {
         let places = Arc::new(Semaphore::new(self.limits.connections_max));
         let mut unknown = VecDeque::new();
+        let (mut told, mut failed) = (None::<tokio::time::Instant>, 0_u64);
         let server = Arc::new(self);
         loop {
             let accepted = tokio::select! {
@@ -65,7 +68,13 @@ impl<S: Service> Server<S> {
             let stream = match accepted {
                 Ok(stream) => stream,
                 Err(err) => {
-                    tracing::warn!(%err, "a connection of a peer cannot be accepted");
+                    // One line for a shortage of descriptors that lasts, however often it is met.
+                    if told.is_none_or(|told| told.elapsed() >= ACCEPT_LINE_PAUSE) {
+                        told = Some(tokio::time::Instant::now());
+                        tracing::warn!(%err, failed, "a connection of a peer cannot be accepted, trying again: look at the process's open files");
+                        failed = 0;
+                    }
+                    failed += 1;
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                     continue;
                 }

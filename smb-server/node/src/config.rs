@@ -8,6 +8,7 @@ use std::{
 
 use persistence::Fence;
 use serde::{Deserialize, Serialize};
+use smb_server::Limits;
 
 use crate::failure::{CONFIG, Failure};
 
@@ -82,12 +83,20 @@ pub struct Smb {
     pub workgroup: String,
     /// Further names under which clients mount; the cluster's own is always one.
     pub aliases: Vec<String>,
+    /// How many of everything there may be at this node: docs/operations/limits.md.
+    #[serde(skip_serializing_if = "is_default")]
+    pub limits: Limits,
 }
 
 impl Default for Smb {
     fn default() -> Self {
-        Self { workgroup: "WORKGROUP".to_owned(), aliases: Vec::new() }
+        Self { workgroup: "WORKGROUP".to_owned(), aliases: Vec::new(), limits: Limits::default() }
     }
+}
+
+/// A table that says nothing is not written.
+fn is_default(limits: &Limits) -> bool {
+    *limits == Limits::default()
 }
 
 /// When another node may take over.
@@ -174,7 +183,7 @@ impl Config {
         if !(LEASE_MS_MIN..=LEASE_MS_MAX).contains(&self.takeover.lease_ms) {
             return Err(format!("takeover.lease_ms must be {LEASE_MS_MIN} to {LEASE_MS_MAX}"));
         }
-        Ok(())
+        self.smb.limits.check()
     }
 
     /// Writes the file, for the demo.
@@ -258,6 +267,19 @@ mod tests {
         assert_eq!(config.admin, Some(AdminConfig { certificate: "/c".into(), key: "/k".into() }));
         let error = Config::parse(&format!("{text}\n[admin]\ncertificate = \"/c\"\n")).unwrap_err();
         assert!(error.contains("key"), "{error}");
+    }
+
+    #[test]
+    fn limits_are_read_and_checked() {
+        let text = toml::to_string_pretty(&good()).unwrap();
+        assert!(!text.contains("limits"), "{text}");
+        let config = Config::parse(&format!("{text}\n[smb.limits]\nconnections = 20000\n")).unwrap();
+        assert_eq!(config.smb.limits, Limits { connections: 20_000, ..Limits::default() });
+        assert_eq!(Config::parse(&toml::to_string_pretty(&config).unwrap()), Ok(config));
+        let error = Config::parse(&format!("{text}\n[smb.limits]\nconnections = 3\n")).unwrap_err();
+        assert!(error.contains("smb.limits.connections must be 16 to"), "{error}");
+        let error = Config::parse(&format!("{text}\n[smb.limits]\nconections = 300\n")).unwrap_err();
+        assert!(error.contains("conections"), "{error}");
     }
 
     #[test]

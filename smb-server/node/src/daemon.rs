@@ -22,6 +22,7 @@ use crate::{
     bind::bind,
     cluster_view::{Carrier, Records},
     config::Config,
+    descriptors,
     doors::Doors,
     failure::{CONFIG, Failure, NO_INPUT, UNAVAILABLE},
     identity,
@@ -43,6 +44,7 @@ pub async fn serve(config: Config, watch_stdin: bool) -> Result<(), Failure> {
             format!("the data directory {} does not exist; run `holdfast init` or `holdfast join` first", config.data_dir.display());
         return Err(Failure::new(NO_INPUT, message));
     }
+    descriptors::raise(&config.smb.limits);
     let keytab = kerberos::keytab(&config)?;
     let metrics = install_metrics()?;
     // Every port is taken before anything is started: a collision must not cost the cluster an election.
@@ -76,7 +78,7 @@ pub async fn serve(config: Config, watch_stdin: bool) -> Result<(), Failure> {
     tasks.spawn(Arc::clone(&doors).follow(stop.clone()));
     let rpc = Rpc { endpoints: EndpointMap::new(), failed_logons: Arc::default(), keytab };
     witness::server::announce(&rpc.endpoints, config.listen.witness.port());
-    let limits = dcerpc_rs::Limits::default();
+    let limits = descriptors::rpc_limits();
     let checks = rpc.security(&config, &store);
     tasks.spawn(witness::serve(Arc::clone(&service), witness_listener, Arc::clone(&checks), limits, stop.clone()));
     tasks.spawn(witness::serve_mapper(mapper, Arc::clone(&rpc.endpoints), checks, limits, stop.clone()));

@@ -12,7 +12,7 @@ use smb_server::{Server, ServerConfig, SystemClock};
 use smb_types::Guid;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{config::Config, daemon::Rpc, doors::Doors, store_adapter::LifeStore};
+use crate::{config::Config, daemon::Rpc, descriptors, doors::Doors, store_adapter::LifeStore};
 
 /// The present life's service, for those who look from outside.
 pub type Current = Arc<RwLock<Option<Arc<Server>>>>;
@@ -93,6 +93,7 @@ async fn serve_life(
         server_name: net_name,
         domain_name: config.smb.workgroup.clone(),
         failed_logons: Arc::clone(&rpc.failed_logons),
+        limits: config.smb.limits.clone().within(descriptors::of_smb()),
         ..ServerConfig::default()
     };
     let records = LifeStore::new(store.clone(), incarnation);

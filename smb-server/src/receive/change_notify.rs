@@ -11,6 +11,7 @@ use smb_types::{AccessMask, NtStatus};
 use super::RequestContext;
 use crate::{
     error::Refusal,
+    limits::Limit,
     send::Response,
     state::{Open, notify::Watch},
     store::StoreExt as _,
@@ -28,7 +29,8 @@ pub(crate) async fn handle(ctx: &mut RequestContext) -> Result<Response, Refusal
         return Err(Refusal::invalid("only directories are watched"));
     }
     open.require_any(AccessMask::READ_DATA)?;
-    begin(ctx, &open, &request);
+    let _place = ctx.server.watch_place(Limit::NotifyRequestsPerUser, ctx.session()?, ctx.connection.peer.ip())?;
+    begin(ctx, &open, &request)?;
     let message_id = ctx.request.message_id;
     open.notify.lock().waiting.push_back(message_id);
     let result = wait(ctx, &open, &request).await;
@@ -39,7 +41,11 @@ pub(crate) async fn handle(ctx: &mut RequestContext) -> Result<Response, Refusal
 
 // MS-SMB2 3.3.5.19
 // Filter, depth and buffer size of the first request stay for as long as the directory is open.
-fn begin(ctx: &RequestContext, open: &Arc<Open>, request: &ChangeNotifyRequest) {
+fn begin(ctx: &RequestContext, open: &Arc<Open>, request: &ChangeNotifyRequest) -> Result<(), Refusal> {
+    if open.notify.lock().watch.is_some() {
+        return Ok(());
+    }
+    let place = ctx.server.watch_place(Limit::WatchedDirectoriesPerUser, ctx.session()?, ctx.connection.peer.ip())?;
     let is_first = {
         let mut state = open.notify.lock();
         let is_first = state.watch.is_none();
@@ -51,8 +57,9 @@ fn begin(ctx: &RequestContext, open: &Arc<Open>, request: &ChangeNotifyRequest) 
         is_first
     };
     if is_first {
-        ctx.server.notify.add(open);
+        ctx.server.notify.add(open, place);
     }
+    Ok(())
 }
 
 async fn wait(ctx: &mut RequestContext, open: &Arc<Open>, request: &ChangeNotifyRequest) -> Result<Response, Refusal> {

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     access::Asker,
     error::{Disconnect, Refusal},
+    limits::Limit,
     send::{
         interim::interim,
         seal::{self, Outgoing},
@@ -227,10 +228,11 @@ impl RequestContext {
         if !self.is_last && self.header.command != Command::Create {
             return Err(Refusal::new(NtStatus::INTERNAL_ERROR, "would wait in the middle of a compound"));
         }
-        let async_id = self
-            .connection
-            .make_async(&self.request, self.server.config.async_requests_max)
-            .ok_or(Refusal::new(NtStatus::INSUFFICIENT_RESOURCES, "too many asynchronous requests"))?;
+        let limit = self.server.config.limits.async_requests_per_connection;
+        let Some(async_id) = self.connection.make_async(&self.request, limit) else {
+            self.server.refused(Limit::AsyncRequestsPerConnection, self.connection.peer.ip());
+            return Err(Refusal::new(NtStatus::INSUFFICIENT_RESOURCES, "too many asynchronous requests"));
+        };
         self.permit = None;
         let gone = |_| Refusal::new(NtStatus::CANCELLED, "the connection is gone");
         self.flush_finished().await?;

@@ -20,6 +20,7 @@ use crate::{
     clock::random,
     error::Refusal,
     failed_logons::{Answer, Claimant, Logged},
+    limits::Limit,
     loss, metrics as names,
     send::{Response, response::SignWith},
     state::{
@@ -55,9 +56,11 @@ fn begin(ctx: &RequestContext, request: &SessionSetupRequest) -> Result<Arc<Sess
     if ctx.server.settings().encryption_required && negotiated.cipher.is_none() {
         return Err(Refusal::new(NtStatus::ACCESS_DENIED, "this server demands encryption and the client has none"));
     }
-    if ctx.connection.session_count() >= ctx.server.config.sessions_per_connection_max {
+    if ctx.connection.session_count() >= ctx.server.config.limits.sessions_per_connection {
+        ctx.server.refused(Limit::SessionsPerConnection, ctx.connection.peer.ip());
         return Err(Refusal::new(NtStatus::INSUFFICIENT_RESOURCES, "too many sessions on this connection"));
     }
+    let place = ctx.server.begin_logon(&ctx.connection)?;
     let session = Arc::new(Session::new(ctx.server.next_session_id(), negotiated.client_guid, Arc::clone(negotiated)));
     let authentication = Authentication {
         acceptor: Acceptor::new(Arc::clone(&ctx.server.acceptor)),
@@ -65,6 +68,7 @@ fn begin(ctx: &RequestContext, request: &SessionSetupRequest) -> Result<Arc<Sess
         is_binding: false,
         previous_session_id: request.previous_session_id,
         claimed: None,
+        place,
     };
     session.authentications.lock().insert(ctx.connection.connection_id, authentication);
     ctx.connection.add_session(Arc::clone(&session));
@@ -199,13 +203,18 @@ async fn renew(ctx: &mut RequestContext, request: &SessionSetupRequest, session:
         return Err(Refusal::new(NtStatus::ACCESS_DENIED, "a renewal with a bad or missing signature"));
     }
     ctx.session = Some(Arc::clone(&session));
-    let mut authentication = session.authentications.lock().remove(&connection_id).unwrap_or_else(|| Authentication {
-        acceptor: Acceptor::new(Arc::clone(&ctx.server.acceptor)),
-        preauth: PreauthHash::START,
-        is_binding: false,
-        previous_session_id: 0,
-        claimed: None,
-    });
+    let under_way = session.authentications.lock().remove(&connection_id);
+    let mut authentication = match under_way {
+        Some(authentication) => authentication,
+        None => Authentication {
+            acceptor: Acceptor::new(Arc::clone(&ctx.server.acceptor)),
+            preauth: PreauthHash::START,
+            is_binding: false,
+            previous_session_id: 0,
+            claimed: None,
+            place: ctx.server.begin_logon(&ctx.connection)?,
+        },
+    };
     let sign = |response: &mut Response| response.sign = key.clone().map_or(SignWith::Nothing, SignWith::Key);
     match step(ctx, &mut authentication, &request.security_buffer).await {
         Ok(Step::Continue(token)) => {
@@ -327,7 +336,8 @@ fn check_bindable(ctx: &RequestContext, session: &Session, proved: bool) -> Resu
     if !proved {
         return refuse(NtStatus::ACCESS_DENIED, "a binding with a bad signature");
     }
-    if session.channel_count() >= ctx.server.config.channels_per_session_max {
+    if session.channel_count() >= ctx.server.config.limits.channels_per_session {
+        ctx.server.refused(Limit::ChannelsPerSession, ctx.connection.peer.ip());
         return refuse(NtStatus::INSUFFICIENT_RESOURCES, "too many channels");
     }
     Ok(())
@@ -336,14 +346,19 @@ fn check_bindable(ctx: &RequestContext, session: &Session, proved: bool) -> Resu
 async fn bind_leg(ctx: &mut RequestContext, request: &SessionSetupRequest, session: &Arc<Session>) -> Result<Response, Refusal> {
     let connection_id = ctx.connection.connection_id;
     let security = session.security().ok_or(Refusal::new(NtStatus::REQUEST_NOT_ACCEPTED, "the session is not set up yet"))?;
-    let mut authentication = session.authentications.lock().remove(&connection_id).unwrap_or_else(|| Authentication {
-        acceptor: Acceptor::new(Arc::clone(&ctx.server.acceptor)),
-        // The hash starts from the new connection's, not from the session's.
-        preauth: *ctx.connection.preauth.lock(),
-        is_binding: true,
-        previous_session_id: 0,
-        claimed: None,
-    });
+    let under_way = session.authentications.lock().remove(&connection_id);
+    let mut authentication = match under_way {
+        Some(authentication) => authentication,
+        None => Authentication {
+            acceptor: Acceptor::new(Arc::clone(&ctx.server.acceptor)),
+            // The hash starts from the new connection's, not from the session's.
+            preauth: *ctx.connection.preauth.lock(),
+            is_binding: true,
+            previous_session_id: 0,
+            claimed: None,
+            place: ctx.server.begin_logon(&ctx.connection)?,
+        },
+    };
     if session.dialect == Dialect::Smb311 {
         authentication.preauth.update(&ctx.message);
     }

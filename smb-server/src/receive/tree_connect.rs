@@ -13,6 +13,7 @@ use smb_types::{AccessMask, Dialect, NtStatus};
 use super::RequestContext;
 use crate::{
     error::Refusal,
+    limits::Limit,
     send::Response,
     state::{Negotiated, Server, Share, TreeConnect},
     store::StoreExt as _,
@@ -31,7 +32,8 @@ pub(crate) async fn handle(ctx: &mut RequestContext) -> Result<Response, Refusal
     if !request.path.starts_with("\\\\") || request.share_name().is_empty() {
         return Err(Refusal::new(NtStatus::BAD_NETWORK_NAME, "the path is not \\\\server\\share"));
     }
-    if session.tree_count() >= ctx.server.config.trees_per_session_max {
+    if session.tree_count() >= ctx.server.config.limits.trees_per_session {
+        ctx.server.refused(Limit::TreesPerSession, ctx.connection.peer.ip());
         return Err(Refusal::new(NtStatus::INSUFFICIENT_RESOURCES, "too many tree connects"));
     }
     let is_ipc = request.share_name().eq_ignore_ascii_case("IPC$");

@@ -3,6 +3,7 @@
 pub mod channel_sequence;
 pub mod client_table;
 pub mod connection;
+pub mod connection_table;
 pub mod enumeration;
 pub mod notify;
 pub mod open;

@@ -11,7 +11,7 @@ use std::{
 use parking_lot::{Mutex, RwLock};
 use persistence_model::{FileKey, LeaseId, OpenId, SessionId};
 use smb_backend::{BackendFile, RelPath, Stability};
-use smb_types::{AccessMask, ClientGuid, CreateGuid, CreateOptions, FileId, LeaseKey, NtStatus, OplockLevel, ShareAccess};
+use smb_types::{AccessMask, ClientGuid, CreateGuid, CreateOptions, FileId, LeaseKey, NtStatus, OplockLevel, ShareAccess, Sid};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -22,7 +22,7 @@ use super::{
     pipe::Pipe,
     tree_connect::TreeConnect,
 };
-use crate::error::Refusal;
+use crate::{error::Refusal, places::Place};
 
 /// The create options that FileModeInformation tells.
 // MS-FSCC 2.4.31
@@ -107,6 +107,8 @@ pub struct Open {
     pub position: AtomicU64,
     /// FileModeInformation: options that can be changed after the CREATE.
     pub mode: AtomicU32,
+    /// Its place among its user's opens, until it is in no table any more.
+    place: Mutex<Option<Place<Sid>>>,
     /// Its data was changed through this open; who caches the directory learns of that at the close.
     pub modified: AtomicBool,
     /// Under which ParentLeaseKey the file was marked for deletion, as far as that happened on this node.
@@ -204,10 +206,21 @@ impl Open {
             notify_wake: tokio::sync::Notify::new(),
             position: AtomicU64::new(0),
             mode: AtomicU32::new((parts.create_options & MODE_OPTIONS).0),
+            place: Mutex::new(None),
             modified: AtomicBool::new(false),
             deleted_under: Mutex::new(None),
             frozen_times: AtomicU64::new(0),
         }
+    }
+
+    /// Keeps its place among its user's opens. A replay finds that it has one.
+    pub(crate) fn keep_place(&self, place: Place<Sid>) {
+        self.place.lock().get_or_insert(place);
+    }
+
+    /// Gives its place to the user's next open.
+    pub(crate) fn give_place_back(&self) {
+        *self.place.lock() = None;
     }
 
     /// The file below, for what needs at least one right of `any_of`. The only ways to it are this and [`Self::file_for_any`]: a handler

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
+    net::IpAddr,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
@@ -14,12 +15,13 @@ use parking_lot::{Mutex, RwLock};
 use persistence_model::{ClusterSettings, Command, OpenId, Outcome, SessionId, Share as ShareRecord, ShareId};
 use smb_auth::{AcceptorConfig, ServerNames};
 use smb_backend::DescriptorStore;
-use smb_types::{ClientGuid, CreateGuid, Guid, NtStatus};
+use smb_types::{ClientGuid, CreateGuid, Guid, NtStatus, Sid};
 use tokio::sync::Semaphore;
 
 use super::{
     client_table::ClientTable,
     connection::{Connection, ConnectionId},
+    connection_table::{ConnectionTable, Entered, LogonPlace, LogonTable},
     open::Open,
     session::{Session, User},
     share::{Share, ShareKind},
@@ -29,10 +31,12 @@ use crate::{
     blocking::blocking,
     clock::Clock,
     config::{BackendFactory, ServerConfig},
-    error::Refusal,
+    error::{Disconnect, Refusal},
     failed_logons::FailedLogons,
     file_watch::FileWatches,
+    limits::{Limit, Refusals},
     notify::NotifyRegistry,
+    places::{NoPlace, Place, Places},
     send::telling::Telling,
     store::{Store, StoreError, StoreExt},
 };
@@ -52,6 +56,11 @@ struct Volume {
 const POSITIONS_MAX: usize = 4096;
 /// Failed logons that may be on their way to the records; further ones count for the delays of this node only.
 const FAILURES_TO_COUNT_MAX: usize = 64;
+
+/// Sockets beyond the limit of connections: those that are being closed.
+const LEAVING_SOCKETS_MAX: usize = 256;
+/// Most pipes that nobody in particular has open, on all connections together.
+const ANONYMOUS_OPENS_MAX: usize = 1024;
 
 /// One node's SMB service.
 pub struct Server {
@@ -74,7 +83,21 @@ pub struct Server {
     /// Who has failed to log on lately.
     pub failed_logons: Arc<FailedLogons>,
     backends: Arc<dyn BackendFactory>,
-    connections: RwLock<BTreeMap<ConnectionId, Arc<Connection>>>,
+    connections: ConnectionTable,
+    /// Logons begun and not ended.
+    pub(crate) logons: Arc<LogonTable>,
+    /// Who hears of limits that refuse.
+    refusals: Refusals,
+    /// KiB of messages beyond [`crate::transport::SMALL_BYTES`] that may come before a user has proved himself.
+    pub(crate) room_before_logon: Arc<Semaphore>,
+    /// Sockets of all listeners: the connections in the table, and those that are on their way out.
+    pub(crate) sockets: Arc<Semaphore>,
+    /// Opens, and CREATEs under way, of each user.
+    pub(crate) open_places: Arc<Places<Sid>>,
+    /// CHANGE_NOTIFY requests of each user.
+    pub(crate) notify_places: Arc<Places<Sid>>,
+    /// Watched directories of each user.
+    pub(crate) watch_places: Arc<Places<Sid>>,
     sessions: RwLock<BTreeMap<SessionId, Arc<Session>>>,
     opens: RwLock<BTreeMap<OpenId, Arc<Open>>>,
     /// CurrentByteOffset of durable opens whose client may come back to this node; the oldest are forgotten.
@@ -123,6 +146,9 @@ impl Server {
             encrypt_data: false,
         };
         let acceptor = Arc::new(acceptor_config(&config));
+        let refusals = Refusals::new(&config.limits);
+        let room_before_logon = Arc::new(Semaphore::new(config.limits.bytes_before_logon >> 10));
+        let sockets = Arc::new(Semaphore::new(config.limits.connections + LEAVING_SOCKETS_MAX));
         Arc::new(Self {
             acceptor,
             server_guid,
@@ -136,7 +162,14 @@ impl Server {
             config,
             failures_to_count: Arc::new(Semaphore::new(FAILURES_TO_COUNT_MAX)),
             backends,
-            connections: RwLock::new(BTreeMap::new()),
+            connections: ConnectionTable::default(),
+            logons: Arc::default(),
+            refusals,
+            room_before_logon,
+            sockets,
+            open_places: Arc::default(),
+            notify_places: Arc::default(),
+            watch_places: Arc::default(),
             sessions: RwLock::new(BTreeMap::new()),
             opens: RwLock::new(BTreeMap::new()),
             positions: Mutex::new(BTreeMap::new()),
@@ -198,31 +231,116 @@ impl Server {
         ConnectionId(self.next_connection.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// ConnectionList: enters a connection; false when there are too many.
+    /// ConnectionList: enters a connection; false when there are too many. One without a proved user may be closed for it.
     pub(crate) fn add_connection(&self, connection: &Arc<Connection>) -> bool {
-        let mut connections = self.connections.write();
-        if connections.len() >= self.config.connections_max {
-            return false;
+        match self.connections.enter(connection, &self.config.limits) {
+            Entered::In => true,
+            Entered::For(closed) => {
+                for (limit, oldest) in closed {
+                    self.refused(limit, oldest.peer.ip());
+                    oldest.disconnect(Disconnect::because("a new connection takes the place of this one without a proved user"));
+                }
+                true
+            }
+            Entered::Refused(limit) => {
+                self.refused(limit, connection.peer.ip());
+                false
+            }
         }
-        connections.insert(connection.connection_id, Arc::clone(connection));
-        true
     }
 
     /// Removes a connection.
     pub(crate) fn remove_connection(&self, connection_id: ConnectionId) {
-        self.connections.write().remove(&connection_id);
+        self.connections.remove(connection_id);
+    }
+
+    /// The process has no file descriptors left: the oldest connection without a proved user goes.
+    pub(crate) fn make_room(&self) {
+        if let Some(oldest) = self.connections.take_oldest_unproved() {
+            oldest.disconnect(Disconnect::because("file descriptors are short, and no user has proved himself here"));
+        }
+    }
+
+    /// A limit has refused this client: says so in log and metrics.
+    pub(crate) fn refused(&self, limit: Limit, address: IpAddr) {
+        self.refusals.tell(&self.config.limits, limit, address.to_canonical());
+    }
+
+    /// Logons begun and not ended.
+    #[must_use]
+    pub fn logons_under_way(&self) -> usize {
+        self.logons.count()
+    }
+
+    /// Begins a logon on a connection.
+    ///
+    /// # Errors
+    /// INSUFFICIENT_RESOURCES when the connection, REQUEST_NOT_ACCEPTED when the node has too many under way.
+    pub(crate) fn begin_logon(&self, connection: &Arc<Connection>) -> Result<LogonPlace, Refusal> {
+        match self.logons.begin(connection, &self.config.limits) {
+            Ok((place, closed)) => {
+                if let Some(oldest) = closed {
+                    self.refused(Limit::LogonsUnderWay, oldest.peer.ip());
+                    oldest.disconnect(Disconnect::because("too many logons are under way, and this one is the oldest"));
+                }
+                Ok(place)
+            }
+            Err(limit) => {
+                self.refused(limit, connection.peer.ip());
+                let status = match limit {
+                    Limit::LogonsUnderWay => NtStatus::REQUEST_NOT_ACCEPTED,
+                    _ => NtStatus::INSUFFICIENT_RESOURCES,
+                };
+                Err(Refusal::new(status, "too many logons under way"))
+            }
+        }
+    }
+
+    /// Takes a place for an open that a user is about to get.
+    ///
+    /// # Errors
+    /// INSUFFICIENT_RESOURCES; TOO_MANY_OPENED_FILES when the node has as many as it may.
+    pub(crate) fn open_place(&self, session: &Session, address: IpAddr) -> Result<Place<Sid>, Refusal> {
+        let limits = &self.config.limits;
+        let user = session.user().ok_or(Refusal::new(NtStatus::USER_SESSION_DELETED, "the session is not set up"))?;
+        let of_user = if user.is_anonymous { limits.opens_per_user.min(ANONYMOUS_OPENS_MAX) } else { limits.opens_per_user };
+        let refuse = |limit, status| {
+            self.refused(limit, address);
+            Err(Refusal::new(status, "too many opens"))
+        };
+        if session.open_count() >= limits.opens_per_session {
+            return refuse(Limit::OpensPerSession, NtStatus::INSUFFICIENT_RESOURCES);
+        }
+        match self.open_places.take(user.sid.clone(), of_user, limits.opens) {
+            Ok(place) => Ok(place),
+            Err(NoPlace::OfKey) => refuse(Limit::OpensPerUser, NtStatus::INSUFFICIENT_RESOURCES),
+            Err(NoPlace::OfAll) => refuse(Limit::Opens, NtStatus::TOO_MANY_OPENED_FILES),
+        }
+    }
+
+    /// Takes a place for a waiting CHANGE_NOTIFY request, or for a directory that is watched from now on.
+    ///
+    /// # Errors
+    /// INSUFFICIENT_RESOURCES.
+    pub(crate) fn watch_place(&self, limit: Limit, session: &Session, address: IpAddr) -> Result<Place<Sid>, Refusal> {
+        let user = session.user().ok_or(Refusal::new(NtStatus::USER_SESSION_DELETED, "the session is not set up"))?;
+        let places = if limit == Limit::NotifyRequestsPerUser { &self.notify_places } else { &self.watch_places };
+        places.take(user.sid.clone(), self.config.limits.get(limit), usize::MAX).map_err(|_| {
+            self.refused(limit, address);
+            Refusal::new(NtStatus::INSUFFICIENT_RESOURCES, "too many directories are watched")
+        })
     }
 
     /// A live connection.
     #[must_use]
     pub fn connection(&self, connection_id: ConnectionId) -> Option<Arc<Connection>> {
-        self.connections.read().get(&connection_id).cloned()
+        self.connections.get(connection_id)
     }
 
     /// ConnectionList.
     #[must_use]
     pub fn connections(&self) -> Vec<Arc<Connection>> {
-        self.connections.read().values().cloned().collect()
+        self.connections.all()
     }
 
     /// GlobalSessionTable lookup (this node's part).
@@ -284,6 +402,8 @@ impl Server {
             }
         }
         self.opens.write().remove(&open.open_id);
+        open.give_place_back();
+        self.notify.remove(open.open_id);
         session.remove_open(open.file_id);
     }
 
@@ -295,6 +415,8 @@ impl Server {
     /// Removes an open from both tables.
     pub fn remove_open(&self, open: &Open) {
         self.opens.write().remove(&open.open_id);
+        open.give_place_back();
+        self.notify.remove(open.open_id);
         if let Some(session) = self.session(open.session_id) {
             session.remove_open(open.file_id);
         }
@@ -433,7 +555,7 @@ impl Server {
     ///
     /// # Errors
     /// USER_SESSION_DELETED as [`Self::token`]; NETWORK_NAME_DELETED when the share is gone.
-    pub(crate) fn asker(&self, session: &Session, share: &Share, from: std::net::IpAddr) -> Result<Asker, Refusal> {
+    pub(crate) fn asker(&self, session: &Session, share: &Share, from: IpAddr) -> Result<Asker, Refusal> {
         let gone = Refusal::new(NtStatus::NETWORK_NAME_DELETED, "the share is gone, or has no files");
         let names = Arc::clone(share.names().ok_or(gone.clone())?);
         let now = self.share_by_id(share.share_id).ok_or(gone.clone())?;

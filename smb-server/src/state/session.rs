@@ -18,6 +18,7 @@ use crate::access::Token;
 
 use super::{
     connection::{ConnectionId, Negotiated},
+    connection_table::LogonPlace,
     open::Open,
     tree_connect::TreeConnect,
 };
@@ -91,6 +92,8 @@ pub struct Authentication {
     pub previous_session_id: u64,
     /// Whose account the last leg named, as it was then.
     pub claimed: Option<User>,
+    /// Its place among the logons under way.
+    pub place: LogonPlace,
 }
 
 /// One session of this node.

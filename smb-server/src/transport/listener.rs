@@ -1,6 +1,11 @@
 //! Accepts connections and runs each: a reader, a writer, a watch over unauthenticated ones, and the farewell.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -13,6 +18,7 @@ use super::reader;
 use crate::{
     error::Disconnect,
     loss, metrics as names,
+    rate_limit::PerMinute,
     send::writer::{self, QUEUE_FRAMES_MAX},
     state::{Connection, Server},
     store::StoreExt as _,
@@ -21,19 +27,31 @@ use crate::{
 
 /// Pause after a failed accept: the usual cause is a shortage of descriptors, which passes.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Log lines about failed accepts per minute and listener.
+const ACCEPT_LINES_PER_MINUTE: u32 = 4;
+/// "Too many open files" of the process; the same number on every architecture of Linux.
+const EMFILE: i32 = 24;
+/// As above, of the system.
+const ENFILE: i32 = 23;
 
 /// Accepts connections until `stop` fires; then closes those it accepted and waits for their end.
 pub async fn listen(server: Arc<Server>, listener: TcpListener, stop: CancellationToken) {
     let tracker = TaskTracker::new();
+    let mut lines = PerMinute::new(ACCEPT_LINES_PER_MINUTE);
     loop {
-        let accepted = tokio::select! {
+        // A socket is counted until it is closed: what waits for that waits in the kernel's queue.
+        let next = async {
+            let place = Arc::clone(&server.sockets).acquire_owned().await;
+            (place, listener.accept().await)
+        };
+        let (place, accepted) = tokio::select! {
             () = stop.cancelled() => break,
-            accepted = listener.accept() => accepted,
+            next = next => next,
         };
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                tracing::warn!(%error, "a connection could not be accepted");
+                accept_failed(&server, &error, &mut lines);
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }
@@ -48,12 +66,30 @@ pub async fn listen(server: Arc<Server>, listener: TcpListener, stop: Cancellati
             tracing::debug!(%error, "TCP_NODELAY");
         }
         let (reader, writer) = stream.into_split();
-        tracker.spawn(serve(Arc::clone(&server), reader, writer, peer, local, stop.child_token()));
+        let serving = serve(Arc::clone(&server), reader, writer, peer, local, stop.child_token());
+        tracker.spawn(async move {
+            serving.await;
+            drop(place);
+        });
     }
     // Whoever comes from here on is refused, and does not wait for those that are being dealt with.
     drop(listener);
     tracker.close();
     tracker.wait().await;
+}
+
+/// Says that a connection could not be accepted, not too often; where descriptors are short, makes room for the next one.
+fn accept_failed(server: &Server, error: &io::Error, lines: &mut PerMinute) {
+    let short = matches!(error.raw_os_error(), Some(EMFILE | ENFILE));
+    if short {
+        server.make_room();
+    }
+    let Some(left_out) = lines.take(Instant::now()) else { return };
+    if short {
+        tracing::warn!(%error, left_out, "no file descriptor for a new connection: raise the process's limit (LimitNOFILE) or lower smb.limits.connections");
+    } else {
+        tracing::warn!(%error, left_out, "a connection could not be accepted, trying again");
+    }
 }
 
 /// Serves one connection over any stream until it ends. Returns when its opens have been dealt with.
@@ -65,7 +101,6 @@ where
     let (sender, queue) = mpsc::channel(QUEUE_FRAMES_MAX);
     let connection = Arc::new(Connection::new(server.next_connection_id(), peer, local, server.config.credits_max, sender, ended.clone()));
     if !server.add_connection(&connection) {
-        tracing::warn!(limit = server.config.connections_max, "too many connections");
         return;
     }
     metrics::counter!(names::CONNECTIONS).increment(1);

@@ -4,3 +4,4 @@ pub mod listener;
 pub(crate) mod reader;
 
 pub use listener::{listen, serve};
+pub use reader::SMALL_BYTES;

@@ -1,6 +1,6 @@
 //! Reads a connection: frames, decryption, compounds, message ids; hands each message to a task of its own (MS-SMB2 3.3.5.2.1 to 3.3.5.2.3).
 
-use std::{io, ops::Range, sync::Arc};
+use std::{future::poll_fn, io, ops::Range, pin::pin, sync::Arc};
 
 use bytes::{Buf as _, BytesMut};
 use persistence_model::SessionId;
@@ -11,12 +11,13 @@ use smb_proto::{
 };
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _},
-    sync::Semaphore,
+    sync::{OwnedSemaphorePermit, Semaphore},
 };
 use tokio_util::task::TaskTracker;
 
 use crate::{
     error::Disconnect,
+    limits::Limit,
     metrics as names,
     receive::{
         cancel,
@@ -27,8 +28,16 @@ use crate::{
 };
 
 /// Room for many small messages; a large one gets a buffer of its own.
-const INBOX_BYTES: usize = 64 << 10;
-/// Largest message before NEGOTIATE and without large MTU.
+const INBOX_BYTES: usize = 32 << 10;
+/// Room for a message where no user has proved himself, and how long it may be without room of the node's for such messages.
+pub const SMALL_BYTES: usize = 4 << 10;
+/// With less room than this, unless it is all that is missing, more is made before the next read.
+const READ_BYTES_MIN: usize = 512;
+/// Messages that are worked on at one time where no user has proved himself.
+const MESSAGES_BEFORE_LOGON: usize = 4;
+/// A buffer is made for so many times what has arrived of a message: a length alone gets nothing.
+const GROWTH: usize = 32;
+/// Largest message without large MTU.
 // MS-SMB2 3.3.5.2.1
 const SMALL_MESSAGE_BYTES_MAX: usize = 68 << 10;
 /// What a message may have beyond its payload: headers, contexts, a transform header.
@@ -41,13 +50,19 @@ pub(crate) async fn run<R: AsyncRead + Unpin>(
     mut socket: R,
     tasks: &TaskTracker,
 ) -> Disconnect {
-    let mut inbox = BytesMut::with_capacity(INBOX_BYTES);
-    let places = Arc::new(Semaphore::new(server.config.concurrent_messages_max));
+    let mut inbox = BytesMut::new();
+    let messages_max = server.config.limits.messages_per_connection;
+    let places = Arc::new(Semaphore::new(messages_max.min(MESSAGES_BEFORE_LOGON)));
+    let mut was_proved = false;
     loop {
-        let frame = match next_frame(connection, &mut socket, &mut inbox).await {
+        let (frame, room) = match next_frame(server, connection, &mut socket, &mut inbox).await {
             Ok(frame) => frame,
             Err(because) => return because,
         };
+        if connection.is_proved() && !was_proved {
+            was_proved = true;
+            places.add_permits(messages_max.saturating_sub(MESSAGES_BEFORE_LOGON));
+        }
         metrics::counter!(names::BYTES_IN).increment(frame.len() as u64);
         let received = match take_in(server, connection, frame).await {
             Ok(Some(received)) => received,
@@ -55,13 +70,26 @@ pub(crate) async fn run<R: AsyncRead + Unpin>(
             Err(because) => return because,
         };
         let Ok(permit) = Arc::clone(&places).acquire_owned().await else { return Disconnect::because("ended") };
-        tasks.spawn(message::serve(Arc::clone(server), Arc::clone(connection), received, Some(permit)));
+        let serving = message::serve(Arc::clone(server), Arc::clone(connection), received, Some(permit));
+        match room {
+            None => tasks.spawn(serving),
+            Some(room) => tasks.spawn(async move {
+                serving.await;
+                drop(room);
+            }),
+        };
     }
 }
 
-/// The next message without its length prefix.
-async fn next_frame<R: AsyncRead + Unpin>(connection: &Connection, socket: &mut R, inbox: &mut BytesMut) -> Result<BytesMut, Disconnect> {
-    fill(socket, inbox, PREFIX_SIZE).await?;
+/// The next message without its length prefix, and its part of the node's room for long messages before a logon.
+async fn next_frame<R: AsyncRead + Unpin>(
+    server: &Server,
+    connection: &Connection,
+    socket: &mut R,
+    inbox: &mut BytesMut,
+) -> Result<(BytesMut, Option<OwnedSemaphorePermit>), Disconnect> {
+    let least = if connection.is_proved() { INBOX_BYTES } else { SMALL_BYTES };
+    fill(socket, inbox, PREFIX_SIZE, least).await?;
     let prefix = [inbox[0], inbox[1], inbox[2], inbox[3]];
     let length = prefix_length(prefix).map_err(|_| Disconnect::because("no direct-TCP prefix"))?;
     // MS-SMB2 3.3.5.2.1
@@ -75,19 +103,46 @@ async fn next_frame<R: AsyncRead + Unpin>(connection: &Connection, socket: &mut 
     if length > limit {
         return Err(Disconnect::because("the message is too long"));
     }
+    let room = if connection.is_proved() { None } else { room_before_logon(server, connection, length)? };
     inbox.advance(PREFIX_SIZE);
-    fill(socket, inbox, length).await?;
-    Ok(inbox.split_to(length))
+    fill(socket, inbox, length, least).await?;
+    Ok((inbox.split_to(length), room))
 }
 
-/// Reads until at least `length` bytes are there.
-async fn fill<R: AsyncRead + Unpin>(socket: &mut R, inbox: &mut BytesMut, length: usize) -> Result<(), Disconnect> {
+/// What a message needs of the node's room for long ones where no user has proved himself.
+fn room_before_logon(server: &Server, connection: &Connection, length: usize) -> Result<Option<OwnedSemaphorePermit>, Disconnect> {
+    let refuse = |limit, because| {
+        server.refused(limit, connection.peer.ip());
+        Err(Disconnect::because(because))
+    };
+    if length > server.config.limits.message_bytes_before_logon {
+        return refuse(Limit::MessageBytesBeforeLogon, "a message is too long before a user has proved himself");
+    }
+    if length <= SMALL_BYTES {
+        return Ok(None);
+    }
+    let kib = u32::try_from(length.div_ceil(1024)).unwrap_or(u32::MAX);
+    match Arc::clone(&server.room_before_logon).try_acquire_many_owned(kib) {
+        Ok(room) => Ok(Some(room)),
+        Err(_) => refuse(Limit::BytesBeforeLogon, "too many long messages before users have proved themselves"),
+    }
+}
+
+/// Reads until at least `length` bytes are there. While nothing is, a connection has no buffer: most of them wait.
+async fn fill<R: AsyncRead + Unpin>(socket: &mut R, inbox: &mut BytesMut, length: usize, least: usize) -> Result<(), Disconnect> {
     while inbox.len() < length {
-        let missing = length - inbox.len();
-        if inbox.capacity() - inbox.len() < missing {
-            inbox.reserve(missing.max(INBOX_BYTES));
-        }
-        match socket.read_buf(inbox).await {
+        let read = poll_fn(|cx| {
+            let missing = length - inbox.len();
+            if inbox.capacity() - inbox.len() < missing.min(READ_BYTES_MIN) {
+                inbox.reserve(missing.clamp(least, (inbox.len() * GROWTH).max(least)));
+            }
+            let read = pin!(socket.read_buf(inbox)).poll(cx);
+            if read.is_pending() && inbox.is_empty() {
+                *inbox = BytesMut::new();
+            }
+            read
+        });
+        match read.await {
             Ok(0) => return Err(Disconnect::because("the client closed the connection")),
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -200,5 +255,35 @@ fn receive_cancel(connection: &Connection, header: &Header, message: &mut [u8], 
     };
     if authentic {
         cancel::handle(connection, header);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future as _;
+
+    use tokio::io::AsyncWriteExt as _;
+
+    use super::*;
+
+    /// Capacity of the buffer while a message of `length` bytes waits for what is missing.
+    async fn capacity(length: usize, arrived: usize) -> usize {
+        let (mut ours, mut theirs) = tokio::io::duplex(8 << 20);
+        ours.write_all(&vec![1; arrived]).await.unwrap();
+        let mut inbox = BytesMut::new();
+        let filled = {
+            let mut reading = pin!(fill(&mut theirs, &mut inbox, length, INBOX_BYTES));
+            poll_fn(|cx| std::task::Poll::Ready(reading.as_mut().poll(cx).is_ready())).await
+        };
+        assert!(!filled && inbox.len() == arrived);
+        inbox.capacity()
+    }
+
+    #[tokio::test]
+    async fn a_length_alone_gets_no_buffer() {
+        assert_eq!(capacity(8 << 20, 0).await, 0, "who waits for the next message has none");
+        assert!(capacity(8 << 20, 100).await <= INBOX_BYTES);
+        assert!(capacity(8 << 20, INBOX_BYTES + 1).await <= 2 * GROWTH * INBOX_BYTES);
+        assert!(capacity(1 << 20, (1 << 20) - 1).await <= (1 << 20) + INBOX_BYTES);
     }
 }

@@ -100,15 +100,15 @@ impl Rig {
 
     /// A new connection.
     pub fn connect(&self) -> Client {
-        self.connect_from([127, 0, 0, 1].into())
+        self.connect_from([127, 0, 0, 1])
     }
 
     /// A new connection of a client at this address.
-    pub fn connect_from(&self, client: IpAddr) -> Client {
+    pub fn connect_from(&self, client: impl Into<IpAddr>) -> Client {
         let (ours, theirs) = tokio::io::duplex(1 << 20);
         let (reader, writer) = tokio::io::split(theirs);
         let address = SocketAddr::from(([127, 0, 0, 1], 445));
-        let peer = SocketAddr::new(client, 50_000);
+        let peer = SocketAddr::new(client.into(), 50_000);
         let served = tokio::spawn(serve(Arc::clone(&self.server), reader, writer, peer, address, self.stop.child_token()));
         Client {
             stream: ours,
@@ -216,6 +216,11 @@ impl Client {
         let prefix = smb_proto::frame::prefix(message.len()).unwrap();
         self.stream.write_all(&prefix).await.unwrap();
         self.stream.write_all(&message).await.unwrap();
+    }
+
+    /// Writes bytes as they are.
+    pub async fn send_bytes(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.stream.write_all(bytes).await
     }
 
     /// Closes the connection.

@@ -238,6 +238,11 @@ fn request_line(request: &Request) -> (Method, String) {
 }
 
 impl Requester {
+    /// The caller's name; of nobody that is known, none.
+    pub(super) fn name(&self) -> &str {
+        self.caller.as_ref().map_or("", |caller| caller.name.as_str())
+    }
+
     fn entry(
         &self,
         (method, route): &(Method, String),

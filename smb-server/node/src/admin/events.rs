@@ -7,28 +7,37 @@
 use std::{collections::BTreeSet, convert::Infallible, sync::Arc, time::Duration};
 
 use axum::{
-    Router,
+    Extension, Router,
     body::Body,
     extract::{Query, State},
     http::{StatusCode, header},
     response::{IntoResponse, Response},
     routing::get,
 };
+use parking_lot::Mutex;
 use persistence::{EventPosition, EventStream, PlacedEvent, Scope, Store, WatchError};
 use persistence_model::{Event, FileKey};
 use serde::{Deserialize, Serialize};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use smb_server::places::{NoPlace, Place, Places};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::{Admin, Problem};
+use super::{Admin, Problem, caller::Requester};
+use crate::rate_limit::PerMinute;
 
 /// Watchers of one node at once.
 const WATCHERS_MAX: usize = 64;
+/// Watchers of one caller: a token, or a user at the socket.
+const WATCHERS_OF_CALLER_MAX: usize = 16;
+/// Log lines about refused watchers per minute.
+const LINES_PER_MINUTE: u32 = 6;
 /// A watcher that hears nothing else hears after this time that the node is there, and how far it is.
 const IDLE: Duration = Duration::from_secs(2);
 /// Lines that are sent at once have about so many bytes at most.
 const PIECE_BYTES: usize = 64 << 10;
+
+/// Counter of refused watchers.
+const REFUSED: &str = "holdfast_event_watchers_refused_total";
 
 /// Everything that may happen.
 const KINDS: [&str; 18] = [
@@ -101,17 +110,23 @@ struct Wish {
 
 struct Watching {
     admin: Arc<Admin>,
-    places: Arc<Semaphore>,
+    places: Arc<Places<String>>,
+    lines: Mutex<PerMinute>,
     stop: CancellationToken,
 }
 
 /// The route. Answers end when `stop` fires.
 pub(super) fn router(admin: Arc<Admin>, stop: CancellationToken) -> Router<Arc<Admin>> {
-    let watching = Watching { admin, places: Arc::new(Semaphore::new(WATCHERS_MAX)), stop };
+    metrics::counter!(REFUSED).increment(0);
+    let watching = Watching { admin, places: Arc::default(), lines: Mutex::new(PerMinute::new(LINES_PER_MINUTE)), stop };
     Router::new().route("/api/v1/events", get(events)).with_state(Arc::new(watching))
 }
 
-async fn events(State(watching): State<Arc<Watching>>, Query(wish): Query<Wish>) -> Result<Response, Problem> {
+async fn events(
+    State(watching): State<Arc<Watching>>,
+    Extension(requester): Extension<Requester>,
+    Query(wish): Query<Wish>,
+) -> Result<Response, Problem> {
     let kinds = kinds(wish.kinds.as_deref())?;
     let scope = if kinds.contains(FILE_CHANGED) { Scope::All } else { Scope::News };
     let store = watching.admin.store.clone();
@@ -120,9 +135,7 @@ async fn events(State(watching): State<Arc<Watching>>, Query(wish): Query<Wish>)
         Some("now") => store.events_end(),
         Some(text) => text.parse().map_err(|e| Problem::new(StatusCode::BAD_REQUEST, format!("from={text}: {e}")))?,
     };
-    let place = Arc::clone(&watching.places).try_acquire_owned().map_err(|_| {
-        Problem::new(StatusCode::SERVICE_UNAVAILABLE, format!("{WATCHERS_MAX} watchers are here already; watch at another node"))
-    })?;
+    let place = place(&watching, requester.name())?;
     let end = wish.seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds));
     let stream = store.watch(from, scope);
     let (greet, stop) = (wish.from.as_deref() == Some("now"), watching.stop.clone());
@@ -132,6 +145,25 @@ async fn events(State(watching): State<Arc<Watching>>, Query(wish): Query<Wish>)
         Some((Ok::<_, Infallible>(piece), lines))
     }));
     Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response())
+}
+
+/// A place for one more watcher of a caller.
+fn place(watching: &Watching, caller: &str) -> Result<Place<String>, Problem> {
+    let refused = match watching.places.take(caller.to_owned(), WATCHERS_OF_CALLER_MAX, WATCHERS_MAX) {
+        Ok(place) => return Ok(place),
+        Err(refused) => refused,
+    };
+    metrics::counter!(REFUSED).increment(1);
+    let because = match refused {
+        NoPlace::OfKey => {
+            format!("{caller} has {WATCHERS_OF_CALLER_MAX} watchers at this node already; end one of them, or use a token of your own")
+        }
+        NoPlace::OfAll => format!("{WATCHERS_MAX} watchers are here already; watch at another node"),
+    };
+    if let Some(left_out) = watching.lines.lock().take(std::time::Instant::now()) {
+        tracing::warn!(limit = "event_watchers", caller, left_out, "admin API: a watcher of events was refused: {because}");
+    }
+    Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, because))
 }
 
 /// The kinds asked for; without a list everything but the changes of files.
@@ -157,7 +189,7 @@ struct Lines {
     /// Who begins at the present has to know where that is before anything happens.
     greet: bool,
     over: bool,
-    _place: OwnedSemaphorePermit,
+    _place: Place<String>,
 }
 
 impl Lines {

@@ -19,7 +19,11 @@ use smb_proto::{HEADER_SIZE, message::create::CreateRequest};
 use smb_types::{ClientGuid, CreateDisposition, CreateGuid, NtStatus};
 
 use super::RequestContext;
-use crate::{error::Refusal, send::Response, state::Server};
+use crate::{
+    error::Refusal,
+    send::Response,
+    state::{Server, TreeConnect},
+};
 use wishes::Wishes;
 
 /// Place of CreateDisposition in the body.
@@ -29,13 +33,18 @@ const DISPOSITION_OFFSET: usize = 36;
 pub(crate) async fn handle(ctx: &mut RequestContext) -> Result<Response, Refusal> {
     let request = decode(&ctx.message)?;
     let tree = Arc::clone(ctx.tree()?);
-    if ctx.session()?.open_count() >= ctx.server.config.opens_per_session_max {
-        return Err(Refusal::new(NtStatus::INSUFFICIENT_RESOURCES, "too many opens in this session"));
+    let session = Arc::clone(ctx.session()?);
+    let place = ctx.server.open_place(&session, ctx.connection.peer.ip())?;
+    let response = if tree.share.is_ipc() { pipe::open(ctx, &request)? } else { file(ctx, &request, &tree).await? };
+    if let Some(open) = ctx.chain.file_id.and_then(|file_id| session.open(file_id)) {
+        open.keep_place(place);
     }
-    if tree.share.is_ipc() {
-        return pipe::open(ctx, &request);
-    }
-    let wishes = Wishes::read(&request, ctx.negotiated(), &tree)?;
+    Ok(response)
+}
+
+/// Answers the request for a file or directory.
+async fn file(ctx: &mut RequestContext, request: &CreateRequest, tree: &TreeConnect) -> Result<Response, Refusal> {
+    let wishes = Wishes::read(request, ctx.negotiated(), tree)?;
     *ctx.request.create_guid.lock() = wishes.create_guid;
     let _under_way = match wishes.create_guid {
         Some(create_guid) => Some(UnderWay::begin(&ctx.server, ctx.connection.client_guid(), create_guid)?),

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::association::AssociationGroups;
@@ -21,6 +22,8 @@ use admission::{HalfOpen, HalfOpenPlace, Peers};
 
 /// Pause after an accept that failed for want of a resource.
 const ACCEPT_PAUSE: std::time::Duration = std::time::Duration::from_millis(50);
+/// Pause between two log lines about failed accepts.
+const ACCEPT_LINE_PAUSE: std::time::Duration = std::time::Duration::from_secs(15);
 
 /// Serves interfaces on a listener until it is cancelled. Then every call under way is interrupted and answered, every
 /// client is told (shutdown PDU), and it returns when every connection has ended and every context handle has been run
@@ -39,6 +42,8 @@ pub async fn serve(
     let peers = Arc::new(Peers::default());
     let mut connections = JoinSet::new();
     let mut serial: u64 = 0;
+    // One line for a shortage of descriptors that lasts, however often it is met.
+    let (mut told, mut failed) = (None::<Instant>, 0_u64);
     loop {
         let accepted = tokio::select! {
             () = cancel.cancelled() => break,
@@ -48,7 +53,12 @@ pub async fn serve(
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                tracing::warn!(%error, "accept failed");
+                if told.is_none_or(|told| told.elapsed() >= ACCEPT_LINE_PAUSE) {
+                    told = Some(Instant::now());
+                    tracing::warn!(%error, failed, port, "accept failed, trying again: look at the process's open files");
+                    failed = 0;
+                }
+                failed += 1;
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }
