@@ -36,7 +36,7 @@ pub struct Filter {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client: Option<String>,
     /// Only at this node
-    #[arg(long = "at", value_name = "ID")]
+    #[arg(id = "at-node", long = "at", value_name = "ID")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub node: Option<u64>,
     /// Only on this share
