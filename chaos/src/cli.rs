@@ -9,6 +9,7 @@ use crate::bench::Section;
 use crate::client::RetryPolicy;
 use crate::cluster::ClusterOptions;
 use crate::failover::Variant;
+use crate::garbage::Attack;
 
 /// Breaks Holdfast clusters and checks that nothing is lost.
 #[derive(Debug, Parser)]
@@ -184,6 +185,12 @@ pub struct GarbageArgs {
     /// A short run, to see that all of it works
     #[arg(long)]
     pub quick: bool,
+    /// Only these attacks on the SMB service
+    #[arg(long, value_enum, value_delimiter = ',')]
+    pub only: Vec<Attack>,
+    /// Idle sessions; default: 10000, quick 200
+    #[arg(long)]
+    pub idle: Option<usize>,
     /// Most milliseconds that 99 of 100 ECHOs of the honest client may take; default: 500, quick any
     #[arg(long, value_name = "MS")]
     pub echo_max_ms: Option<u64>,

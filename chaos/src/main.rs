@@ -98,11 +98,16 @@ async fn run_garbage(args: GarbageArgs) -> anyhow::Result<bool> {
     if let Some(most) = args.echo_max_ms {
         scale.echo_max = Some(Duration::from_millis(most));
     }
+    scale.only = args.only;
+    scale.idle = args.idle.unwrap_or(scale.idle);
     let mut is_good = true;
     for node in 0..cluster.nodes.len() {
         println!("node {}: times of the honest client alone | meanwhile", cluster.nodes[node].id);
         let rows = siege(&cluster, node, &scale, args.seed, |row| println!("{}", row.line())).await?;
         is_good &= rows.iter().all(|row| row.broken.is_empty());
+        if !scale.only.is_empty() {
+            continue;
+        }
         let seen = garbage(&cluster, node, args.half_open, args.seed).await?;
         println!(
             "node {}: {} ports, {} connections, memory {} -> {} MiB, serves",

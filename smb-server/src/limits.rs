@@ -112,10 +112,8 @@ limits! {
 
 impl Limits {
     fn check_pairs(&self) -> Result<(), String> {
-        let pairs = [
-            (Limit::BytesBeforeLogon, Limit::MessageBytesBeforeLogon),
-            (Limit::LogonsUnderWay, Limit::LogonsUnderWayPerConnection),
-        ];
+        let pairs =
+            [(Limit::BytesBeforeLogon, Limit::MessageBytesBeforeLogon), (Limit::LogonsUnderWay, Limit::LogonsUnderWayPerConnection)];
         for (whole, part) in pairs {
             if self.get(whole) < self.get(part) {
                 return Err(format!("smb.limits.{} must not be below smb.limits.{}", whole.name(), part.name()));

@@ -7,10 +7,7 @@ mod rig;
 use std::sync::{Arc, Mutex};
 
 use rig::{Client, Rig};
-use smb_auth::{
-    Initiator,
-    spnego::InitiatorConfig,
-};
+use smb_auth::{Initiator, spnego::InitiatorConfig};
 use smb_proto::{
     Command, Header,
     message::{

@@ -205,7 +205,13 @@ pub(super) async fn spoilt_logons(target: Target, count: usize) -> Left {
 }
 
 /// Spoilt requests of a user who is logged on: good signatures around nonsense.
-pub(super) async fn spoilt_requests(target: Target, identity: ClientIdentity, server: &str, share: &str, count: usize) -> anyhow::Result<Left> {
+pub(super) async fn spoilt_requests(
+    target: Target,
+    identity: ClientIdentity,
+    server: &str,
+    share: &str,
+    count: usize,
+) -> anyhow::Result<Left> {
     let mut rng = Rng::new(target.seed);
     let (mut left, mut done) = (Left::default(), 0);
     while done < count {
@@ -213,7 +219,8 @@ pub(super) async fn spoilt_requests(target: Target, identity: ClientIdentity, se
         left.made += 1;
         let tree = Tree::connect(&session, server, share).await.context("share of who spoils requests")?;
         let name = format!("spoilt-{}.bin", left.made);
-        let file = tree.create(&OpenPlan::read_write(&name).request(), Try::default()).await.context("file of who spoils requests")?.file_id;
+        let file =
+            tree.create(&OpenPlan::read_write(&name).request(), Try::default()).await.context("file of who spoils requests")?.file_id;
         let call = Call { tree_id: tree.tree_id, ..Call::default() };
         while done < count {
             let (command, body) = request(&mut rng, file);
@@ -260,25 +267,34 @@ fn request(rng: &mut Rng, file_id: FileId) -> (Command, Vec<u8>) {
         }
         5 => {
             let information_class = u8::try_from(rng.between(0, 70)).unwrap_or(0);
-            let request = SetInfoRequest { info_type: InfoType::File, information_class, additional_information: 0, file_id, buffer: vec![1; 64] };
+            let request =
+                SetInfoRequest { info_type: InfoType::File, information_class, additional_information: 0, file_id, buffer: vec![1; 64] };
             request.encode(&mut out);
             Command::SetInfo
         }
         6 => {
-            IoctlRequest { ctl_code: 0x0009_0000 | u32::try_from(rng.between(0, 0xFFFF)).unwrap_or(0), file_id, input: vec![2; 64], ..IoctlRequest::default() }
-                .encode(&mut out);
+            IoctlRequest {
+                ctl_code: 0x0009_0000 | u32::try_from(rng.between(0, 0xFFFF)).unwrap_or(0),
+                file_id,
+                input: vec![2; 64],
+                ..IoctlRequest::default()
+            }
+            .encode(&mut out);
             Command::Ioctl
         }
         7 => {
-            QueryDirectoryRequest { information_class: 37, file_id, pattern: "*".to_owned(), ..QueryDirectoryRequest::default() }.encode(&mut out);
+            QueryDirectoryRequest { information_class: 37, file_id, pattern: "*".to_owned(), ..QueryDirectoryRequest::default() }
+                .encode(&mut out);
             Command::QueryDirectory
         }
         _ if rng.between(0, 1) == 0 => {
-            LockRequest { file_id, locks: vec![smb_proto::message::lock::LockElement::default()], ..LockRequest::default() }.encode(&mut out);
+            LockRequest { file_id, locks: vec![smb_proto::message::lock::LockElement::default()], ..LockRequest::default() }
+                .encode(&mut out);
             Command::Lock
         }
         _ => {
-            ChangeNotifyRequest { flags: 0, output_buffer_length: 4096, file_id, completion_filter: CompletionFilter::FILE_NAME }.encode(&mut out);
+            ChangeNotifyRequest { flags: 0, output_buffer_length: 4096, file_id, completion_filter: CompletionFilter::FILE_NAME }
+                .encode(&mut out);
             Command::ChangeNotify
         }
     };

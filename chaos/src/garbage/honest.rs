@@ -54,27 +54,48 @@ impl Honest {
         let endpoint = *cluster.endpoints().get(index).context("no such node")?;
         let (counts, stop, tasks) = (Arc::default(), CancellationToken::new(), TaskTracker::new());
         let (session, breaks) = Session::connect(endpoint.smb, &cluster.identity(), 0).await.context("logon of the honest client")?;
-        tasks.spawn(Box::pin(repeat(Arc::clone(&counts), stop.clone(), ASK_PAUSE, "ECHO", |counts| &mut counts.echo, move || {
-            let session = session.clone();
-            let _ = &breaks;
-            async move { session.echo().await.map_err(anyhow::Error::from) }
-        })));
+        tasks.spawn(Box::pin(repeat(
+            Arc::clone(&counts),
+            stop.clone(),
+            ASK_PAUSE,
+            "ECHO",
+            |counts| &mut counts.echo,
+            move || {
+                let session = session.clone();
+                let _ = &breaks;
+                async move { session.echo().await.map_err(anyhow::Error::from) }
+            },
+        )));
         let mut options = mount_options(cluster);
         (options.witness, options.nodes) = (false, vec![endpoint]);
         let mount = Mount::connect(options, 0, Timeline::default()).await.context("mount of the honest client")?;
         let file = Arc::new(PersistentFile::open(&mount, OpenPlan::read_write("honest.bin")).await.context("file of the honest client")?);
-        tasks.spawn(Box::pin(repeat(Arc::clone(&counts), stop.clone(), WRITE_PAUSE, "WRITE", |counts| &mut counts.write, move || {
-            let (file, _mount) = (Arc::clone(&file), Arc::clone(&mount));
-            async move { file.write(0, bytes::Bytes::from_static(&[1; 4096])).await.map(drop).map_err(anyhow::Error::from) }
-        })));
+        tasks.spawn(Box::pin(repeat(
+            Arc::clone(&counts),
+            stop.clone(),
+            WRITE_PAUSE,
+            "WRITE",
+            |counts| &mut counts.write,
+            move || {
+                let (file, _mount) = (Arc::clone(&file), Arc::clone(&mount));
+                async move { file.write(0, bytes::Bytes::from_static(&[1; 4096])).await.map(drop).map_err(anyhow::Error::from) }
+            },
+        )));
         let identity = cluster.identity();
-        tasks.spawn(Box::pin(repeat(Arc::clone(&counts), stop.clone(), LOGON_PAUSE, "logon", |counts| &mut counts.logon, move || {
-            let identity = identity.clone();
-            async move {
-                let (session, _breaks) = Session::connect(endpoint.smb, &identity, 0).await?;
-                session.log_off().await.map_err(anyhow::Error::from)
-            }
-        })));
+        tasks.spawn(Box::pin(repeat(
+            Arc::clone(&counts),
+            stop.clone(),
+            LOGON_PAUSE,
+            "logon",
+            |counts| &mut counts.logon,
+            move || {
+                let identity = identity.clone();
+                async move {
+                    let (session, _breaks) = Session::connect(endpoint.smb, &identity, 0).await?;
+                    session.log_off().await.map_err(anyhow::Error::from)
+                }
+            },
+        )));
         tasks.close();
         Ok(Self { counts, stop, tasks })
     }

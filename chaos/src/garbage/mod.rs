@@ -21,6 +21,8 @@ pub use ports::{GarbageReport, RESIDENT_KIB_MAX, garbage};
 
 /// Metric of connections that are open.
 const OPEN: &str = "smb_connections_open";
+/// Idle sessions from one address.
+const IDLE_PER_SOURCE: usize = 1000;
 /// How long a node may take to be rid of connections that have gone.
 const SETTLE_MAX: Duration = Duration::from_secs(20);
 /// Descriptors that this process needs for the largest attack.
@@ -31,6 +33,8 @@ const HONEST_CONNECTIONS: u64 = 4;
 /// How much of everything.
 #[derive(Clone, Debug)]
 pub struct Scale {
+    /// Only these attacks; empty means every one.
+    pub only: Vec<Attack>,
     /// How long the honest client works alone before, and beside what an attack leaves open.
     pub hold: Duration,
     /// Connections in all beyond the limit; None leaves that attack out.
@@ -64,6 +68,7 @@ impl Scale {
     #[must_use]
     pub fn quick() -> Self {
         Self {
+            only: Vec::new(),
             hold: Duration::from_millis(300),
             flood: None,
             half_open: (120, 48),
@@ -84,6 +89,7 @@ impl Scale {
     #[must_use]
     pub fn full() -> Self {
         Self {
+            only: Vec::new(),
             hold: Duration::from_secs(2),
             flood: Some(200),
             half_open: (1500, 64),
@@ -127,7 +133,8 @@ impl Row {
         let (before, peak, after) = self.memory_kib;
         let [before, peak, after] = [before, peak, after].map(|kib| kib / 1024);
         let times = |seen: &Seen| {
-            let [echo, write, logon] = [&seen.echo, &seen.write, &seen.logon].map(|s| format!("{:.1}/{:.1}", s.percentile(50), s.percentile(99)));
+            let [echo, write, logon] =
+                [&seen.echo, &seen.write, &seen.logon].map(|s| format!("{:.1}/{:.1}", s.percentile(50), s.percentile(99)));
             format!("echo {echo} write {write} logon {logon}")
         };
         format!(
@@ -168,11 +175,12 @@ pub async fn siege(cluster: &Cluster, index: usize, scale: &Scale, seed: u64, mu
         honest: Honest::start(cluster, index).await?,
     };
     let mut rows = Vec::new();
-    for attack in ATTACKS {
-        if *attack == Attack::Flood && scale.flood.is_none() {
+    for attack in Attack::EVERY {
+        let is_wanted = scale.only.is_empty() || scale.only.contains(&attack);
+        if !is_wanted || attack == Attack::Flood && scale.flood.is_none() {
             continue;
         }
-        let row = siege.row(*attack).await.with_context(|| format!("attack {}: {}", attack.name(), cluster.log()))?;
+        let row = siege.row(attack).await.with_context(|| format!("attack {}: {}", attack.name(), cluster.log()))?;
         say(&row);
         rows.push(row);
     }
@@ -192,36 +200,49 @@ fn raise_descriptors() {
     }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Attack {
+/// What is done to a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Attack {
+    /// More connections of one address than the limit, which say nothing
     OfOneAddress,
+    /// More connections than the limit in all; not in the short run
     Flood,
+    /// Logons that are begun and not ended
     HalfOpen,
+    /// Wrong passwords
     Refused,
+    /// Messages of 8 MiB before a logon
     Long,
+    /// Messages of 64 KiB whose last byte never comes
     Unfinished,
+    /// Requests whose answers are not read
     Unread,
+    /// Noise, and logons with wrong bytes
     SpoiltLogons,
+    /// Signed requests of a user with wrong bytes
     SpoiltRequests,
+    /// One byte after the other
     Slow,
+    /// Many sessions that do nothing
     Idle,
 }
 
-const ATTACKS: &[Attack] = &[
-    Attack::OfOneAddress,
-    Attack::Flood,
-    Attack::HalfOpen,
-    Attack::Refused,
-    Attack::Long,
-    Attack::Unfinished,
-    Attack::Unread,
-    Attack::SpoiltLogons,
-    Attack::SpoiltRequests,
-    Attack::Slow,
-    Attack::Idle,
-];
-
 impl Attack {
+    /// Every attack, in the order in which they are made.
+    pub const EVERY: [Self; 11] = [
+        Self::OfOneAddress,
+        Self::Flood,
+        Self::HalfOpen,
+        Self::Refused,
+        Self::Long,
+        Self::Unfinished,
+        Self::Unread,
+        Self::SpoiltLogons,
+        Self::SpoiltRequests,
+        Self::Slow,
+        Self::Idle,
+    ];
+
     const fn name(self) -> &'static str {
         match self {
             Self::OfOneAddress => "flood of one address",
@@ -319,11 +340,13 @@ impl Siege<'_> {
     async fn make(&self, attack: Attack) -> anyhow::Result<Left> {
         let (target, scale) = (self.target, self.scale);
         let node = &self.cluster.nodes[self.index];
-        let of_address = usize::try_from(node::limit(&node.socket, "connections_per_address").await?)?;
-        let in_all = usize::try_from(node::limit(&node.socket, "connections").await?)?;
+        let limit = async |name| anyhow::Ok(usize::try_from(node::limit(&node.socket, name).await?)?);
         Ok(match attack {
-            Attack::OfOneAddress => attack::connections(target, of_address + 100, None).await,
-            Attack::Flood => attack::connections(target, in_all + scale.flood.unwrap_or(0), Some(of_address)).await,
+            Attack::OfOneAddress => attack::connections(target, limit("connections_per_address").await? + 100, None).await,
+            Attack::Flood => {
+                let (in_all, of_address) = (limit("connections").await?, limit("connections_per_address").await?);
+                attack::connections(target, in_all + scale.flood.unwrap_or(0), Some(of_address)).await
+            }
             Attack::HalfOpen => attack::half_open_logons(target, scale.half_open.0, scale.half_open.1).await,
             Attack::Refused => attack::refused_logons(target, scale.refused.0, scale.refused.1).await,
             Attack::Long => attack::long_messages(target, scale.long).await,
@@ -335,7 +358,7 @@ impl Siege<'_> {
                 attack::spoilt_requests(target, identity, server, PLAIN_SHARE, scale.spoilt_requests).await?
             }
             Attack::Slow => attack::slow(target, scale.slow.0, scale.slow.1).await,
-            Attack::Idle => attack::idle(target, &self.cluster.identity(), scale.idle, of_address).await,
+            Attack::Idle => attack::idle(target, &self.cluster.identity(), scale.idle, IDLE_PER_SOURCE).await,
         })
     }
 }

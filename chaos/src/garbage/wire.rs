@@ -3,8 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use smb_auth::spnego::{Initiator, InitiatorConfig, InitiatorStep};
 use smb_auth::Credentials;
+use smb_auth::spnego::{Initiator, InitiatorConfig, InitiatorStep};
 use smb_proto::message::negotiate::{Capabilities, HASH_SHA512, NegotiateContext, NegotiateRequest, SIGNING_AES_CMAC, SecurityMode};
 use smb_proto::message::session_setup::{SessionSetupRequest, SessionSetupResponse};
 use smb_proto::{Command, Header, frame};
@@ -43,7 +43,8 @@ pub(super) fn negotiate() -> Vec<u8> {
 
 /// SESSION_SETUP with a token.
 pub(super) fn session_setup(message_id: u64, session_id: u64, token: Vec<u8>) -> Vec<u8> {
-    let request = SessionSetupRequest { security_mode: SecurityMode::SIGNING_ENABLED, security_buffer: token, ..SessionSetupRequest::default() };
+    let request =
+        SessionSetupRequest { security_mode: SecurityMode::SIGNING_ENABLED, security_buffer: token, ..SessionSetupRequest::default() };
     let mut header = Header::request(Command::SessionSetup, message_id);
     header.credits = 64;
     header.session_id = session_id;

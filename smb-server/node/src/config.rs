@@ -94,7 +94,13 @@ pub struct Smb {
 
 impl Default for Smb {
     fn default() -> Self {
-        Self { workgroup: "WORKGROUP".to_owned(), signing_required: false, encryption_required: false, aliases: Vec::new(), limits: Limits::default() }
+        Self {
+            workgroup: "WORKGROUP".to_owned(),
+            signing_required: false,
+            encryption_required: false,
+            aliases: Vec::new(),
+            limits: Limits::default(),
+        }
     }
 }
 

@@ -26,9 +26,8 @@ pub(crate) struct Intent {
 
 /// What a listing that hides things wants to be allowed: reading as a whole, so that what is shown can be opened.
 // windows
-const READS: AccessMask = AccessMask(
-    AccessMask::READ_DATA.0 | AccessMask::READ_EA.0 | AccessMask::READ_ATTRIBUTES.0 | AccessMask::READ_CONTROL.0,
-);
+const READS: AccessMask =
+    AccessMask(AccessMask::READ_DATA.0 | AccessMask::READ_EA.0 | AccessMask::READ_ATTRIBUTES.0 | AccessMask::READ_CONTROL.0);
 
 /// What is to be made.
 #[derive(Debug, Clone, Copy)]

@@ -14,9 +14,9 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
+use parking_lot::Mutex;
 use persistence::{EventPosition, EventStream, PlacedEvent, Scope, Store, WatchError};
 use persistence_model::{Event, FileKey};
-use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use smb_server::places::{NoPlace, Place, Places};
 use tokio::time::{Instant, sleep_until};

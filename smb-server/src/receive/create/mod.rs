@@ -19,7 +19,11 @@ use smb_proto::{HEADER_SIZE, message::create::CreateRequest};
 use smb_types::{ClientGuid, CreateDisposition, CreateGuid, NtStatus};
 
 use super::RequestContext;
-use crate::{error::Refusal, send::Response, state::{Server, TreeConnect}};
+use crate::{
+    error::Refusal,
+    send::Response,
+    state::{Server, TreeConnect},
+};
 use wishes::Wishes;
 
 /// Place of CreateDisposition in the body.
