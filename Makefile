@@ -6,7 +6,7 @@ ARGS ?=
 ENV := chaos/scripts/setup.sh && . chaos/scripts/env.sh
 BUILD := $(ENV) && cargo build -p holdfast -p chaos && exec $$CARGO_TARGET_DIR/debug
 
-.PHONY: demo test failover conformance chaos bench lint
+.PHONY: demo test failover conformance garbage chaos bench lint
 
 demo: ## three nodes, one continuously available share, until Ctrl-C
 	@$(BUILD)/holdfast demo $(ARGS)
@@ -19,6 +19,9 @@ failover: ## kill nodes under writing clients and compare every acknowledged blo
 
 conformance: ## smbtorture against one node and three, compared with the pass list in the tree
 	@$(BUILD)/chaos conformance $(ARGS)
+
+garbage: ## attack a node as strangers do, beside an honest client; prints memory and times
+	@$(BUILD)/chaos garbage $(ARGS)
 
 chaos: ## 2,000 simulated clusters, then longer runs of faults on a real one
 	@$(ENV) && cargo build -p holdfast -p chaos && $$CARGO_TARGET_DIR/debug/chaos simulate --seeds 2000 && exec $$CARGO_TARGET_DIR/debug/chaos storm $(ARGS)

@@ -9,6 +9,7 @@ use crate::bench::Section;
 use crate::client::RetryPolicy;
 use crate::cluster::ClusterOptions;
 use crate::failover::Variant;
+use crate::garbage::Attack;
 
 /// Breaks Holdfast clusters and checks that nothing is lost.
 #[derive(Debug, Parser)]
@@ -26,7 +27,7 @@ pub enum Command {
     Failover(FailoverArgs),
     /// Runs a foreign test suite (smbtorture) and compares with what is known to pass
     Conformance(ConformanceArgs),
-    /// Throws garbage at every port of a node
+    /// Attacks nodes as strangers do, with floods, long messages and garbage, beside an honest client
     Garbage(GarbageArgs),
     /// Measures the store and the server, beside a flush of the disk and beside peers
     Bench(BenchArgs),
@@ -178,6 +179,21 @@ pub struct GarbageArgs {
     /// The cluster.
     #[command(flatten)]
     pub cluster: ClusterArgs,
+    /// How many nodes; each is attacked
+    #[arg(long, default_value_t = 1)]
+    pub nodes: usize,
+    /// A short run, to see that all of it works
+    #[arg(long)]
+    pub quick: bool,
+    /// Only these attacks on the SMB service
+    #[arg(long, value_enum, value_delimiter = ',')]
+    pub only: Vec<Attack>,
+    /// Idle sessions; default: 10000, quick 200
+    #[arg(long)]
+    pub idle: Option<usize>,
+    /// Most milliseconds that 99 of 100 ECHOs of the honest client may take; default: 500, quick any
+    #[arg(long, value_name = "MS")]
+    pub echo_max_ms: Option<u64>,
     /// Half-open connections per port
     #[arg(long, default_value_t = 1000)]
     pub half_open: usize,

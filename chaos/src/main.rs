@@ -10,7 +10,7 @@ use chaos::client::ClientIdentity;
 use chaos::cluster::Cluster;
 use chaos::conformance::{ConformanceOptions, conformance, default_list, update};
 use chaos::failover::{FailoverOptions, failover, report};
-use chaos::garbage::garbage;
+use chaos::garbage::{Scale as GarbageScale, garbage, siege};
 use chaos::simulation::Run;
 use chaos::simulation::table::{Series, run_series};
 use chaos::storm::{StormOptions, storm};
@@ -93,8 +93,21 @@ async fn run_conformance(args: ConformanceArgs) -> anyhow::Result<bool> {
 }
 
 async fn run_garbage(args: GarbageArgs) -> anyhow::Result<bool> {
-    let cluster = Cluster::start(&args.cluster.options(3)).await?;
+    let cluster = Cluster::start(&args.cluster.options(args.nodes)).await?;
+    let mut scale = if args.quick { GarbageScale::quick() } else { GarbageScale::full() };
+    if let Some(most) = args.echo_max_ms {
+        scale.echo_max = Some(Duration::from_millis(most));
+    }
+    scale.only = args.only;
+    scale.idle = args.idle.unwrap_or(scale.idle);
+    let mut is_good = true;
     for node in 0..cluster.nodes.len() {
+        println!("node {}: times of the honest client alone | meanwhile", cluster.nodes[node].id);
+        let rows = siege(&cluster, node, &scale, args.seed, |row| println!("{}", row.line())).await?;
+        is_good &= rows.iter().all(|row| row.broken.is_empty());
+        if !scale.only.is_empty() {
+            continue;
+        }
         let seen = garbage(&cluster, node, args.half_open, args.seed).await?;
         println!(
             "node {}: {} ports, {} connections, memory {} -> {} MiB, serves",
@@ -106,7 +119,7 @@ async fn run_garbage(args: GarbageArgs) -> anyhow::Result<bool> {
         );
     }
     cluster.stop().await?;
-    Ok(true)
+    Ok(is_good)
 }
 
 async fn run_bench(args: BenchArgs) -> anyhow::Result<bool> {

@@ -137,7 +137,13 @@ impl Connection {
             .await
             .map_err(|_| failed(std::io::ErrorKind::TimedOut.into()))?
             .map_err(failed)?;
-        stream.set_nodelay(true).map_err(failed)?;
+        Self::over(stream, request_limit).map_err(failed)
+    }
+
+    /// Speaks over a TCP connection that is there already.
+    pub fn over(stream: TcpStream, request_limit: Duration) -> std::io::Result<(Self, mpsc::UnboundedReceiver<OplockBreakResponse>)> {
+        stream.set_nodelay(true)?;
+        let address = stream.peer_addr()?;
         let (reader, writer) = stream.into_split();
         let inner = Arc::new(Inner {
             peer: address,
@@ -208,6 +214,13 @@ impl Connection {
         }
         self.send(&frame).await?;
         self.wait(first, receiver).await
+    }
+
+    /// Sends a request and waits for no answer; `body` may spoil what it appends, which is signed or encrypted afterwards.
+    pub async fn post(&self, command: Command, call: Call, body: impl FnOnce(&mut Vec<u8>)) -> Result<(), ClientError> {
+        let first = self.acquire(1).await?;
+        let frame = self.encode(command, &call, 1, first, body)?;
+        self.send(&frame).await
     }
 
     /// Waits for an answer; a server that stays silent too long without having said PENDING is given up.

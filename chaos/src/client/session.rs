@@ -82,7 +82,8 @@ impl Session {
         Ok((session, breaks))
     }
 
-    async fn log_on(connection: &Connection, identity: &ClientIdentity, previous_session_id: u64) -> Result<Self, ClientError> {
+    /// Negotiates 3.1.1 and logs on, on a connection that is there already. It stays open when that fails.
+    pub async fn log_on(connection: &Connection, identity: &ClientIdentity, previous_session_id: u64) -> Result<Self, ClientError> {
         let mut preauth = PreauthHash::START;
         let negotiated = negotiate(connection, identity, &mut preauth).await?;
         let mut initiator = Initiator::new(InitiatorConfig::new(identity.credentials(), "CHAOS", ""));

@@ -1,4 +1,4 @@
-//! `chaos garbage`: what the internet sends to open ports. A node must neither fall over, nor stop serving, nor grow without bound.
+//! Bytes at every port that a node listens on, whatever it speaks there.
 
 use std::net::SocketAddr;
 use std::time::Duration;
