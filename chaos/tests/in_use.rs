@@ -161,7 +161,7 @@ async fn what_is_in_use_is_seen_and_ended_at_any_node() {
     for node in 0..3 {
         world.connect(node, USER).await.unwrap();
     }
-    let audit = world.holdfast(0, &["audit", "--all"]).await;
+    let audit = world.holdfast(0, &["audit", "--all-nodes"]).await;
     for route in ["handles/close", "sessions/close", "clients/block", "clients/unblock"] {
         assert!(audit.contains(route), "{route}: {audit}");
     }

@@ -30,16 +30,23 @@ const EVENT_FIXED_BYTES: usize = 12;
 #[derive(Debug, Default)]
 pub struct NotifyRegistry {
     count: AtomicUsize,
-    /// With their places among the directories that their users watch.
-    watchers: Mutex<BTreeMap<OpenId, (Weak<Open>, Place<Sid>)>>,
+    watchers: Mutex<BTreeMap<OpenId, Watcher>>,
+}
+
+/// An open that watches.
+#[derive(Debug)]
+struct Watcher {
+    open: Weak<Open>,
+    /// Among the directories that its user watches.
+    _place: Place<Sid>,
 }
 
 impl NotifyRegistry {
     /// Adds an open that begins to watch.
     pub(crate) fn add(&self, open: &Arc<Open>, place: Place<Sid>) {
         let mut watchers = self.watchers.lock();
-        watchers.retain(|_, (watcher, _)| watcher.strong_count() > 0);
-        watchers.insert(open.open_id, (Arc::downgrade(open), place));
+        watchers.retain(|_, watcher| watcher.open.strong_count() > 0);
+        watchers.insert(open.open_id, Watcher { open: Arc::downgrade(open), _place: place });
         self.count.store(watchers.len(), Ordering::Release);
     }
 
@@ -60,7 +67,7 @@ impl NotifyRegistry {
     }
 
     fn watchers(&self) -> Vec<Arc<Open>> {
-        self.watchers.lock().values().filter_map(|(watcher, _)| watcher.upgrade()).collect()
+        self.watchers.lock().values().filter_map(|watcher| watcher.open.upgrade()).collect()
     }
 }
 
