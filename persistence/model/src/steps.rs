@@ -247,6 +247,15 @@ fn story(others: u64) -> BTreeMap<&'static str, Work> {
     let back = reclaim(anew, 200 + last, opens[last as usize], &format!("ending\\{last}"));
     add("reclaim before its turn", b.measure(&back).1);
     add("rest of a death", b.measure(&part(u32::MAX)).1);
+
+    // Who is shut out has a session with a handle, and one that waits; so do others.
+    let (here, gone) = (b.session(A, 8), b.session(B, 8));
+    b.open(request(here, 300, "hers"));
+    b.open(request(gone, 301, "away"));
+    b.run(&Command::DisconnectOpens { session: gone.2, why: DisconnectReason::ConnectionLost });
+    b.run(&Command::UserAdd { name: "eight".into(), nt_hash: [1; 16], sid: Some(user(8)), unix: None });
+    add("user disabled", b.measure(&Command::UserEnable { name: "eight".into(), enabled: false }).1);
+    assert!(b.state.opens().all(|open| *open.user != user(8)) && b.state.sessions_of_user(&user(8)).next().is_none());
     add("share removed", b.measure(&Command::ShareRemove { share: ShareId(2) }).1);
     b.state.check_invariants().unwrap();
     work
