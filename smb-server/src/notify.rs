@@ -30,9 +30,11 @@ const EVENT_FIXED_BYTES: usize = 12;
 #[derive(Debug, Default)]
 pub struct NotifyRegistry {
     count: AtomicUsize,
-    /// With their places among the directories that their users watch.
-    watchers: Mutex<BTreeMap<OpenId, (Weak<Open>, Place<Sid>)>>,
+    watchers: Mutex<BTreeMap<OpenId, Watcher>>,
 }
+
+/// An open that watches, with its place among the directories that its user watches.
+type Watcher = (Weak<Open>, Place<Sid>);
 
 impl NotifyRegistry {
     /// Adds an open that begins to watch.
