@@ -123,10 +123,10 @@ impl Limits {
     }
 
     /// The limits of a process that has `descriptors` file descriptors for its SMB service: a
-    /// connection takes one, and so does an open. Connections get half of them at most.
+    /// connection takes one, and so does an open. Connections get three quarters of them at most.
     #[must_use]
     pub fn within(mut self, descriptors: usize) -> Self {
-        self.connections = self.connections.min(descriptors / 2).max(1);
+        self.connections = self.connections.min(descriptors / 4 * 3).max(1);
         self.opens = self.opens.min(descriptors.saturating_sub(self.connections)).max(1);
         self
     }
@@ -209,7 +209,7 @@ mod tests {
     #[test]
     fn descriptors_are_shared_between_connections_and_opens() {
         let few = Limits::default().within(1000);
-        assert_eq!((few.connections, few.opens), (500, 500));
+        assert_eq!((few.connections, few.opens), (750, 250));
         let many = Limits::default().within(1 << 22);
         assert_eq!(many, Limits::default());
         let some = Limits::default().within(50_000);

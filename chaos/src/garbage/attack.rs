@@ -126,13 +126,17 @@ pub(super) async fn refused_logons(target: Target, workers: usize, time: Duratio
 
 /// Messages of 8 MiB before a logon: half of them announced with the first message, half after NEGOTIATE.
 pub(super) async fn long_messages(target: Target, count: usize) -> Left {
-    let wires = many(count, move |number| async move {
-        let mut wire = Wire::connect(None, target.smb).await.ok()?;
-        if number % 2 == 0 {
-            wire.negotiate().await;
+    let message: bytes::Bytes = wire::framed(&vec![0; LONG_BYTES]).into();
+    let wires = many(count, move |number| {
+        let message = message.clone();
+        async move {
+            let mut wire = Wire::connect(None, target.smb).await.ok()?;
+            if number % 2 == 0 {
+                wire.negotiate().await;
+            }
+            push(&mut wire, &message).await;
+            Some(wire)
         }
-        push(&mut wire, &wire::framed(&vec![0; LONG_BYTES])).await;
-        Some(wire)
     });
     let wires = wires.await;
     Left { made: count, wires, ..Left::default() }

@@ -10,7 +10,7 @@ const RESERVED: u64 = 2048;
 /// Smallest part that is kept when the process may have few descriptors: one in so many.
 const RESERVED_PART: u64 = 4;
 /// Part of the rest that the witness and the endpoint mapper may have each: one in so many.
-const RPC_PART: u64 = 8;
+const RPC_PART: u64 = 16;
 /// Descriptors that a privileged process asks for: as many as most systems allow (fs.nr_open).
 const WANTED: u64 = 1 << 20;
 
@@ -85,7 +85,7 @@ mod tests {
 
     #[test]
     fn witnesses_leave_most_to_the_files() {
-        assert_eq!(of_rpc_listener(17_952), 2244);
+        assert_eq!(of_rpc_listener(17_952), 1122);
         assert_eq!(of_rpc_listener(1 << 20), 16_384);
     }
 

@@ -17,7 +17,8 @@ const BATCH_FRAMES_MAX: usize = 64;
 
 /// Writes until the connection ends. Frames queued before the end are still written.
 pub(crate) async fn run<W: AsyncWrite + Unpin>(mut socket: W, mut queue: mpsc::Receiver<Frame>, ended: CancellationToken) {
-    let mut batch = Vec::with_capacity(BATCH_FRAMES_MAX);
+    // It grows as it is needed: most connections send one answer at a time, and then nothing for hours.
+    let mut batch = Vec::new();
     loop {
         let received = tokio::select! {
             biased;

@@ -100,10 +100,10 @@ async fn next_frame<R: AsyncRead + Unpin>(
         }
         _ => SMALL_MESSAGE_BYTES_MAX,
     };
+    let room = if connection.is_proved() { None } else { room_before_logon(server, connection, length)? };
     if length > limit {
         return Err(Disconnect::because("the message is too long"));
     }
-    let room = if connection.is_proved() { None } else { room_before_logon(server, connection, length)? };
     inbox.advance(PREFIX_SIZE);
     fill(socket, inbox, length, least).await?;
     Ok((inbox.split_to(length), room))
