@@ -135,7 +135,7 @@ async fn events(
         Some("now") => store.events_end(),
         Some(text) => text.parse().map_err(|e| Problem::new(StatusCode::BAD_REQUEST, format!("from={text}: {e}")))?,
     };
-    let place = place(&watching, requester.name())?;
+    let place = place(&watching.places, &watching.lines, requester.name())?;
     let end = wish.seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds));
     let stream = store.watch(from, scope);
     let (greet, stop) = (wish.from.as_deref() == Some("now"), watching.stop.clone());
@@ -148,8 +148,8 @@ async fn events(
 }
 
 /// A place for one more watcher of a caller.
-fn place(watching: &Watching, caller: &str) -> Result<Place<String>, Problem> {
-    let refused = match watching.places.take(caller.to_owned(), WATCHERS_OF_CALLER_MAX, WATCHERS_MAX) {
+fn place(places: &Arc<Places<String>>, lines: &Mutex<PerMinute>, caller: &str) -> Result<Place<String>, Problem> {
+    let refused = match places.take(caller.to_owned(), WATCHERS_OF_CALLER_MAX, WATCHERS_MAX) {
         Ok(place) => return Ok(place),
         Err(refused) => refused,
     };
@@ -160,7 +160,7 @@ fn place(watching: &Watching, caller: &str) -> Result<Place<String>, Problem> {
         }
         NoPlace::OfAll => format!("{WATCHERS_MAX} watchers are here already; watch at another node"),
     };
-    if let Some(left_out) = watching.lines.lock().take(std::time::Instant::now()) {
+    if let Some(left_out) = lines.lock().take(std::time::Instant::now()) {
         tracing::warn!(limit = "event_watchers", caller, left_out, "admin API: a watcher of events was refused: {because}");
     }
     Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, because))
@@ -321,6 +321,23 @@ mod tests {
     use persistence_model::{Incarnation, NodeId};
 
     use super::*;
+
+    #[test]
+    fn one_caller_leaves_places_to_others() {
+        let (places, lines) = (Arc::default(), Mutex::new(PerMinute::new(LINES_PER_MINUTE)));
+        let mut held = Vec::new();
+        for caller in ["ann", "bob", "eve", "joe"] {
+            for _ in 0..WATCHERS_OF_CALLER_MAX {
+                held.push(place(&places, &lines, caller).unwrap());
+            }
+            let status = place(&places, &lines, caller).map(drop).unwrap_err().status();
+            assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+        }
+        assert_eq!(held.len(), WATCHERS_MAX);
+        assert!(place(&places, &lines, "zoe").is_err(), "all places are taken");
+        held.pop();
+        assert!(place(&places, &lines, "zoe").is_ok());
+    }
 
     #[test]
     fn changes_of_files_are_told_only_when_asked_for() {
