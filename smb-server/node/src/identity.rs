@@ -7,6 +7,7 @@ use std::{
     sync::Arc,
 };
 
+use parking_lot::Mutex;
 use persistence::{ClusterCa, Keeper, NodeIdentity};
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -92,6 +93,9 @@ pub struct Files {
     pub shown: Option<Arc<ServerCertificates>>,
 }
 
+/// Held while the next authority becomes the present one.
+static PROMOTION: Mutex<()> = Mutex::new(());
+
 impl Keeper for Files {
     fn save_identity(&self, identity: &NodeIdentity) -> Result<(), String> {
         save(&self.data_dir, identity).map_err(|failure| failure.message)?;
@@ -117,6 +121,11 @@ impl Keeper for Files {
             let renamed = std::fs::rename(path(from), path(to)).and_then(|()| std::fs::File::open(&self.data_dir)?.sync_all());
             renamed.map_err(|e| Failure::file("write", &path(to), &e).message)
         };
+        // Whoever renews and the round that looks after a renewal may both come here: the second finds it done.
+        let _one_at_a_time = PROMOTION.lock();
+        if !path(NEXT_AUTHORITY).exists() && path(AUTHORITY).exists() {
+            return Ok(());
+        }
         // After a crash in between there is a next one still, and it is promoted again.
         if path(AUTHORITY).exists() {
             rename(AUTHORITY, OLD_AUTHORITY)?;
@@ -199,6 +208,8 @@ mod tests {
         files.save_next_authority(&new).unwrap();
         assert_eq!(files.authority().unwrap().unwrap().key_pem, old.key_pem);
         files.promote_next_authority().unwrap();
+        assert_eq!(files.authority().unwrap().unwrap().key_pem, new.key_pem);
+        files.promote_next_authority().expect("said twice, it is done once");
         assert_eq!(files.authority().unwrap().unwrap().key_pem, new.key_pem);
         assert!(files.next_authority().unwrap().is_none());
         let copy = dir.path().join("copy");
